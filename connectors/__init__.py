@@ -1,0 +1,1 @@
+"""How records enter and leave: the embedded log, Kafka, and the schema registry."""

@@ -1,0 +1,239 @@
+"""The contract of a log: partitioned topics of messages, with offsets, groups and a registry.
+
+Two back ends keep it, the embedded log (`connectors.embedded`) and Kafka (`connectors.kafka`), and
+one contract suite (`tests/connectors/test_log_contract.py`) runs on both. Everything above this
+module (sources, sinks, the command line) speaks only this contract.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Headers = list[tuple[str, bytes | None]]
+
+NO_TIMESTAMP_MS = -1
+
+
+class Detail(NamedTuple):
+    """What a message carries besides its value and its place; read only when something needs it."""
+
+    key: bytes | None
+    headers: Headers  # empty when there are none
+    timestamp_ms: int  # Unix milliseconds, or NO_TIMESTAMP_MS
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Consecutive messages of one topic partition, in offset order, as they stand in the log.
+
+    Only what every record needs is read eagerly. Keys, headers and timestamps cost a call per
+    message on Kafka and are needed for the few records that fail, so `detail(i)` fetches them.
+    """
+
+    topic: str
+    partition: int
+    offsets: NDArray[np.int64]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
+    values: list[bytes | None]  # n values; None is a tombstone
+    detail: Callable[[int], Detail]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Record(NamedTuple):
+    """One message with everything it carries; for the command line and tests, not the hot path."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+class Outgoing(NamedTuple):
+    """One message to be written. `partition` None: chosen by key as Kafka's default partitioner does."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | None = None
+    timestamp_ms: int | None = None  # None: the time of writing
+    partition: int | None = None
+
+
+class Bounds(NamedTuple):
+    """The readable range of a partition: `low` is the first offset kept, `high` the next to be written."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it should be. `configs` are broker options by Kafka's names (`retention.ms`, ...)."""
+
+    name: str
+    partitions: int = 8
+    replication: int = 1
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic as it is. `configs` holds only options that differ from the broker's defaults."""
+
+    name: str
+    bounds: Mapping[int, Bounds]  # by partition
+    replication: int
+    configs: Mapping[str, str]
+
+
+class LogError(Exception):
+    """The log could not do what was asked; the message says where, what, and what to try."""
+
+
+class UnknownTopicError(LogError):
+    """The topic does not exist."""
+
+
+class OffsetOutOfRangeError(LogError):
+    """A requested offset is no longer (or not yet) in the log."""
+
+
+class WriteError(LogError):
+    """Messages were not accepted by the log. Nothing after them may be taken as written."""
+
+
+class LogReader(Protocol):
+    """Reads assigned partitions of topics. Not safe for use by several threads at once."""
+
+    def assign(self, topic: str, positions: Mapping[int, int]) -> None:
+        """Add partitions of a topic, each to be read from the given offset (the next one wanted).
+
+        Raises OffsetOutOfRangeError where the offset is below `low` (retention removed it) or
+        above `high`.
+        """
+
+    def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
+        """Return what has arrived, at most `max_messages` in all, as batches of one partition each.
+
+        Returns at once with what there is; waits up to `timeout_s` only when there is nothing.
+        Raises LogError for what only a person can mend (authorisation, topic deleted); passing
+        faults of a broker are waited out by the client and logged.
+        """
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Record the next offsets to be read under a consumer group, so that its lag can be seen."""
+
+    def close(self) -> None: ...
+
+
+class LogWriter(Protocol):
+    """Writes messages; in order per partition. Not safe for use by several threads at once."""
+
+    def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
+        """Hand over messages. Durable only after `flush`. Raises WriteError for earlier failures."""
+
+    def write_columns(
+        self,
+        topic: str,
+        partition: int,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+    ) -> None:
+        """The same for many messages of one partition without headers: the hot path."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything handed over is acknowledged. Raises WriteError if that fails."""
+
+    def close(self) -> None:
+        """Flush, then release. Raises WriteError like `flush`."""
+
+
+class LogAdmin(Protocol):
+    """Looks after topics and groups."""
+
+    def topics(self) -> list[str]:
+        """Names of all topics but the back end's own, sorted."""
+
+    def describe(self, topic: str) -> TopicInfo:
+        """Raises UnknownTopicError."""
+
+    def create(self, spec: TopicSpec) -> None:
+        """Create a topic. Raises LogError when it exists."""
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Let a topic grow to `total` partitions. Raises LogError when it has more."""
+
+    def delete(self, topic: str) -> None:
+        """Raises UnknownTopicError."""
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        """Bounds of every partition. Raises UnknownTopicError."""
+
+    def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
+        """By partition, the first offset whose timestamp is at or after the time; `high` if none."""
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Next offsets recorded under a group; partitions without one are absent."""
+
+    def close(self) -> None: ...
+
+
+class RegisteredSchema(NamedTuple):
+    """A schema as the registry knows it."""
+
+    subject: str
+    version: int
+    id: int
+    schema: str  # JSON text
+
+
+class SchemaError(Exception):
+    """The registry refused, or does not know, a schema."""
+
+
+class UnknownSchemaError(SchemaError):
+    """No schema has this id or subject."""
+
+
+class IncompatibleSchemaError(SchemaError):
+    """The schema breaks the subject's compatibility rule; the message names the first break."""
+
+
+class RegistryUnavailableError(Exception):
+    """The registry did not answer in time; the message says what was asked and what was seen."""
+
+
+class SchemaRegistry(Protocol):
+    """Schemas by id and by subject (`<topic>-value`), under the Confluent API or in the embedded log."""
+
+    def by_id(self, schema_id: int) -> str:
+        """JSON text. Cached for ever: ids never change meaning. Raises UnknownSchemaError,
+        RegistryUnavailableError."""
+
+    def latest(self, subject: str) -> RegisteredSchema:
+        """Raises UnknownSchemaError, RegistryUnavailableError."""
+
+    def register(self, subject: str, schema: str) -> RegisteredSchema:
+        """Register, or find, a schema. Raises IncompatibleSchemaError, RegistryUnavailableError."""
+
+    def close(self) -> None: ...
+
+
+class Log(Protocol):
+    """A back end: one place that opens everything. `describe_target` names it without secrets."""
+
+    def reader(self) -> LogReader: ...
+
+    def writer(self) -> LogWriter: ...
+
+    def admin(self) -> LogAdmin: ...
+
+    def registry(self) -> SchemaRegistry: ...
+
+    def describe_target(self) -> str: ...

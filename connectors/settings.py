@@ -1,0 +1,77 @@
+"""Where the log and the registry are, read from the environment and checked before anything connects."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_OPTION_PREFIX = "KAFKA_OPTION_"
+
+
+def kafka_options_from(environ: Mapping[str, str]) -> dict[str, SecretStr]:
+    """Every `KAFKA_OPTION_X_Y` variable as librdkafka's option `x.y`; values are secrets.
+
+    >>> options = kafka_options_from({"KAFKA_OPTION_SASL_MECHANISM": "PLAIN", "HOME": "/"})
+    >>> {name: value.get_secret_value() for name, value in options.items()}
+    {'sasl.mechanism': 'PLAIN'}
+    """
+    return {
+        name.removeprefix(_OPTION_PREFIX).lower().replace("_", "."): SecretStr(value)
+        for name, value in environ.items()
+        if name.startswith(_OPTION_PREFIX)
+    }
+
+
+class LogSettings(BaseSettings):
+    """Which log and which registry. Unset `KAFKA_BOOTSTRAP_SERVERS` means the embedded log."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka's `host:port,...`; unset: the embedded log in EMBEDDED_LOG_PATH"
+    )
+    kafka_options: dict[str, SecretStr] = Field(
+        default_factory=lambda: kafka_options_from(os.environ),
+        description="any librdkafka option: KAFKA_OPTION_SASL_MECHANISM=PLAIN sets sasl.mechanism",
+    )
+    embedded_log_path: Path = Field(
+        Path("data/log.sqlite"), description="the embedded log: one SQLite file"
+    )
+    schema_registry_url: str | None = Field(
+        None, description="a registry with the Confluent API; unset: schemas live in the embedded log"
+    )
+    schema_registry_user_info: SecretStr | None = Field(
+        None, description="`user:password` for the registry, sent as HTTP basic authentication"
+    )
+    schema_registry_ca_location: Path | None = Field(
+        None, description="a PEM file of certificate authorities to trust for the registry"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kafka_options and self.kafka_bootstrap_servers is None:
+            raise ValueError(
+                "KAFKA_OPTION_* expected KAFKA_BOOTSTRAP_SERVERS beside it, got none; "
+                "set KAFKA_BOOTSTRAP_SERVERS or unset the options"
+            )
+        for name in ("bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store"):
+            if name in self.kafka_options:
+                variable = _OPTION_PREFIX + name.upper().replace(".", "_")
+                raise ValueError(f"{variable} is set by streamrec itself and cannot be passed through")
+        url = self.schema_registry_url
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got {url!r}")
+        return self
+
+    @property
+    def backend(self) -> Literal["embedded", "kafka"]:
+        return "embedded" if self.kafka_bootstrap_servers is None else "kafka"
+
+    def librdkafka(self) -> dict[str, Any]:
+        """The options in the clear, for the client only: never log or print the result."""
+        assert self.kafka_bootstrap_servers is not None
+        passed = {name: secret.get_secret_value() for name, secret in self.kafka_options.items()}
+        return {"bootstrap.servers": self.kafka_bootstrap_servers, **passed}

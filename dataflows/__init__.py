@@ -1,0 +1,1 @@
+"""What feeds what: the dataflows, their settings, and the command line."""

@@ -1,0 +1,1 @@
+"""What is learned and predicted. Nothing here knows of Kafka, Bytewax or the wall clock."""
