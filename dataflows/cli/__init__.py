@@ -1,0 +1,1 @@
+"""The command line: one program, `streamrec`, a module for each group of commands."""
