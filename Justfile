@@ -1,0 +1,72 @@
+# The one list of commands. `./justw` alone prints it; CI calls these recipes and nothing else.
+
+set positional-arguments := true
+
+# real recommendations from a simulated shop, on a log in one file; ends by itself in under a minute
+demo *ARGS:
+    python -m dataflows demo "$@"
+
+# all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
+test *ARGS:
+    python -m pytest --cov --cov-report=term:skip-covered "$@"
+
+# style, format and types
+lint: lint-style lint-format lint-types
+
+[private]
+lint-style:
+    ruff check
+
+[private]
+lint-format:
+    ruff format --check
+
+[private]
+lint-types:
+    mypy
+
+# put files into the project's format and mend what can be mended
+format:
+    ruff check --fix
+    ruff format
+
+# what CI runs
+check: lint test
+
+# run the hooks that a commit will run, once installed
+hooks:
+    pre-commit install
+
+# the command line: topics, send, receive, errors, import, train, describe; `./justw streamrec --help`
+streamrec *ARGS:
+    @python -m dataflows "$@"
+
+# put a click log of your own (CSV, JSON lines, Parquet) on the topic clicks
+import *ARGS:
+    @python -m dataflows import "$@"
+
+# make the ranker's artifact anew from a click log
+train *ARGS:
+    @python -m dataflows train "$@"
+
+# the main job, for ever: clicks in, recommendations and errors out
+run *ARGS:
+    python -m bytewax.run dataflows.recommender "$@"
+
+# a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
+kafka *ARGS:
+    python -m connectors.local_kafka "$@"
+
+# models against each other and against popularity, on held-out clicks
+evaluate *ARGS:
+    python -m models.evaluate "$@"
+
+# cost per event and latency on a real Kafka, as ratios to a bare loop; `--only NAME`, `--events N`
+bench *ARGS:
+    python -m benchmarks "$@"
+
+# make requirements.lock anew from pyproject.toml, with the newest versions that it allows
+lock *ARGS:
+    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+        --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+        --custom-compile-command "./justw lock" --output-file requirements.lock --quiet "$@"
