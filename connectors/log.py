@@ -35,7 +35,9 @@ class RawBatch:
 
     topic: str
     partition: int
-    offsets: NDArray[np.int64]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
+    offsets: NDArray[
+        np.int64
+    ]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
 
@@ -56,7 +58,7 @@ class Record(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One message to be written. `partition` None: chosen by key as Kafka's default partitioner does."""
+    """One message to be written. `partition` None: chosen by key, as Kafka's partitioner does."""
 
     key: bytes | None
     value: bytes | None
@@ -66,7 +68,7 @@ class Outgoing(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """The readable range of a partition: `low` is the first offset kept, `high` the next to be written."""
+    """What can be read of a partition: `low` is the first offset kept, `high` the next to come."""
 
     low: int
     high: int
@@ -74,7 +76,7 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it should be. `configs` are broker options by Kafka's names (`retention.ms`, ...)."""
+    """A topic as it should be. `configs` are options by Kafka's names (`retention.ms`, ...)."""
 
     name: str
     partitions: int = 8
@@ -127,7 +129,7 @@ class LogReader(Protocol):
         """
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Record the next offsets to be read under a consumer group, so that its lag can be seen."""
+        """Record the next offsets to be read under a consumer group, so that its lag shows."""
 
     def close(self) -> None: ...
 
@@ -136,7 +138,7 @@ class LogWriter(Protocol):
     """Writes messages; in order per partition. Not safe for use by several threads at once."""
 
     def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
-        """Hand over messages. Durable only after `flush`. Raises WriteError for earlier failures."""
+        """Hand over messages, durable after `flush`. Raises WriteError, also of earlier ones."""
 
     def write_columns(
         self,
@@ -176,7 +178,7 @@ class LogAdmin(Protocol):
         """Bounds of every partition. Raises UnknownTopicError."""
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
-        """By partition, the first offset whose timestamp is at or after the time; `high` if none."""
+        """By partition, the first offset with a timestamp at or after the time; `high` if none."""
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Next offsets recorded under a group; partitions without one are absent."""
@@ -210,7 +212,7 @@ class RegistryUnavailableError(Exception):
 
 
 class SchemaRegistry(Protocol):
-    """Schemas by id and by subject (`<topic>-value`), under the Confluent API or in the embedded log."""
+    """Schemas by id and by subject (`<topic>-value`): Confluent's API, or the embedded log."""
 
     def by_id(self, schema_id: int) -> str:
         """JSON text. Cached for ever: ids never change meaning. Raises UnknownSchemaError,

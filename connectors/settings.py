@@ -1,4 +1,4 @@
-"""Where the log and the registry are, read from the environment and checked before anything connects."""
+"""Where the log and the registry are, from the environment, checked before anything connects."""
 
 import os
 from collections.abc import Mapping
@@ -28,26 +28,39 @@ def kafka_options_from(environ: Mapping[str, str]) -> dict[str, SecretStr]:
 class LogSettings(BaseSettings):
     """Which log and which registry. Unset `KAFKA_BOOTSTRAP_SERVERS` means the embedded log."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
 
     kafka_bootstrap_servers: str | None = Field(
-        None, description="Kafka's `host:port,...`; unset: the embedded log in EMBEDDED_LOG_PATH"
+        None,
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="Kafka's `host:port,...`; unset: the embedded log in EMBEDDED_LOG_PATH",
     )
     kafka_options: dict[str, SecretStr] = Field(
         default_factory=lambda: kafka_options_from(os.environ),
+        validation_alias="KAFKA_OPTIONS",
         description="any librdkafka option: KAFKA_OPTION_SASL_MECHANISM=PLAIN sets sasl.mechanism",
     )
     embedded_log_path: Path = Field(
-        Path("data/log.sqlite"), description="the embedded log: one SQLite file"
+        Path("data/log.sqlite"),
+        validation_alias="EMBEDDED_LOG_PATH",
+        description="the embedded log: one SQLite file",
     )
     schema_registry_url: str | None = Field(
-        None, description="a registry with the Confluent API; unset: schemas live in the embedded log"
+        None,
+        validation_alias="SCHEMA_REGISTRY_URL",
+        description="a registry with the Confluent API; unset: schemas live in the embedded log",
     )
     schema_registry_user_info: SecretStr | None = Field(
-        None, description="`user:password` for the registry, sent as HTTP basic authentication"
+        None,
+        validation_alias="SCHEMA_REGISTRY_USER_INFO",
+        description="`user:password` for the registry, sent as HTTP basic authentication",
     )
     schema_registry_ca_location: Path | None = Field(
-        None, description="a PEM file of certificate authorities to trust for the registry"
+        None,
+        validation_alias="SCHEMA_REGISTRY_CA_LOCATION",
+        description="a PEM file of certificate authorities to trust for the registry",
     )
 
     @model_validator(mode="after")
@@ -57,13 +70,22 @@ class LogSettings(BaseSettings):
                 "KAFKA_OPTION_* expected KAFKA_BOOTSTRAP_SERVERS beside it, got none; "
                 "set KAFKA_BOOTSTRAP_SERVERS or unset the options"
             )
-        for name in ("bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store"):
+        for name in (
+            "bootstrap.servers",
+            "group.id",
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+        ):
             if name in self.kafka_options:
                 variable = _OPTION_PREFIX + name.upper().replace(".", "_")
-                raise ValueError(f"{variable} is set by streamrec itself and cannot be passed through")
+                raise ValueError(
+                    f"{variable} is set by streamrec itself and cannot be passed through"
+                )
         url = self.schema_registry_url
         if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f"SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got {url!r}")
+            raise ValueError(
+                f"SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got {url!r}"
+            )
         return self
 
     @property

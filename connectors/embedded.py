@@ -1,0 +1,37 @@
+"""The embedded log: a Log in one SQLite file, for a laptop, a demo and tests.
+
+What differs from Kafka: one file on one machine; retention and compaction happen when something is
+written; without `retention.ms` nothing is ever removed; a written message is visible to readers
+after at most some 10 ms, and durable after `flush` (see `embedded_file` for what a power cut does).
+"""
+
+from pathlib import Path
+
+from connectors.embedded_admin import EmbeddedAdmin
+from connectors.embedded_file import EmbeddedFile, Synchronous
+from connectors.embedded_reader import EmbeddedReader
+from connectors.embedded_registry import EmbeddedRegistry
+from connectors.embedded_writer import EmbeddedWriter
+
+
+class EmbeddedLog:
+    """A Log over one file, made with its folder when first opened. Any number of processes and
+    threads may open the same file, but not over a network file system."""
+
+    def __init__(self, path: Path, synchronous: Synchronous = "normal") -> None:
+        self._file = EmbeddedFile(Path(path), synchronous)
+
+    def reader(self) -> EmbeddedReader:
+        return EmbeddedReader(self._file)
+
+    def writer(self) -> EmbeddedWriter:
+        return EmbeddedWriter(self._file)
+
+    def admin(self) -> EmbeddedAdmin:
+        return EmbeddedAdmin(self._file)
+
+    def registry(self) -> EmbeddedRegistry:
+        return EmbeddedRegistry(self._file)
+
+    def describe_target(self) -> str:
+        return self._file.where
