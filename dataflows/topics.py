@@ -1,0 +1,78 @@
+"""The topics: one table of names, keys, value schemas and options. Everything else looks here.
+
+Values are Avro in Confluent wire format under the subject `<topic>-value`. Partition counts are a
+choice for good where a key's order matters: 8 lets up to 8 workers read.
+"""
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from connectors.log import TopicSpec
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic of ours: its spec for the broker, its schema, and what its key is."""
+
+    spec: TopicSpec
+    schema_file: str  # in schemas/
+    key_field: str | None  # field of the value that is the key (UTF-8); None: keyed otherwise
+    key_doc: str = field(kw_only=True)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.spec.name)
+
+    def schema(self) -> str:
+        """The value schema as JSON text."""
+        return files("schemas").joinpath(self.schema_file).read_text(encoding="utf-8")
+
+
+def subject_of(topic: str) -> str:
+    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
+CLICKS = Topic(
+    TopicSpec("clicks", partitions=8),
+    "clicks.avsc",
+    "user_id",
+    key_doc="user_id, so that a user's clicks keep their order",
+)
+RECOMMENDATIONS = Topic(
+    TopicSpec("recommendations", partitions=8),
+    "recommendations.avsc",
+    "user_id",
+    key_doc="user_id",
+)
+ERRORS = Topic(
+    # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
+    TopicSpec("errors", partitions=8, configs={"retention.ms": str(14 * _DAY_MS)}),
+    "errors.avsc",
+    None,
+    key_doc="the key of the record that failed",
+)
+SESSIONS = Topic(
+    TopicSpec("sessions", partitions=8, configs={"retention.ms": str(30 * _DAY_MS)}),
+    "sessions.avsc",
+    "writer",
+    key_doc="the process that wrote it",
+)
+REDRIVES = Topic(
+    # One partition, because the order of claims decides who redrives; kept longer than errors, so
+    # that an error which can still be listed can still be told from one that was redriven.
+    TopicSpec("redrives", partitions=1, configs={"retention.ms": str(60 * _DAY_MS)}),
+    "redrives.avsc",
+    None,
+    key_doc="topic/partition/offset of the record that failed",
+)
+
+TOPICS: dict[str, Topic] = {
+    topic.name: topic for topic in (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, REDRIVES)
+}
