@@ -226,13 +226,13 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
                         cells[slot, first_cell + at * counts + i] += 1
                         cells[slot, first_sum + first_count + i] += 1
 
-        # Session: the site's own id tells it; without one, the gap of the user does.
+        # Session: the site's own id tells it; without one, the gap of the user does. After a
+        # silence that lets a user be dropped, a new one starts even under the same id.
         session_id = clicks[SESSION, row]
+        gap_ms = session_gap_ms
         if session_id != NO_SESSION:
-            starts = is_new or session_id != words[slot, SESSION_ID]
-        else:
-            starts = is_new or words[slot, SESSION_ID] != NO_SESSION
-            starts = starts or time_ms - newest_before > session_gap_ms
+            gap_ms = max(session_gap_ms, longest_ms)
+        starts = is_new or session_id != words[slot, SESSION_ID] or time_ms - newest_before > gap_ms
         if starts:
             words[slot, SESSION_ID] = session_id
             words[slot, SESSION_KEY] = _mix(

@@ -1,0 +1,229 @@
+"""The user state against a slow reference that keeps every event and recounts at each one."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models import user_kernels as kernels
+from models.user_features import (
+    HOUR_MS,
+    MINUTE_MS,
+    FeatureSet,
+    Measure,
+    Ratio,
+    SessionMeasure,
+    WindowCount,
+    compile_features,
+    counts_by_type,
+)
+from models.user_state import SessionsAfter, UserState
+from schemas.columns import Bytes
+
+GAP_MS = 30 * MINUTE_MS
+KEPT = 4
+START_MS = 1_760_000_000_000
+
+FEATURES = compile_features(
+    (
+        *counts_by_type((("1m", MINUTE_MS), ("10m", 10 * MINUTE_MS), ("1h", HOUR_MS))),
+        WindowCount("wants_10m", ("cart", "favorite"), 10 * MINUTE_MS, buckets=10),
+        SessionMeasure("session_clicks", Measure.SESSION_CLICKS, "clicks", ""),
+        SessionMeasure("session_distinct_items", Measure.SESSION_DISTINCT_ITEMS, "items", ""),
+        SessionMeasure("session_seconds", Measure.SESSION_SECONDS, "s", ""),
+        SessionMeasure("session_cents", Measure.SESSION_CENTS, "1/100", ""),
+        SessionMeasure("seconds_since_last", Measure.SECONDS_SINCE_LAST, "s", ""),
+        SessionMeasure("price_cents", Measure.PRICE_CENTS, "1/100", ""),
+        Ratio("carts_by_views", "count_cart_1h", "count_view_1h"),
+    )
+)
+
+
+class Reference:
+    """Features of one user, recounted from all of its events."""
+
+    def __init__(self, features: FeatureSet) -> None:
+        self.features = features
+        self.events: list[tuple[int, int]] = []
+        self.session: list[tuple[int, int, int]] = []
+        self.session_id = 0
+        self.distinct = 0
+
+    def take_in(self, time_ms: int, kind: int, item: int, session: int, price: int) -> list[float]:
+        before = max((t for t, _ in self.events), default=None)
+        self.events.append((time_ms, kind))
+        newest = max(t for t, _ in self.events)
+        gap_ms = max(GAP_MS, HOUR_MS) if session else GAP_MS
+        if before is None or session != self.session_id or time_ms - before > gap_ms:
+            self.session, self.session_id, self.distinct = [], session, 0
+        if item not in [i for _, i, _ in self.session[-KEPT:]]:
+            self.distinct += 1
+        self.session.append((time_ms, item, price))
+        values: dict[str, float] = {}
+        for feature in self.features.features:
+            if isinstance(feature, WindowCount):
+                width = feature.window_ms // feature.buckets
+                oldest = newest // width - feature.buckets + 1
+                kinds = {"view": 0, "cart": 1, "favorite": 2, "purchase": 3, "other": 4}
+                wanted = {kinds[name] for name in feature.event_types}
+                values[feature.name] = sum(
+                    1 for t, k in self.events if k in wanted and t // width >= oldest
+                )
+        since = HOUR_MS if before is None else min(max(time_ms - before, 0), HOUR_MS)
+        values["session_clicks"] = len(self.session)
+        values["session_distinct_items"] = self.distinct
+        values["session_seconds"] = max(newest - self.session[0][0], 0) / 1000
+        values["session_cents"] = sum(p for _, _, p in self.session if p >= 0)
+        values["seconds_since_last"] = since / 1000
+        values["price_cents"] = price
+        views = values["count_view_1h"]
+        values["carts_by_views"] = values["count_cart_1h"] / views if views else 0.0
+        return [values[name] for name in self.features.names]
+
+
+def make_clicks(rng: np.random.Generator, n: int, users: int, span_ms: int) -> NDArray[np.int64]:
+    """Clicks of a few users with lulls, jumps, late ones and some explicit sessions."""
+    clicks = np.zeros((kernels.CLICK_ROWS, n), np.int64)
+    who = rng.integers(1, users + 1, n)
+    clicks[kernels.HASH_HIGH] = who * 1_000_003
+    clicks[kernels.HASH_LOW] = who  # close together, so that probes collide
+    steps = rng.exponential(span_ms / n, n) * rng.choice([0.1, 1, 30], n, p=[0.6, 0.38, 0.02])
+    times = START_MS + np.cumsum(steps).astype(np.int64)
+    late = rng.random(n) < 0.15
+    times[late] -= rng.integers(0, int(1.6 * HOUR_MS), late.sum())
+    clicks[kernels.TIME_MS] = times
+    clicks[kernels.ITEM] = rng.integers(1, 7, n)
+    clicks[kernels.EVENT_TYPE] = rng.integers(0, 5, n)
+    clicks[kernels.PRICE_CENTS] = rng.integers(-1, 500, n)
+    clicks[kernels.SESSION] = np.where(who % 3 == 0, rng.integers(1, 3, n), 0)
+    clicks[kernels.PARTITION] = who % 2
+    return clicks
+
+
+IDS = Bytes(np.frombuffer(b"someone", np.uint8), np.zeros(5_000, np.int64), np.full(5_000, 7))
+
+
+def run(
+    state: UserState, clicks: NDArray[np.int64], batch: int
+) -> tuple[NDArray[np.float32], NDArray[np.int8], list[SessionsAfter]]:
+    n = clicks.shape[1]
+    features = np.full((n, len(FEATURES)), np.nan, np.float32)
+    status = np.full(n, 9, np.int8)
+    sessions = []
+    for start in range(0, n, batch):
+        rows = np.arange(start, min(start + batch, n))
+        after = state.update(clicks, rows, IDS, features, status, partitions=2)
+        assert after is not None
+        sessions.append(after)
+    return features, status, sessions
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("batch", [1, 7, 1_000])
+def test_features_are_those_of_a_full_recount(seed: int, batch: int) -> None:
+    rng = np.random.default_rng(seed)
+    clicks = make_clicks(rng, 1_500, users=20, span_ms=20 * HOUR_MS)
+    features, status, sessions = run(UserState(FEATURES, GAP_MS, KEPT), clicks, batch)
+
+    watermark: dict[int, int] = defaultdict(int)
+    users: dict[int, Reference] = {}
+    histories: list[list[int]] = []
+    for row in range(clicks.shape[1]):
+        column = clicks[:, row].tolist()
+        time_ms, partition = column[kernels.TIME_MS], column[kernels.PARTITION]
+        if time_ms < watermark[partition] - HOUR_MS:
+            assert status[row] == kernels.TOO_LATE, f"seed {seed}, row {row}"
+            continue
+        watermark[partition] = max(watermark[partition], time_ms)
+        user = users.setdefault(column[kernels.HASH_LOW], Reference(FEATURES))
+        expected = user.take_in(
+            time_ms,
+            column[kernels.EVENT_TYPE],
+            column[kernels.ITEM],
+            column[kernels.SESSION],
+            column[kernels.PRICE_CENTS],
+        )
+        histories.append([item for _, item, _ in user.session[-KEPT:]])
+        assert status[row] == kernels.ACCEPTED, f"seed {seed}, row {row}"
+        np.testing.assert_array_equal(
+            features[row], np.array(expected, np.float32), f"seed {seed}, row {row}"
+        )
+    got = [
+        after.items[after.bounds[i] : after.bounds[i + 1]].tolist()
+        for after in sessions
+        for i in range(len(after.rows))
+    ]
+    assert got == histories
+    assert (status == kernels.TOO_LATE).sum() > 10, "the data should hold late clicks"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resumed_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    clicks = make_clicks(rng, 3_000, users=300, span_ms=12 * HOUR_MS)
+    expected, expected_status, _ = run(UserState(FEATURES, GAP_MS, KEPT), clicks, 100)
+
+    first = UserState(FEATURES, GAP_MS, KEPT)
+    half = clicks[:, :1_500].copy()
+    features_1, status_1, _ = run(first, half, 100)
+    held = first.held()
+    second = UserState(FEATURES, GAP_MS, KEPT)
+    second.restore(
+        first.words[held],
+        first.cells[held],
+        [first.user_ids[slot] for slot in held.tolist()],
+        first.watermarks_ms,
+    )
+    features_2, status_2, _ = run(second, clicks[:, 1_500:].copy(), 100)
+    np.testing.assert_array_equal(np.concatenate([features_1, features_2]), expected)
+    np.testing.assert_array_equal(np.concatenate([status_1, status_2]), expected_status)
+
+
+def test_idle_users_are_dropped_and_the_arrays_shrink() -> None:
+    state = UserState(FEATURES, GAP_MS, KEPT)
+    n = 5_000
+    clicks = np.zeros((kernels.CLICK_ROWS, n), np.int64)
+    clicks[kernels.HASH_LOW] = np.arange(n) * 977
+    clicks[kernels.TIME_MS] = START_MS
+    run(state, clicks, 500)
+    assert len(state) == n
+    full = state.nbytes
+    later = clicks[:, :10].copy()
+    later[kernels.TIME_MS] = START_MS + state.idle_ms + 1
+    run(state, later, 10)
+    assert len(state) == 10
+    assert state.nbytes < full / 10
+    assert state.find(0, 977 * 3) >= 0
+    assert state.find(0, 977 * 30) == -1
+    assert state.user_ids[state.find(0, 977 * 3)] == b"someone"
+
+
+def test_memory_follows_active_users_not_time() -> None:
+    state = UserState(FEATURES, GAP_MS, KEPT)
+    sizes = []
+    for window in range(10):
+        n = 2_000
+        clicks = np.zeros((kernels.CLICK_ROWS, n), np.int64)
+        clicks[kernels.HASH_LOW] = np.arange(n) + window * n  # other users in each window
+        clicks[kernels.TIME_MS] = START_MS + window * HOUR_MS + np.arange(n) * (HOUR_MS // n)
+        run(state, clicks, 100)
+        sizes.append(state.nbytes)
+    assert max(sizes[4:]) <= max(sizes[:4])
+
+
+def test_declaration_that_is_wrong_is_named() -> None:
+    with pytest.raises(ValueError, match="'a' expected a name of its own, got it twice"):
+        compile_features([WindowCount("a", ("view",), 60), WindowCount("a", ("cart",), 60)])
+    with pytest.raises(ValueError, match="'a' expected event types of .* got 'click'"):
+        compile_features([WindowCount("a", ("click",), 60)])
+    with pytest.raises(ValueError, match="'a' expected a window that its buckets divide"):
+        compile_features([WindowCount("a", ("view",), 61)])
+    with pytest.raises(ValueError, match="'r' expected the name of a count or measure, got 'b'"):
+        compile_features([WindowCount("a", ("view",), 60), Ratio("r", "a", "b")])
+
+
+def test_digest_follows_the_declaration() -> None:
+    one = compile_features([WindowCount("a", ("view",), 60)])
+    assert one.digest == compile_features([WindowCount("a", ("view",), 60)]).digest
+    assert one.digest != compile_features([WindowCount("a", ("view",), 120)]).digest
