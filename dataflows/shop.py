@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from dataflows.shop_faults import FAULTS, ClickEncoder, Fault, GoodClick, SchemaIds
 from dataflows.shop_world import EVENT_TYPES, Catalog, Clicks, Users, shop_visits
+from dataflows.topics import CLICKS
 from schemas.columns import Bytes, Column, Columns, Numbers
+from schemas.wire import WireEncoder
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
@@ -162,17 +164,16 @@ class _Writer:
         self._users, self._items = _Names("u"), _Names("i")
         self._sessions, self._categories = _Names("s"), _Names("c")
         self._encode_one = ClickEncoder(shop.schema_ids)
+        self._encoder = WireEncoder(CLICKS.schema(), shop.schema_ids.clicks)
         self._written = 0
         self._choices = np.array([FAULTS.index(fault) for fault in shop.faults], dtype=np.int8)
         self._needs_past = np.array([fault.needs_past for fault in FAULTS] + [False])
 
     def batch_of(self, clicks: Clicks) -> ShopBatch:
         columns = self._columns_of(clicks)
-        clicks_id = self._shop.schema_ids.clicks
-        values: list[bytes | None] = [
-            self._encode_one.encode(self._fields_at(clicks, columns, row), clicks_id)
-            for row in range(len(clicks))
-        ]
+        encoded = self._encoder.encode(columns)
+        assert not encoded.failures, encoded.failures[:1]
+        values: list[bytes | None] = list(encoded.values)
         keys = [self._users.texts[user] for user in clicks.users.tolist()]
         faults = self._draw_faults(len(clicks))
         for row in np.flatnonzero(faults != GOOD).tolist():
