@@ -12,6 +12,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.registry import IncompatibleSchemaError as IncompatibleSchemaError
+from schemas.registry import RegistryUnavailableError as RegistryUnavailableError
+from schemas.registry import SchemaError as SchemaError
+from schemas.registry import UnknownSchemaError as UnknownSchemaError
+
 Headers = list[tuple[str, bytes | None]]
 
 NO_TIMESTAMP_MS = -1
@@ -193,22 +198,6 @@ class RegisteredSchema(NamedTuple):
     version: int
     id: int
     schema: str  # JSON text
-
-
-class SchemaError(Exception):
-    """The registry refused, or does not know, a schema."""
-
-
-class UnknownSchemaError(SchemaError):
-    """No schema has this id or subject."""
-
-
-class IncompatibleSchemaError(SchemaError):
-    """The schema breaks the subject's compatibility rule; the message names the first break."""
-
-
-class RegistryUnavailableError(Exception):
-    """The registry did not answer in time; the message says what was asked and what was seen."""
 
 
 class SchemaRegistry(Protocol):

@@ -1,0 +1,352 @@
+"""The kernel that interprets a program over joined messages and fills the columns.
+
+A failing message is reported and its row given up, so rows of the columns are the good messages only,
+in order, and its neighbours never see it.
+"""
+
+import numpy as np
+from numba import njit
+
+from schemas import opcodes as op
+from schemas.opcodes import (
+    ARGUMENT,
+    EXTRA,
+    FIELD,
+    NULL_BRANCH,
+    SLOT,
+    STORE,
+    STORE_BOUNDS,
+    STORE_BYTE,
+    STORE_FLOAT32,
+    STORE_FLOAT64,
+    STORE_INT32,
+    STORE_INT64,
+    STORE_NONE,
+    STORE_SPAN,
+    VALID,
+    WIDTH,
+)
+from schemas.primitives import ENDS_EARLY, bytes_size, is_utf8, list_item, read_varint
+
+# Numba folds module-level ints into constants, but not members of an IntEnum.
+_TRUNCATED = int(op.Fault.TRUNCATED)
+_BAD_VARINT = int(op.Fault.BAD_VARINT)
+_NEGATIVE_LENGTH = int(op.Fault.NEGATIVE_LENGTH)
+_INVALID_UTF8 = int(op.Fault.INVALID_UTF8)
+_BAD_BOOLEAN = int(op.Fault.BAD_BOOLEAN)
+_ENUM_RANGE = int(op.Fault.ENUM_RANGE)
+_BAD_BRANCH = int(op.Fault.BAD_BRANCH)
+_INT_RANGE = int(op.Fault.INT_RANGE)
+_TRAILING = int(op.Fault.TRAILING)
+_UNKNOWN_SYMBOL = int(op.Fault.UNKNOWN_SYMBOL)
+_UNEXPECTED_NULL = int(op.Fault.UNEXPECTED_NULL)
+_UNEXPECTED_BRANCH = int(op.Fault.UNEXPECTED_BRANCH)
+_NOT_WIRE_FORMAT = int(op.Fault.NOT_WIRE_FORMAT)
+_UNKNOWN_ID = int(op.Fault.UNKNOWN_ID)
+
+
+@njit("void(int64, int64, int64[::1])", cache=True)  # type: ignore[untyped-decorator]
+def measure(values, none, bounds):  # type: ignore[no-untyped-def]
+    """Fill `bounds` (n + 1) with where each bytes object of a list lies once they are joined.
+
+    `values` and `none` are the addresses of the list and of None, which takes no room.
+    """
+    at = 0
+    bounds[0] = 0
+    for i in range(len(bounds) - 1):
+        item = list_item(values, i)
+        if item != none:
+            at += bytes_size(item)
+        bounds[i + 1] = at
+
+
+@njit(  # type: ignore[untyped-decorator]
+    "void(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1],"
+    " int64[:, ::1])",
+    cache=True,
+)
+def decode_messages(data, starts, ends, program, writers, frame, arena, report):  # type: ignore[no-untyped-def]
+    """Decode messages data[starts[i]:ends[i]] into the arena.
+
+    `writers` holds (schema id, entry) per row; a negative entry is minus the fault of all messages
+    with that id. Without a wire header its first row counts. `report` (3, n) takes fault, byte
+    within the message, and field; byte and field only where there is a fault, and for faults of the
+    header the schema id in place of the field. Stops with FRAME_STOP set when a list level is full.
+    """
+    narrow = arena.view(np.int32)
+    singles = arena.view(np.float32)
+    doubles = arena.view(np.float64)
+    octets = arena.view(np.uint8)
+    scratch = np.zeros(1, np.int32)
+    scratch_single = scratch.view(np.float32)
+
+    header = frame[op.FRAME_HEADER]
+    levels = frame[op.FRAME_LEVELS]
+    capacities = op.FRAME_FIXED - 1  # indexed from level 1
+    counts = capacities + levels
+    bases = counts + levels + 1
+    pool = frame[op.FRAME_POOL]
+    good = 0
+    frame[op.FRAME_STOP] = -1
+    kept = np.zeros(levels + 1, np.int64)  # item counts before the current message
+    schema_id = writers[0, 0]
+    entry = writers[0, 1]
+    for level in range(1, levels + 1):
+        frame[counts + level] = 0
+
+    for message in range(len(starts)):
+        start = starts[message]
+        pos = start
+        end = ends[message]
+        report[0, message] = 0
+        if header:
+            if end - pos < header or data[pos] != 0:
+                report[0, message] = _NOT_WIRE_FORMAT
+                continue
+            found = (
+                (np.int64(data[pos + 1]) << 24)
+                | (np.int64(data[pos + 2]) << 16)
+                | (np.int64(data[pos + 3]) << 8)
+                | np.int64(data[pos + 4])
+            )
+            if found != schema_id:
+                schema_id = found
+                entry = -_UNKNOWN_ID
+                for row in range(len(writers)):
+                    if writers[row, 0] == found:
+                        entry = writers[row, 1]
+                        break
+            pos += header
+        if entry < 0:
+            report[0, message] = -entry
+            report[1, message] = 0
+            report[2, message] = schema_id
+            continue
+
+        for level in range(1, levels + 1):
+            kept[level] = frame[counts + level]
+        pc = entry
+        index = good  # row that stores go to: of level 0, or an item of the list being read
+        remaining = 0  # items left in the current block
+        level = 0
+        list_null = False
+        outer_pos = 0
+        outer_end = 0
+        fault = 0
+        at = pos
+        value = np.int64(0)
+        while True:
+            operation = program[pc]
+            at = pos
+            if operation == op.END:
+                if pos != end:
+                    fault = _TRAILING
+                break
+            branch = program[pc + NULL_BRANCH]
+            slot = program[pc + SLOT]
+            store = program[pc + STORE]
+            valid = program[pc + VALID]
+            base = frame[bases + slot] if slot >= 0 else 0
+            is_null = operation == op.NULL
+            if branch >= 0:
+                value, pos = read_varint(data, pos, end)
+                if pos < 0:
+                    fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                    break
+                if value == branch:
+                    is_null = True
+                elif value != 1 - branch:
+                    fault = _BAD_BRANCH
+                    break
+            if is_null:
+                if operation == op.BRANCH:
+                    if program[pc + ARGUMENT] < 0:
+                        fault = _UNEXPECTED_NULL
+                        break
+                    pc = program[pc + ARGUMENT]
+                    continue
+                if valid >= 0:
+                    octets[frame[bases + valid] + index] = 0
+                elif store != STORE_NONE:
+                    fault = _UNEXPECTED_NULL
+                    break
+                if store == STORE_INT64 or store == STORE_FLOAT64:
+                    arena[base + index] = 0
+                elif store == STORE_INT32 or store == STORE_FLOAT32:
+                    narrow[base + index] = 0
+                elif store == STORE_BYTE:
+                    octets[base + index] = 0
+                elif store == STORE_SPAN:
+                    arena[base + index] = 0
+                    arena[frame[bases + slot + 1] + index] = 0
+                elif store == STORE_BOUNDS:
+                    arena[base + index + 1] = frame[counts + program[pc + EXTRA]]
+                    pc = program[pc + ARGUMENT]
+                pc += WIDTH
+                continue
+            if valid >= 0:
+                octets[frame[bases + valid] + index] = 1
+
+            if operation == op.VARINT or operation == op.ENUM:
+                value, pos = read_varint(data, pos, end)
+                if pos < 0:
+                    fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                    break
+                if operation == op.ENUM:
+                    if value < 0 or value >= program[pc + EXTRA]:
+                        fault = _ENUM_RANGE
+                        break
+                    value = program[program[pc + ARGUMENT] + value]
+                    if value < 0:
+                        fault = _UNKNOWN_SYMBOL
+                        break
+                elif program[pc + ARGUMENT] and (value < -(1 << 31) or value >= 1 << 31):
+                    fault = _INT_RANGE
+                    break
+                if store == STORE_INT64:
+                    arena[base + index] = value
+                elif store == STORE_INT32:
+                    narrow[base + index] = value
+                elif store == STORE_FLOAT64:
+                    doubles[base + index] = value
+                elif store == STORE_FLOAT32:
+                    singles[base + index] = np.float64(value)
+            elif operation == op.SPAN or operation == op.FIXED:
+                value = program[pc + ARGUMENT]
+                if operation == op.SPAN:
+                    value, pos = read_varint(data, pos, end)
+                    if pos < 0:
+                        fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                        break
+                    if value < 0:
+                        fault = _NEGATIVE_LENGTH
+                        break
+                if value > end - pos:
+                    fault = _TRUNCATED
+                    break
+                if store == STORE_SPAN:
+                    if (
+                        operation == op.SPAN
+                        and program[pc + ARGUMENT]
+                        and not is_utf8(data, pos, pos + value)
+                    ):
+                        fault = _INVALID_UTF8
+                        break
+                    arena[base + index] = pos
+                    arena[frame[bases + slot + 1] + index] = value
+                pos += value
+            elif operation == op.FLOAT4:
+                if end - pos < 4:
+                    fault = _TRUNCATED
+                    break
+                bits = (
+                    np.uint32(data[pos])
+                    | (np.uint32(data[pos + 1]) << np.uint32(8))
+                    | (np.uint32(data[pos + 2]) << np.uint32(16))
+                    | (np.uint32(data[pos + 3]) << np.uint32(24))
+                )
+                if store == STORE_FLOAT32:
+                    narrow[base + index] = np.int32(bits)
+                elif store == STORE_FLOAT64:
+                    scratch[0] = np.int32(bits)
+                    doubles[base + index] = scratch_single[0]
+                pos += 4
+            elif operation == op.FLOAT8:
+                if end - pos < 8:
+                    fault = _TRUNCATED
+                    break
+                if store == STORE_FLOAT64:
+                    raw = np.uint64(0)
+                    for i in range(8):
+                        raw |= np.uint64(data[pos + i]) << np.uint64(8 * i)
+                    arena[base + index] = np.int64(raw)
+                pos += 8
+            elif operation == op.BOOLEAN:
+                if pos >= end:
+                    fault = _TRUNCATED
+                    break
+                if data[pos] > 1:
+                    fault = _BAD_BOOLEAN
+                    break
+                octets[base + index] = data[pos]
+                pos += 1
+            elif operation == op.ARRAY or operation == op.NEXT:
+                if operation == op.ARRAY:
+                    level = program[pc + EXTRA]
+                    remaining = 0
+                    array_at = pc
+                    if level > 0:
+                        index = frame[counts + level]
+                else:
+                    array_at = program[pc + ARGUMENT]
+                    remaining -= 1
+                    index += 1
+                next_at = program[array_at + ARGUMENT]
+                if remaining == 0:
+                    value, pos = read_varint(data, pos, end)
+                    if pos < 0:
+                        fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                        break
+                    if value < 0:
+                        size, pos = read_varint(data, pos, end)
+                        if pos < 0:
+                            fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                            break
+                        value = -value
+                        if level < 0:
+                            # A skipped block may be passed over by its size in bytes, as fastavro
+                            # does; one that is read is read by its count, and its size ignored.
+                            if size < 0:
+                                fault = _NEGATIVE_LENGTH
+                                break
+                            if size > end - pos:
+                                fault = _TRUNCATED
+                                break
+                            pos += size
+                            pc = array_at
+                            continue
+                    if value == 0:
+                        if level > 0:
+                            frame[counts + level] = index
+                            slot = frame[bases + program[array_at + SLOT]]
+                            arena[slot + good + 1] = index
+                        index = good
+                        level = 0
+                        pc = next_at + WIDTH
+                        continue
+                    # Each item takes at least so many bytes: a count that cannot be true ends here.
+                    # (The least int64 has no positive counterpart and stays negative.)
+                    if value < 0 or value > (end - pos) // program[next_at + EXTRA]:
+                        fault = _TRUNCATED
+                        break
+                    if level > 0 and index + value > frame[capacities + level]:
+                        frame[op.FRAME_STOP] = level
+                        return
+                    remaining = value
+                pc = array_at + WIDTH
+                continue
+            elif operation == op.DEFAULT:
+                outer_pos = pos
+                outer_end = end
+                pos = pool + program[pc + ARGUMENT]
+                end = pool + program[pc + EXTRA]
+            elif operation == op.RESUME:
+                pos = outer_pos
+                end = outer_end
+            elif operation == op.JUMP:
+                pc = program[pc + ARGUMENT]
+                continue
+            elif operation == op.FAIL:
+                fault = _UNEXPECTED_BRANCH
+                break
+            pc += WIDTH
+
+        if fault:
+            for level in range(1, levels + 1):
+                frame[counts + level] = kept[level]
+            report[0, message] = fault
+            report[1, message] = at - start
+            report[2, message] = program[pc + FIELD]
+        else:
+            good += 1
+    frame[op.FRAME_GOOD] = good

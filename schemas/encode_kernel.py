@@ -1,0 +1,188 @@
+"""The kernel that interprets a program over columns and makes a bytes object per row."""
+
+import numpy as np
+from numba import carray, njit
+
+from schemas import opcodes as op
+from schemas.opcodes import ARGUMENT, EXTRA, FIELD, NULL_BRANCH, SLOT, VALID, WIDTH
+from schemas.primitives import (
+    byte_pointer,
+    is_utf8,
+    make_bytes,
+    set_list_item,
+    write_varint,
+)
+
+_INVALID_UTF8 = int(op.Fault.INVALID_UTF8)
+_ENUM_RANGE = int(op.Fault.ENUM_RANGE)
+_INT_RANGE = int(op.Fault.INT_RANGE)
+_FLOAT_RANGE = int(op.Fault.FLOAT_RANGE)
+_UNEXPECTED_NULL = int(op.Fault.UNEXPECTED_NULL)
+_BAD_SPAN = int(op.Fault.BAD_SPAN)
+_FIXED_SIZE = int(op.Fault.FIXED_SIZE)
+_VARINT_BYTES_MAX = 10
+
+
+@njit(  # type: ignore[untyped-decorator]
+    "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1])",
+    cache=True,
+)
+def encode_rows(values, start, schema_id, program, frame, arena, out, report):  # type: ignore[no-untyped-def]
+    """Encode rows from `start` on, putting a bytes object per good row into a list.
+
+    `values` is the address of a list of one entry per row; `schema_id` < 0: no wire header. `out`
+    is room for one row: when it is too small, FRAME_STOP is that row and the call may be repeated
+    from there with more. `report` (3, n) takes fault, item within the row's list, and field.
+    """
+    doubles = arena.view(np.float64)
+    octets = arena.view(np.uint8)
+    scratch = np.zeros(1, np.float32)
+    scratch_bits = scratch.view(np.uint32)
+    scratch_wide = np.zeros(1, np.float64)
+    scratch_wide_bits = scratch_wide.view(np.uint64)
+    address = out.ctypes.data
+    room = len(out)
+    levels = frame[op.FRAME_LEVELS]
+    counts = op.FRAME_FIXED - 1
+    bases = counts + levels + 1
+    good = frame[op.FRAME_GOOD]
+    frame[op.FRAME_STOP] = -1
+
+    for row in range(start, report.shape[1]):
+        pos = 0
+        if schema_id >= 0:
+            out[0] = 0
+            out[1] = np.uint8(schema_id >> 24)
+            out[2] = np.uint8(schema_id >> 16)
+            out[3] = np.uint8(schema_id >> 8)
+            out[4] = np.uint8(schema_id)
+            pos = 5
+        pc = 0
+        index = row
+        last = 0  # end of the items of the list being written
+        fault = 0
+        report[0, row] = 0
+        while True:
+            operation = program[pc]
+            if operation == op.END:
+                break
+            if room - pos < 3 * _VARINT_BYTES_MAX:  # branch, count or value, end of list
+                frame[op.FRAME_STOP] = row
+                frame[op.FRAME_GOOD] = good
+                return
+            if operation == op.NEXT:
+                index += 1
+                array_at = program[pc + ARGUMENT]
+                if index < last:
+                    pc = array_at + WIDTH
+                    continue
+                out[pos] = 0
+                pos += 1
+                index = row
+                pc += WIDTH
+                continue
+            branch = program[pc + NULL_BRANCH]
+            valid = program[pc + VALID]
+            if valid >= 0:
+                valid = frame[bases + valid]  # -1: the column has no null mask
+            is_null = valid >= 0 and octets[valid + index] == 0
+            if is_null:
+                if branch < 0 and operation != op.NULL:
+                    fault = _UNEXPECTED_NULL
+                    break
+                if branch >= 0:
+                    out[pos] = 2 * branch
+                    pos += 1
+                if operation == op.ARRAY:
+                    pc = program[pc + ARGUMENT]
+                pc += WIDTH
+                continue
+            if branch >= 0:
+                out[pos] = 2 - 2 * branch
+                pos += 1
+            slot = program[pc + SLOT]
+            base = frame[bases + slot]
+            if operation == op.VARINT:
+                value = arena[base + index]
+                limit = program[pc + ARGUMENT]
+                if limit and (value < -(1 << 31) or value >= 1 << 31):
+                    fault = _INT_RANGE
+                    break
+                pos = write_varint(out, pos, value)
+            elif operation == op.ENUM:
+                value = arena[base + index]
+                if value < 0 or value >= program[pc + EXTRA]:
+                    fault = _ENUM_RANGE
+                    break
+                pos = write_varint(out, pos, value)
+            elif operation == op.FLOAT4:
+                wide = doubles[base + index]
+                scratch[0] = wide
+                if np.isinf(scratch[0]) and not np.isinf(wide):
+                    fault = _FLOAT_RANGE
+                    break
+                bits = scratch_bits[0]
+                for i in range(4):
+                    out[pos + i] = np.uint8(bits >> np.uint32(8 * i))
+                pos += 4
+            elif operation == op.FLOAT8:
+                scratch_wide[0] = doubles[base + index]
+                wide_bits = scratch_wide_bits[0]
+                for i in range(8):
+                    out[pos + i] = np.uint8(wide_bits >> np.uint64(8 * i))
+                pos += 8
+            elif operation == op.BOOLEAN:
+                out[pos] = octets[base + index] != 0
+                pos += 1
+            elif operation == op.SPAN or operation == op.FIXED:
+                # Three more entries of the frame follow: lengths, the buffer's address, its size.
+                at = arena[base + index]
+                length = arena[frame[bases + slot + 1] + index]
+                size = frame[bases + slot + 3]
+                if length < 0 or at < 0 or length > size - at:
+                    fault = _BAD_SPAN
+                    break
+                if operation == op.FIXED and length != program[pc + ARGUMENT]:
+                    fault = _FIXED_SIZE
+                    break
+                if room - pos < length + _VARINT_BYTES_MAX:
+                    frame[op.FRAME_STOP] = row
+                    frame[op.FRAME_GOOD] = good
+                    return
+                data = carray(byte_pointer(frame[bases + slot + 2]), (size,))
+                if operation == op.SPAN:
+                    if program[pc + ARGUMENT] and not is_utf8(data, at, at + length):
+                        fault = _INVALID_UTF8
+                        break
+                    pos = write_varint(out, pos, length)
+                for i in range(length):
+                    out[pos + i] = data[at + i]
+                pos += length
+            elif operation == op.ARRAY:
+                first = arena[base + index]
+                last = arena[base + index + 1]
+                if first < 0 or last < first or last > frame[counts + program[pc + EXTRA]]:
+                    fault = _BAD_SPAN
+                    break
+                if first == last:
+                    out[pos] = 0
+                    pos += 1
+                    pc = program[pc + ARGUMENT] + WIDTH
+                    continue
+                pos = write_varint(out, pos, last - first)
+                index = first
+            elif operation == op.JUMP:
+                pc = program[pc + ARGUMENT]
+                continue
+            pc += WIDTH
+        if fault:
+            report[0, row] = fault
+            report[1, row] = index
+            report[2, row] = program[pc + FIELD]
+        else:
+            message = make_bytes(address, pos)
+            if message == 0:  # out of memory: Python raises it on return
+                return
+            set_list_item(values, good, message)
+            good += 1
+    frame[op.FRAME_GOOD] = good
