@@ -107,6 +107,12 @@ def _shifted(shift_ms: int) -> Callable[[GoodClick, ClickEncoder], bytes]:
     return make
 
 
+def _in_microseconds(click: GoodClick, encoder: ClickEncoder) -> bytes:
+    """The usual mistake of units: 56,000 years ahead."""
+    moved = {**click.fields, "timestamp": click.fields["timestamp"] * 1000}
+    return encoder.encode(moved, encoder.ids.clicks)
+
+
 def _user_bytes(click: GoodClick) -> tuple[bytes, bytes, bytes]:
     """A value in three: before the bytes of user_id, those bytes, and after them."""
     n = len(click.fields["user_id"].encode())
@@ -164,7 +170,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("long_item", "invalid_value", _with(item_id="x" * 257)),
     Fault("negative_price", "invalid_value", _with(price_cents=-1)),
     Fault("zero_time", "invalid_value", _with(timestamp=0)),
-    Fault("far_future", "invalid_value", _shifted(30 * _DAY_MS), needs_past=True),
+    Fault("microseconds", "invalid_value", _in_microseconds),
     Fault("too_late", "too_late", _shifted(-2 * _DAY_MS), needs_past=True),
 )
 
