@@ -135,7 +135,7 @@ class UserState:
 
     def find(self, high: int, low: int) -> int:
         """Slot of a user by its 128-bit hash; -1 when not held."""
-        return int(kernels.find(self._table, self.words, np.int64(high), np.int64(low)))
+        return int(kernels.find(self._table, self.words, high, low))
 
     def sweep(self) -> int:
         """Drop every user idle for longer than `idle_ms`; returns how many were dropped."""

@@ -1,0 +1,180 @@
+"""The step `recommend`: a session and its user's features become the best items; then learning."""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from bytewax.operators import StatefulBatchLogic
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from dataflows.batches import Clicks, Failed, ShardClicks
+from models import user_kernels as kernels
+from models.contract import Ranking, Sessions
+from models.recommender import SessionRecommender
+from schemas.columns import Bytes
+
+_logger = logging.getLogger(__name__)
+
+STAGE = "recommend"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """Rankings for some rows of a batch of clicks, with the ids of what is recommended."""
+
+    clicks: Clicks
+    rows: NDArray[np.int64]  # (m,)
+    ranking: Ranking  # of m rows
+    item_ids: Bytes  # of ranking.items flattened, without the -1
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Clicks that this process has learned from, for the session indexes of others."""
+
+    session_keys: NDArray[np.int64]  # (m,)
+    times_ms: NDArray[np.int64]  # (m,)
+    item_ids: Bytes  # m
+
+
+Recommending = Recommended | Learned | Failed
+
+
+class SharedRecommender:
+    """The recommender of a process, shared by its shards; threads of `-w` take turns."""
+
+    def __init__(self, recommender: SessionRecommender) -> None:
+        self.recommender = recommender
+        self.lock = threading.Lock()
+
+
+class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, None]):
+    """Recommends for the clicks of a shard that ask for it, then learns from all of them.
+
+    The session index is shared by all shards of the process and is not part of the snapshot: it is
+    rebuilt from the topic `sessions`.
+    """
+
+    def __init__(
+        self, shared: SharedRecommender, asks: NDArray[np.bool_], top_k: int, share: bool
+    ) -> None:
+        self._shared = shared
+        self._asks = asks  # by event type
+        self._top_k = top_k
+        self._share = share
+
+    @override
+    def on_batch(self, values: list[ShardClicks]) -> tuple[list[Recommending], bool]:
+        out: list[Recommending] = []
+        with self._shared.lock:
+            for shard_clicks in values:
+                self._recommend_and_learn(shard_clicks, out)
+        return out, StatefulBatchLogic.RETAIN
+
+    def _recommend_and_learn(self, shard_clicks: ShardClicks, out: list[Recommending]) -> None:
+        clicks, rows, after = shard_clicks.clicks, shard_clicks.rows, shard_clicks.sessions
+        assert after is not None
+        items = self._shared.recommender.items
+        clicked = take(clicks.item_ids, rows)
+        # Clicked items get their numbers first, so that a session knows its own last item.
+        items.numbers(clicks.matrix[kernels.ITEM, rows], clicked, add=True)
+        sessions = Sessions(
+            keys=after.keys,
+            items=items.numbers(after.items, None, add=False),
+            times_ms=after.times_ms,
+            bounds=after.bounds,
+            positions=after.positions,
+            user_features=clicks.features[rows],
+        )
+        asking = self._asks[clicks.matrix[kernels.EVENT_TYPE, rows]]
+        if asking.all():
+            self._recommend(shard_clicks, rows, sessions, out)
+        elif asking.any():
+            picks = np.flatnonzero(asking)
+            self._recommend(shard_clicks, rows[picks], pick(sessions, picks), out)
+        self._shared.recommender.learn(sessions)
+        if self._share:
+            out.append(Learned(after.keys, clicks.matrix[kernels.TIME_MS, rows], clicked))
+
+    def _recommend(
+        self,
+        shard_clicks: ShardClicks,
+        rows: NDArray[np.int64],
+        sessions: Sessions,
+        out: list[Recommending],
+    ) -> None:
+        try:
+            out.append(self._rank(shard_clicks.clicks, rows, sessions))
+        except Exception as error:  # noqa: BLE001  # a model is user code: its error is the record's
+            if len(rows) == 1:
+                out.append(_model_failed(shard_clicks, int(rows[0]), error))
+                return
+            _logger.warning(
+                "step %r: a batch failed (%r); trying its records one by one", STAGE, error
+            )
+            for i in range(len(rows)):
+                alone = np.array([i])
+                self._recommend(shard_clicks, rows[alone], pick(sessions, alone), out)
+
+    def _rank(self, clicks: Clicks, rows: NDArray[np.int64], sessions: Sessions) -> Recommended:
+        ranking = self._shared.recommender.recommend(sessions, self._top_k)
+        found = ranking.items >= 0
+        if not np.isfinite(ranking.scores[found]).all():
+            raise ValueError("scores expected finite numbers, got nan or infinity")
+        return Recommended(
+            clicks, rows, ranking, self._shared.recommender.items.ids(ranking.items[found])
+        )
+
+    @override
+    def snapshot(self) -> None:
+        return None
+
+
+def _model_failed(shard_clicks: ShardClicks, row: int, error: Exception) -> Failed:
+    clicks = shard_clicks.clicks
+    return clicks.origins.fail(
+        int(clicks.origin_rows[row]),
+        STAGE,
+        "model_failed",
+        type(error).__name__,
+        f"model raised {error}",
+        "".join(traceback.format_exception(error)),
+    )
+
+
+def take(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
+    """Chosen rows of a column over the same buffer."""
+    return Bytes(column.data, column.starts[rows], column.lengths[rows])
+
+
+def pick(sessions: Sessions, picks: NDArray[np.int64]) -> Sessions:
+    """Some of the sessions, in the order given."""
+    lengths = np.diff(sessions.bounds)[picks]
+    bounds = np.zeros(len(picks) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    flat = np.arange(bounds[-1]) + np.repeat(sessions.bounds[picks] - bounds[:-1], lengths)
+    return Sessions(
+        keys=sessions.keys[picks],
+        items=sessions.items[flat],
+        times_ms=sessions.times_ms[flat],
+        bounds=bounds,
+        positions=sessions.positions[picks],
+        user_features=sessions.user_features[picks],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecommend:
+    """Builds the shards of the step; the recommender is made when the first one is."""
+
+    shared: Callable[[], SharedRecommender]
+    asks: NDArray[np.bool_]
+    top_k: int
+    share: bool
+
+    def __call__(self, resume: None) -> RecommendShard:
+        return RecommendShard(self.shared(), self.asks, self.top_k, self.share)
