@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from models import user_kernels as kernels
 from models.contract import ModelInfo
 from schemas import hashing
 from schemas.columns import Bytes, Column, Columns, Lists, Numbers
-from schemas.encoder import Encoded
 from schemas.wire import WireEncoder
 
 LOST = -1
@@ -55,19 +55,60 @@ def join_bytes(columns: Sequence[Bytes]) -> Bytes:
 
 
 @dataclass
-class EncodeRecommendations:
+class EncodeAnswers:
+    """What the steps share that answer clicks: one record a click, keyed by its user."""
+
+    stage: ClassVar[str]
+
+    encoder: Callable[[], WireEncoder]  # one for each worker
+    partitions: Callable[[], int]  # of the topic that is written
+    lanes: int
+    max_message_bytes: int
+
+    def emit(
+        self, clicks: Clicks, rows: NDArray[np.int64], columns: Columns, out: list[Keyed]
+    ) -> None:
+        """Encode `columns`, one record for each of `rows`, and append `(lane, Out)`, and
+        `("errors", Failed)` for those that cannot be."""
+
+        def fail(row: int, reason: str, exception: str, message: str) -> None:
+            origin_row = int(clicks.origin_rows[rows[row]])
+            failed = clicks.origins.fail(origin_row, self.stage, reason, exception, message)
+            out.append((ERRORS_KEY, failed))
+
+        users = columns["user_id"]
+        assert isinstance(users, Bytes)
+        encoded = self.encoder().encode(columns)
+        for failure in encoded.failures:
+            fail(failure.row, "output_unencodable", "EncodeError", failure.message)
+        targets = hashing.partitions(users, self.partitions())
+        keys = keys_of(users)
+        if encoded.failures:
+            targets = targets[encoded.rows]
+            keys = [keys[row] for row in encoded.rows.tolist()]
+        sizes = np.fromiter(map(len, encoded.values), np.int64, len(encoded.values))
+        for index in np.flatnonzero(sizes > self.max_message_bytes).tolist():
+            fail(
+                int(encoded.rows[index]),
+                "output_too_large",
+                "RecordTooLargeError",
+                f"record expected at most {self.max_message_bytes} bytes, got {int(sizes[index])}",
+            )
+            targets[index] = LOST
+        out.extend((o.lane(self.lanes), o) for o in by_partition(targets, keys, encoded.values))
+
+
+@dataclass
+class EncodeRecommendations(EncodeAnswers):
     """Joins the shards of a batch again and encodes one record for each click that asked.
 
     Takes `(shard, Recommended)`, emits `(lane, Out)` and `("errors", Failed)`.
     """
 
-    encoder: Callable[[], WireEncoder]  # one for each worker
-    partitions: Callable[[], int]  # of the topic `recommendations`
-    lanes: int
-    max_message_bytes: int
+    stage: ClassVar[str] = "encode recommendations"
+
     info: Callable[[], ModelInfo]
     feature_set: str
-    stage: str = "encode recommendations"
 
     def __call__(self, batch: list[tuple[str, Recommended]]) -> list[Keyed]:
         out: list[Keyed] = []
@@ -88,9 +129,8 @@ class EncodeRecommendations:
         item_bounds = np.zeros(n + 1, np.int64)
         np.cumsum(found.sum(axis=1), out=item_bounds[1:])
         n_features = clicks.features.shape[1]
-        users = take(clicks.user_ids, rows)
         columns: Columns = {
-            "user_id": users,
+            "user_id": take(clicks.user_ids, rows),
             "source_topic": constant(clicks.topic, n),
             "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows].astype(np.int32)),
             "source_offset": Numbers(clicks.offsets[rows]),
@@ -112,38 +152,7 @@ class EncodeRecommendations:
                 np.arange(n + 1) * n_features, {"": Numbers(clicks.features[rows].reshape(-1))}
             ),
         }
-        self._emit(clicks, rows, users, self.encoder().encode(columns), out)
-
-    def _emit(
-        self,
-        clicks: Clicks,
-        rows: NDArray[np.int64],
-        users: Bytes,
-        encoded: Encoded,
-        out: list[Keyed],
-    ) -> None:
-        def fail(row: int, reason: str, exception: str, message: str) -> None:
-            origin_row = int(clicks.origin_rows[rows[row]])
-            failed = clicks.origins.fail(origin_row, self.stage, reason, exception, message)
-            out.append((ERRORS_KEY, failed))
-
-        for failure in encoded.failures:
-            fail(failure.row, "output_unencodable", "EncodeError", failure.message)
-        targets = hashing.partitions(users, self.partitions())
-        keys = keys_of(users)
-        if encoded.failures:
-            targets = targets[encoded.rows]
-            keys = [keys[row] for row in encoded.rows.tolist()]
-        sizes = np.fromiter(map(len, encoded.values), np.int64, len(encoded.values))
-        for index in np.flatnonzero(sizes > self.max_message_bytes).tolist():
-            fail(
-                int(encoded.rows[index]),
-                "output_too_large",
-                "RecordTooLargeError",
-                f"record expected at most {self.max_message_bytes} bytes, got {int(sizes[index])}",
-            )
-            targets[index] = LOST
-        out.extend((o.lane(self.lanes), o) for o in by_partition(targets, keys, encoded.values))
+        self.emit(clicks, rows, columns, out)
 
 
 def keys_of(column: Bytes) -> list[bytes | None]:
@@ -290,6 +299,7 @@ def by_partition_headers(
 
 __all__ = [
     "Clicks",
+    "EncodeAnswers",
     "EncodeErrors",
     "EncodeRecommendations",
     "EncodeSessions",
