@@ -369,3 +369,82 @@ def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the ty
         history,
     )
     return accepted
+
+
+@numba.njit(
+    "UniTuple(int64, 2)(int64[:, ::1], int32[:, ::1], int64[::1], int64, int64, int64[:, ::1])",
+    cache=True,
+)
+def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the types
+    words, cells, slots, kept, ring_cells, bounds
+):
+    """Where the full cells and the kept items of each user end: fills `bounds` (2, m + 1)."""
+    bounds[0, 0] = 0
+    bounds[1, 0] = 0
+    for i in range(len(slots)):
+        full = 0
+        for cell in range(ring_cells):
+            full += cells[slots[i], cell] != 0
+        bounds[0, i + 1] = bounds[0, i] + full
+        bounds[1, i + 1] = bounds[1, i] + min(words[slots[i], SESSION_CLICKS], kept)
+    return bounds[0, len(slots)], bounds[1, len(slots)]
+
+
+@numba.njit(
+    "void(int64[:, ::1], int32[:, ::1], int64[::1], int64, int64, int64[:, ::1], uint16[::1],"
+    " int32[::1], int64[:, ::1])",
+    cache=True,
+)
+def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
+    words, cells, slots, kept, ring_cells, bounds, places, counts, items
+):
+    """Write the full cells (place, count) and kept items (item, time), oldest first."""
+    for i in range(len(slots)):
+        slot = slots[i]
+        at = bounds[0, i]
+        for cell in range(ring_cells):
+            if cells[slot, cell] != 0:
+                places[at] = cell
+                counts[at] = cells[slot, cell]
+                at += 1
+        clicks = words[slot, SESSION_CLICKS]
+        held = min(clicks, kept)
+        for j in range(held):
+            from_column = (clicks - held + j) % kept
+            items[0, bounds[1, i] + j] = words[slot, FIRST_ITEM + from_column]
+            items[1, bounds[1, i] + j] = words[slot, FIRST_ITEM + kept + from_column]
+
+
+@numba.njit(
+    "void(int64[:, ::1], int32[:, ::1], int64[:, ::1], int64[:, :, ::1], uint16[::1], int32[::1],"
+    " int64[:, ::1], int64[:, ::1])",
+    cache=True,
+)
+def unpack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
+    words, cells, fixed, bounds, places, counts, items, windows
+):
+    """The inverse of `pack_users` into the first rows of zeroed arrays; sums are added up anew.
+
+    `bounds` is (2, 2, m): starts and ends, of cells and of items.
+    """
+    kept = (words.shape[1] - FIRST_ITEM) // 2
+    n_counts = 0
+    for w in range(len(windows)):
+        n_counts += windows[w, 3]
+    first_sum = cells.shape[1] - n_counts
+    for i in range(len(fixed)):
+        for column in range(FIRST_ITEM):
+            words[i, column] = fixed[i, column]
+        for at in range(bounds[0, 0, i], bounds[1, 0, i]):
+            cells[i, places[at]] = counts[at]
+            for w in range(len(windows)):
+                inside = places[at] - windows[w, 4]
+                if 0 <= inside < windows[w, 1] * windows[w, 3]:
+                    cells[i, first_sum + windows[w, 2] + inside % windows[w, 3]] += counts[at]
+        clicks = fixed[i, SESSION_CLICKS]
+        first = bounds[0, 1, i]
+        held = bounds[1, 1, i] - first
+        for j in range(held):
+            to_column = (clicks - held + j) % kept
+            words[i, FIRST_ITEM + to_column] = items[0, first + j]
+            words[i, FIRST_ITEM + kept + to_column] = items[1, first + j]

@@ -9,6 +9,7 @@ by then no window and no session could still hold anything of it, for any event 
 late. Dropping therefore changes no feature, whenever it happens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,21 @@ class SessionsAfter:
     times_ms: NDArray[np.int64]  # (total,)
     bounds: NDArray[np.int64]  # (m + 1,)
     positions: NDArray[np.int32]  # (m,) clicks in the session so far
+
+
+@dataclass(frozen=True, slots=True)
+class UserTable:
+    """m users as they are saved: what is zero is left out, and sums are not kept."""
+
+    user_ids: list[bytes]
+    fixed: NDArray[np.int64]  # (m, FIRST_ITEM) as models.user_kernels names the columns
+    bounds: NDArray[np.int64]  # (2, m + 1) of each user's cells and items below
+    cell_places: NDArray[np.uint16]  # (cells,)
+    cell_counts: NDArray[np.int32]  # (cells,)
+    items: NDArray[np.int64]  # (2, items): item key and event time, oldest first
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
 
 
 class UserState:
@@ -161,24 +177,69 @@ class UserState:
         """Slots in use."""
         return np.flatnonzero(self.words[:, kernels.IN_USE])
 
-    def restore(
-        self,
-        words: NDArray[np.int64],
-        cells: NDArray[np.int32],
-        user_ids: list[bytes],
-        watermarks_ms: NDArray[np.int64],
-    ) -> None:
-        """Take over saved users (one row each, no user twice) in place of what is held."""
-        capacity = max(_FIRST_CAPACITY, len(words))
+    def export(self, slots: NDArray[np.int64]) -> UserTable:
+        """The users in some slots, as they are saved."""
+        ring_cells = self.cells.shape[1] - len(self.features.masks)
+        bounds = np.empty((2, len(slots) + 1), np.int64)
+        n_cells, n_items = kernels.measure_users(
+            self.words, self.cells, slots, self.kept_items, ring_cells, bounds
+        )
+        places, counts = np.empty(n_cells, np.uint16), np.empty(n_cells, np.int32)
+        items = np.empty((2, n_items), np.int64)
+        kernels.pack_users(
+            self.words,
+            self.cells,
+            slots,
+            self.kept_items,
+            ring_cells,
+            bounds,
+            places,
+            counts,
+            items,
+        )
+        return UserTable(
+            user_ids=[self.user_ids[slot] for slot in slots.tolist()],
+            fixed=self.words[slots, : kernels.FIRST_ITEM],
+            bounds=bounds,
+            cell_places=places,
+            cell_counts=counts,
+            items=items,
+        )
+
+    def restore(self, tables: Sequence[UserTable], watermarks_ms: NDArray[np.int64]) -> None:
+        """Take over saved users in place of what is held; of a user saved twice, the later one."""
+        fixed = np.concatenate(
+            [table.fixed for table in tables] or [np.empty((0, kernels.FIRST_ITEM), np.int64)]
+        )
+        wanted = _last_of_each(fixed[:, [kernels.HIGH, kernels.LOW]])
+        capacity = max(_FIRST_CAPACITY, int(wanted.sum()))
         self.words = np.zeros((capacity, self.words.shape[1]), np.int64)
         self.cells = np.zeros((capacity, self.cells.shape[1]), np.int32)
-        self.words[: len(words)] = words
-        self.cells[: len(cells)] = cells
-        self.user_ids = [*user_ids, *([b""] * (capacity - len(words)))]
+        self.user_ids = []
         self.dirty = np.zeros(capacity, np.bool_)
+        start = 0
+        for table in tables:
+            chosen = wanted[start : start + len(table)]
+            start += len(table)
+            self._unpack(table, np.flatnonzero(chosen))
+        self.user_ids += [b""] * (capacity - len(self.user_ids))
         self.watermarks_ms = watermarks_ms.copy()
         self._counters[kernels.NEWEST_WATERMARK_MS] = int(watermarks_ms.max(initial=0))
         self._index()
+
+    def _unpack(self, table: UserTable, rows: NDArray[np.int64]) -> None:
+        held = len(self.user_ids)
+        kernels.unpack_users(
+            self.words[held:],
+            self.cells[held:],
+            np.ascontiguousarray(table.fixed[rows]),
+            np.ascontiguousarray(np.stack([table.bounds[:, rows], table.bounds[:, rows + 1]])),
+            table.cell_places,
+            table.cell_counts,
+            table.items,
+            self.features.windows,
+        )
+        self.user_ids += [table.user_ids[row] for row in rows.tolist()]
 
     def _reserve(self, users: int) -> None:
         if int(self._counters[kernels.FREE_SLOTS]) >= users:
@@ -220,3 +281,14 @@ def _table_size(capacity: int) -> int:
     while size < 2 * capacity:
         size *= 2
     return size
+
+
+def _last_of_each(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n, 2) to (n,): whether no later row has the same two words."""
+    order = np.lexsort((np.arange(len(hashes)), hashes[:, 0], hashes[:, 1]))
+    ordered = hashes[order]
+    last = np.ones(len(hashes), np.bool_)
+    last[:-1] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    wanted = np.empty(len(hashes), np.bool_)
+    wanted[order] = last
+    return wanted

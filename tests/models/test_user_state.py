@@ -167,17 +167,23 @@ def test_resumed_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> 
     first = UserState(FEATURES, GAP_MS, KEPT)
     half = clicks[:, :1_500].copy()
     features_1, status_1, _ = run(first, half, 100)
-    held = first.held()
+    whole = first.export(first.held())
+    first.clear_changes()
+    third = clicks[:, 1_500:1_700].copy()
+    _, status_2, _ = run(first, third, 100)
+    changed = first.export(first.changed())
+    assert 0 < len(changed) < len(whole)
     second = UserState(FEATURES, GAP_MS, KEPT)
-    second.restore(
-        first.words[held],
-        first.cells[held],
-        [first.user_ids[slot] for slot in held.tolist()],
-        first.watermarks_ms,
-    )
-    features_2, status_2, _ = run(second, clicks[:, 1_500:].copy(), 100)
-    np.testing.assert_array_equal(np.concatenate([features_1, features_2]), expected)
-    np.testing.assert_array_equal(np.concatenate([status_1, status_2]), expected_status)
+    second.restore([whole, changed], first.watermarks_ms)
+    assert len(second) >= len(first)
+    for table in (first.export(first.held()), changed):
+        for user, row in zip(table.user_ids, table.fixed, strict=True):
+            slot = second.find(int(row[kernels.HIGH]), int(row[kernels.LOW]))
+            assert second.user_ids[slot] == user
+    features_3, status_3, _ = run(second, clicks[:, 1_700:].copy(), 100)
+    np.testing.assert_array_equal(features_1, expected[:1_500])
+    np.testing.assert_array_equal(features_3, expected[1_700:])
+    np.testing.assert_array_equal(np.concatenate([status_1, status_2, status_3]), expected_status)
 
 
 def test_idle_users_are_dropped_and_the_arrays_shrink() -> None:
