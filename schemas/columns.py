@@ -1,7 +1,7 @@
 """Columns: how a batch of records lies in memory between decoding and encoding.
 
-A batch is a `dict[str, Column]`, one entry per field, every column of the same length n. Fields of a
-nested record are named with dots (`item.price`). Nulls of a nullable field are a mask beside the
+A batch is a `dict[str, Column]`, one entry per field, every column of the same length n. Fields of
+a nested record are named with dots (`item.price`). Nulls of a nullable field are a mask beside the
 values; the value under a null is zero and means nothing.
 """
 
@@ -41,7 +41,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Arrays: row i holds the child's rows bounds[i] to bounds[i + 1] (as in Arrow's list layout)."""
+    """Arrays: row i holds the child's rows bounds[i] to bounds[i + 1], as Arrow's lists do."""
 
     bounds: NDArray[np.int64]  # (n + 1,)
     items: "dict[str, Column]"  # {"": column} for arrays of scalars, one entry a field for records

@@ -1,6 +1,6 @@
 """The kernel that interprets a program over joined messages and fills the columns.
 
-A failing message is reported and its row given up, so rows of the columns are the good messages only,
+A failing message is reported and its row given up, so that the columns hold the good messages only,
 in order, and its neighbours never see it.
 """
 
@@ -26,7 +26,18 @@ from schemas.opcodes import (
     VALID,
     WIDTH,
 )
-from schemas.primitives import ENDS_EARLY, bytes_size, is_utf8, list_item, read_varint
+from schemas.primitives import (
+    ENDS_EARLY,
+    byte_at,
+    bytes_address,
+    bytes_size,
+    copy_bytes,
+    int32_at,
+    is_utf8,
+    list_item,
+    read_varint,
+    word_at,
+)
 
 # Numba folds module-level ints into constants, but not members of an IntEnum.
 _TRUNCATED = int(op.Fault.TRUNCATED)
@@ -45,31 +56,50 @@ _NOT_WIRE_FORMAT = int(op.Fault.NOT_WIRE_FORMAT)
 _UNKNOWN_ID = int(op.Fault.UNKNOWN_ID)
 
 
-@njit("void(int64, int64, int64[::1])", cache=True)  # type: ignore[untyped-decorator]
+@njit("int64(int64, int64, int64[::1])", cache=True)
 def measure(values, none, bounds):  # type: ignore[no-untyped-def]
-    """Fill `bounds` (n + 1) with where each bytes object of a list lies once they are joined.
+    """Fill `bounds` (n + 1) with where each bytes object of a list lies once joined.
 
-    `values` and `none` are the addresses of the list and of None, which takes no room.
+    Returns their end.
+
+    `values` and `none` are the addresses of the list and of None, which takes no room. A value of
+    another type makes Python raise TypeError (as the cause of a SystemError).
     """
     at = 0
     bounds[0] = 0
     for i in range(len(bounds) - 1):
         item = list_item(values, i)
         if item != none:
-            at += bytes_size(item)
+            size = bytes_size(item)
+            if size < 0:
+                return -1
+            at += size
         bounds[i + 1] = at
+    return at
 
 
-@njit(  # type: ignore[untyped-decorator]
+@njit("void(int64, int64[::1], uint8[::1])", cache=True)
+def join(values, bounds, data):  # type: ignore[no-untyped-def]
+    """Copy the bytes objects of a list to where `measure` has put them."""
+    base = data.ctypes.data
+    for i in range(len(bounds) - 1):
+        length = bounds[i + 1] - bounds[i]
+        if length:
+            copy_bytes(base + bounds[i], bytes_address(list_item(values, i)), length)
+
+
+@njit(
     "void(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1],"
     " int64[:, ::1])",
     cache=True,
 )
-def decode_messages(data, starts, ends, program, writers, frame, arena, report):  # type: ignore[no-untyped-def]
+def decode_messages(  # type: ignore[no-untyped-def]
+    data, starts, ends, program, writers, frame, arena, report
+):
     """Decode messages data[starts[i]:ends[i]] into the arena.
 
     `writers` holds (schema id, entry) per row; a negative entry is minus the fault of all messages
-    with that id. Without a wire header its first row counts. `report` (3, n) takes fault, byte
+    with that id. Without a wire header its first row counts. `report` (3, >= n) takes fault, byte
     within the message, and field; byte and field only where there is a fault, and for faults of the
     header the schema id in place of the field. Stops with FRAME_STOP set when a list level is full.
     """
@@ -85,7 +115,8 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
     capacities = op.FRAME_FIXED - 1  # indexed from level 1
     counts = capacities + levels
     bases = counts + levels + 1
-    pool = frame[op.FRAME_POOL]
+    origin = data.ctypes.data  # positions below are addresses
+    pool = origin + frame[op.FRAME_POOL]
     good = 0
     frame[op.FRAME_STOP] = -1
     kept = np.zeros(levels + 1, np.int64)  # item counts before the current message
@@ -95,20 +126,16 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
         frame[counts + level] = 0
 
     for message in range(len(starts)):
-        start = starts[message]
-        pos = start
-        end = ends[message]
+        pos = origin + starts[message]
+        end = origin + ends[message]
         report[0, message] = 0
         if header:
-            if end - pos < header or data[pos] != 0:
+            if end - pos < header or byte_at(pos) != 0:
                 report[0, message] = _NOT_WIRE_FORMAT
                 continue
-            found = (
-                (np.int64(data[pos + 1]) << 24)
-                | (np.int64(data[pos + 2]) << 16)
-                | (np.int64(data[pos + 3]) << 8)
-                | np.int64(data[pos + 4])
-            )
+            found = np.int64(0)
+            for i in range(1, 5):
+                found = (found << 8) | np.int64(byte_at(pos + i))
             if found != schema_id:
                 schema_id = found
                 entry = -_UNKNOWN_ID
@@ -129,12 +156,10 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
         index = good  # row that stores go to: of level 0, or an item of the list being read
         remaining = 0  # items left in the current block
         level = 0
-        list_null = False
-        outer_pos = 0
-        outer_end = 0
+        outer_pos = pos
+        outer_end = end
         fault = 0
         at = pos
-        value = np.int64(0)
         while True:
             operation = program[pc]
             at = pos
@@ -142,14 +167,10 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                 if pos != end:
                     fault = _TRAILING
                 break
-            branch = program[pc + NULL_BRANCH]
-            slot = program[pc + SLOT]
-            store = program[pc + STORE]
-            valid = program[pc + VALID]
-            base = frame[bases + slot] if slot >= 0 else 0
             is_null = operation == op.NULL
+            branch = program[pc + NULL_BRANCH]
             if branch >= 0:
-                value, pos = read_varint(data, pos, end)
+                value, pos = read_varint(pos, end)
                 if pos < 0:
                     fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
                     break
@@ -158,6 +179,11 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                 elif value != 1 - branch:
                     fault = _BAD_BRANCH
                     break
+            valid = program[pc + VALID]
+            if valid >= 0:
+                octets[frame[bases + valid] + index] = not is_null
+            slot = bases + program[pc + SLOT]
+            store = program[pc + STORE]
             if is_null:
                 if operation == op.BRANCH:
                     if program[pc + ARGUMENT] < 0:
@@ -165,30 +191,30 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                         break
                     pc = program[pc + ARGUMENT]
                     continue
-                if valid >= 0:
-                    octets[frame[bases + valid] + index] = 0
-                elif store != STORE_NONE:
+                if valid < 0 and store != STORE_NONE:
                     fault = _UNEXPECTED_NULL
                     break
-                if store == STORE_INT64 or store == STORE_FLOAT64:
-                    arena[base + index] = 0
-                elif store == STORE_INT32 or store == STORE_FLOAT32:
-                    narrow[base + index] = 0
-                elif store == STORE_BYTE:
-                    octets[base + index] = 0
+                if store == STORE_INT64:
+                    arena[frame[slot] + index] = 0
                 elif store == STORE_SPAN:
-                    arena[base + index] = 0
-                    arena[frame[bases + slot + 1] + index] = 0
+                    arena[frame[slot] + index] = 0
+                    arena[frame[slot + 1] + index] = 0
+                elif store == STORE_INT32:
+                    narrow[frame[slot] + index] = 0
+                elif store == STORE_FLOAT64:
+                    doubles[frame[slot] + index] = 0
+                elif store == STORE_FLOAT32:
+                    singles[frame[slot] + index] = 0
+                elif store == STORE_BYTE:
+                    octets[frame[slot] + index] = 0
                 elif store == STORE_BOUNDS:
-                    arena[base + index + 1] = frame[counts + program[pc + EXTRA]]
+                    arena[frame[slot] + index + 1] = frame[counts + program[pc + EXTRA]]
                     pc = program[pc + ARGUMENT]
                 pc += WIDTH
                 continue
-            if valid >= 0:
-                octets[frame[bases + valid] + index] = 1
 
             if operation == op.VARINT or operation == op.ENUM:
-                value, pos = read_varint(data, pos, end)
+                value, pos = read_varint(pos, end)
                 if pos < 0:
                     fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
                     break
@@ -204,17 +230,20 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                     fault = _INT_RANGE
                     break
                 if store == STORE_INT64:
-                    arena[base + index] = value
+                    arena[frame[slot] + index] = value
                 elif store == STORE_INT32:
-                    narrow[base + index] = value
+                    narrow[frame[slot] + index] = value
                 elif store == STORE_FLOAT64:
-                    doubles[base + index] = value
+                    doubles[frame[slot] + index] = value
                 elif store == STORE_FLOAT32:
-                    singles[base + index] = np.float64(value)
+                    # By way of a double, as fastavro's floats are, so that both round alike.
+                    singles[frame[slot] + index] = np.float64(value)
             elif operation == op.SPAN or operation == op.FIXED:
+                check_utf8 = False
                 value = program[pc + ARGUMENT]
                 if operation == op.SPAN:
-                    value, pos = read_varint(data, pos, end)
+                    check_utf8 = value != 0 and store == STORE_SPAN
+                    value, pos = read_varint(pos, end)
                     if pos < 0:
                         fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
                         break
@@ -224,96 +253,77 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                 if value > end - pos:
                     fault = _TRUNCATED
                     break
+                if check_utf8 and not is_utf8(pos, value):
+                    fault = _INVALID_UTF8
+                    break
                 if store == STORE_SPAN:
-                    if (
-                        operation == op.SPAN
-                        and program[pc + ARGUMENT]
-                        and not is_utf8(data, pos, pos + value)
-                    ):
-                        fault = _INVALID_UTF8
-                        break
-                    arena[base + index] = pos
-                    arena[frame[bases + slot + 1] + index] = value
+                    arena[frame[slot] + index] = pos - origin
+                    arena[frame[slot + 1] + index] = value
                 pos += value
             elif operation == op.FLOAT4:
                 if end - pos < 4:
                     fault = _TRUNCATED
                     break
-                bits = (
-                    np.uint32(data[pos])
-                    | (np.uint32(data[pos + 1]) << np.uint32(8))
-                    | (np.uint32(data[pos + 2]) << np.uint32(16))
-                    | (np.uint32(data[pos + 3]) << np.uint32(24))
-                )
                 if store == STORE_FLOAT32:
-                    narrow[base + index] = np.int32(bits)
+                    narrow[frame[slot] + index] = np.int32(int32_at(pos))
                 elif store == STORE_FLOAT64:
-                    scratch[0] = np.int32(bits)
-                    doubles[base + index] = scratch_single[0]
+                    scratch[0] = np.int32(int32_at(pos))
+                    doubles[frame[slot] + index] = scratch_single[0]
                 pos += 4
             elif operation == op.FLOAT8:
                 if end - pos < 8:
                     fault = _TRUNCATED
                     break
                 if store == STORE_FLOAT64:
-                    raw = np.uint64(0)
-                    for i in range(8):
-                        raw |= np.uint64(data[pos + i]) << np.uint64(8 * i)
-                    arena[base + index] = np.int64(raw)
+                    arena[frame[slot] + index] = np.int64(word_at(pos))
                 pos += 8
             elif operation == op.BOOLEAN:
                 if pos >= end:
                     fault = _TRUNCATED
                     break
-                if data[pos] > 1:
+                if byte_at(pos) > 1:
                     fault = _BAD_BOOLEAN
                     break
-                octets[base + index] = data[pos]
+                octets[frame[slot] + index] = byte_at(pos)
                 pos += 1
             elif operation == op.ARRAY or operation == op.NEXT:
                 if operation == op.ARRAY:
+                    array_at = pc
                     level = program[pc + EXTRA]
                     remaining = 0
-                    array_at = pc
                     if level > 0:
                         index = frame[counts + level]
                 else:
                     array_at = program[pc + ARGUMENT]
                     remaining -= 1
                     index += 1
-                next_at = program[array_at + ARGUMENT]
                 if remaining == 0:
-                    value, pos = read_varint(data, pos, end)
+                    next_at = program[array_at + ARGUMENT]
+                    value, pos = read_varint(pos, end)
+                    size = 0
+                    if pos >= 0 and value < 0:
+                        size, pos = read_varint(pos, end)
                     if pos < 0:
                         fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
                         break
-                    if value < 0:
-                        size, pos = read_varint(data, pos, end)
-                        if pos < 0:
-                            fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
-                            break
-                        value = -value
-                        if level < 0:
-                            # A skipped block may be passed over by its size in bytes, as fastavro
-                            # does; one that is read is read by its count, and its size ignored.
-                            if size < 0:
-                                fault = _NEGATIVE_LENGTH
-                                break
-                            if size > end - pos:
-                                fault = _TRUNCATED
-                                break
-                            pos += size
-                            pc = array_at
-                            continue
                     if value == 0:
                         if level > 0:
                             frame[counts + level] = index
-                            slot = frame[bases + program[array_at + SLOT]]
-                            arena[slot + good + 1] = index
+                            arena[frame[bases + program[array_at + SLOT]] + good + 1] = index
                         index = good
                         level = 0
                         pc = next_at + WIDTH
                         continue
+                    if value < 0 and level < 0:
+                        # A skipped block is passed over by its size in bytes, as fastavro does; one
+                        # that is read is read by its count, and its size ignored.
+                        if size < 0 or size > end - pos:
+                            fault = _NEGATIVE_LENGTH if size < 0 else _TRUNCATED
+                            break
+                        pos += size
+                        pc = array_at
+                        continue
+                    value = abs(value)
                     # Each item takes at least so many bytes: a count that cannot be true ends here.
                     # (The least int64 has no positive counterpart and stays negative.)
                     if value < 0 or value > (end - pos) // program[next_at + EXTRA]:
@@ -323,8 +333,7 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
                         frame[op.FRAME_STOP] = level
                         return
                     remaining = value
-                pc = array_at + WIDTH
-                continue
+                pc = array_at
             elif operation == op.DEFAULT:
                 outer_pos = pos
                 outer_end = end
@@ -345,7 +354,7 @@ def decode_messages(data, starts, ends, program, writers, frame, arena, report):
             for level in range(1, levels + 1):
                 frame[counts + level] = kept[level]
             report[0, message] = fault
-            report[1, message] = at - start
+            report[1, message] = at - origin - starts[message]
             report[2, message] = program[pc + FIELD]
         else:
             good += 1

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import opcodes as op
+from schemas.arenas import Arenas
 from schemas.columns import Columns
-from schemas.decode_kernel import decode_messages
+from schemas.decode_kernel import decode_messages, join, measure
 from schemas.fallback import Transcoder, UndecodableError, UnresolvableError
 from schemas.layout import Layout
 from schemas.opcodes import EXPECTED, Fault
@@ -36,7 +37,31 @@ class KernelDecoder:
         self._code = np.zeros(0, np.int64)
         levels = len(layout.item_bytes_min)
         self._items_per_byte = [0.02] * levels  # by list, what the last batches held
+        self._arenas = Arenas()
+        self._bounds = np.empty(0, np.int64)
+        self._report = np.empty((3, 0), np.int64)
         self._list_slots = [leaf.slot for leaf in layout.leaves if leaf.item is not None]
+
+    def decode_list(
+        self, values: list[bytes | None], writers: NDArray[np.int64], header: int
+    ) -> tuple[Columns, NDArray[np.int64]]:
+        """Decode messages from bytes objects; None counts as an empty one.
+
+        Like `decode`, but the bytes are joined into the arena of the columns.
+        """
+        rows = len(values)
+        if len(self._bounds) <= rows:
+            self._bounds = np.empty(2 * rows + 64, np.int64)
+        bounds = self._bounds[: rows + 1]
+        used = measure(id(values), id(None), bounds)
+        pool = self.program.pool
+        size = used + len(pool)
+        arena = self._arenas.take((size + 7) // 8)
+        data = arena.view(np.uint8)[:size]
+        join(id(values), bounds, data)
+        if pool:
+            data[used:] = np.frombuffer(pool, np.uint8)
+        return self.decode(data, bounds[:-1], bounds[1:], writers, header)
 
     def decode(
         self,
@@ -49,23 +74,24 @@ class KernelDecoder:
         """Decode data[starts[i]:ends[i]]; `data` ends with the program's pool of defaults.
 
         `writers` (k, 2) int64: schema id and entry. Returns the columns of the good messages, which
-        are views of `data`, and the report (3, n): fault, byte, field.
+        are views of `data`, and the report (3, n): fault, byte, field, valid until the next call.
         """
         if len(self._code) != len(self.program.code):
             self._code = np.array(self.program.code, np.int64)
         rows = len(starts)
         levels = len(self._items_per_byte)
         pool_at = len(data) - len(self.program.pool)
-        report = np.empty((3, rows), np.int64)
+        if self._report.shape[1] < rows:
+            self._report = np.empty((3, 2 * rows), np.int64)
         while True:
-            sizes = [rows, *self._capacities(pool_at)]
+            sizes = [rows, *self._capacities(pool_at)] if levels else [rows]
             bases, arena_size = self.layout.bases(sizes)
-            arena = np.empty(arena_size, np.int64)
+            arena = self._arenas.take(arena_size)
             for slot in self._list_slots:
                 arena[bases[slot]] = 0
             fixed = [header, pool_at, levels, 0, -1]
             frame = np.array(fixed + sizes[1:] + [0] * levels + bases, np.int64)
-            decode_messages(data, starts, ends, self._code, writers, frame, arena, report)
+            decode_messages(data, starts, ends, self._code, writers, frame, arena, self._report)
             out = frame[: op.FRAME_FIXED + 2 * levels].tolist()
             full = out[op.FRAME_STOP]
             if full < 0:
@@ -78,7 +104,7 @@ class KernelDecoder:
             seen = 1.25 * counts[level] / max(pool_at, 1)
             self._items_per_byte[level] = max(seen, self._items_per_byte[level] * _SHRINKAGE)
         columns = self.layout.columns(data, arena, bases, [out[op.FRAME_GOOD], *counts])
-        return columns, report
+        return columns, self._report[:, :rows]
 
     def _capacities(self, size: int) -> list[int]:
         # Every default may hold items too, and they are not part of the messages' size.
@@ -140,7 +166,7 @@ class Decoder:
         columns, report = self._kernel.decode(
             data, np.ascontiguousarray(starts), np.ascontiguousarray(ends), self._writers, 0
         )
-        return DecodeResult(columns, report[0], report[1], report[2])
+        return DecodeResult(columns, *report.copy())
 
     def _decode_slowly(
         self,

@@ -1,14 +1,17 @@
 """The kernel that interprets a program over columns and makes a bytes object per row."""
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
 from schemas import opcodes as op
 from schemas.opcodes import ARGUMENT, EXTRA, FIELD, NULL_BRANCH, SLOT, VALID, WIDTH
 from schemas.primitives import (
-    byte_pointer,
+    copy_bytes,
     is_utf8,
     make_bytes,
+    put_byte,
+    put_int32,
+    put_word,
     set_list_item,
     write_varint,
 )
@@ -23,11 +26,13 @@ _FIXED_SIZE = int(op.Fault.FIXED_SIZE)
 _VARINT_BYTES_MAX = 10
 
 
-@njit(  # type: ignore[untyped-decorator]
+@njit(
     "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1])",
     cache=True,
 )
-def encode_rows(values, start, schema_id, program, frame, arena, out, report):  # type: ignore[no-untyped-def]
+def encode_rows(  # type: ignore[no-untyped-def]
+    values, start, schema_id, program, frame, arena, out, report
+):
     """Encode rows from `start` on, putting a bytes object per good row into a list.
 
     `values` is the address of a list of one entry per row; `schema_id` < 0: no wire header. `out`
@@ -38,10 +43,8 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
     octets = arena.view(np.uint8)
     scratch = np.zeros(1, np.float32)
     scratch_bits = scratch.view(np.uint32)
-    scratch_wide = np.zeros(1, np.float64)
-    scratch_wide_bits = scratch_wide.view(np.uint64)
     address = out.ctypes.data
-    room = len(out)
+    limit = address + len(out)
     levels = frame[op.FRAME_LEVELS]
     counts = op.FRAME_FIXED - 1
     bases = counts + levels + 1
@@ -49,14 +52,12 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
     frame[op.FRAME_STOP] = -1
 
     for row in range(start, report.shape[1]):
-        pos = 0
+        pos = address
         if schema_id >= 0:
-            out[0] = 0
-            out[1] = np.uint8(schema_id >> 24)
-            out[2] = np.uint8(schema_id >> 16)
-            out[3] = np.uint8(schema_id >> 8)
-            out[4] = np.uint8(schema_id)
-            pos = 5
+            put_byte(pos, np.uint8(0))
+            for i in range(4):
+                put_byte(pos + 1 + i, np.uint8(schema_id >> (24 - 8 * i)))
+            pos += 5
         pc = 0
         index = row
         last = 0  # end of the items of the list being written
@@ -66,7 +67,7 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
             operation = program[pc]
             if operation == op.END:
                 break
-            if room - pos < 3 * _VARINT_BYTES_MAX:  # branch, count or value, end of list
+            if limit - pos < 3 * _VARINT_BYTES_MAX:  # branch, count or value, end of list
                 frame[op.FRAME_STOP] = row
                 frame[op.FRAME_GOOD] = good
                 return
@@ -76,7 +77,7 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
                 if index < last:
                     pc = array_at + WIDTH
                     continue
-                out[pos] = 0
+                put_byte(pos, np.uint8(0))
                 pos += 1
                 index = row
                 pc += WIDTH
@@ -91,48 +92,42 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
                     fault = _UNEXPECTED_NULL
                     break
                 if branch >= 0:
-                    out[pos] = 2 * branch
+                    put_byte(pos, np.uint8(2 * branch))
                     pos += 1
                 if operation == op.ARRAY:
                     pc = program[pc + ARGUMENT]
                 pc += WIDTH
                 continue
             if branch >= 0:
-                out[pos] = 2 - 2 * branch
+                put_byte(pos, np.uint8(2 - 2 * branch))
                 pos += 1
             slot = program[pc + SLOT]
             base = frame[bases + slot]
             if operation == op.VARINT:
                 value = arena[base + index]
-                limit = program[pc + ARGUMENT]
-                if limit and (value < -(1 << 31) or value >= 1 << 31):
+                if program[pc + ARGUMENT] and (value < -(1 << 31) or value >= 1 << 31):
                     fault = _INT_RANGE
                     break
-                pos = write_varint(out, pos, value)
+                pos = write_varint(pos, value)
             elif operation == op.ENUM:
                 value = arena[base + index]
                 if value < 0 or value >= program[pc + EXTRA]:
                     fault = _ENUM_RANGE
                     break
-                pos = write_varint(out, pos, value)
+                pos = write_varint(pos, value)
             elif operation == op.FLOAT4:
                 wide = doubles[base + index]
                 scratch[0] = wide
                 if np.isinf(scratch[0]) and not np.isinf(wide):
                     fault = _FLOAT_RANGE
                     break
-                bits = scratch_bits[0]
-                for i in range(4):
-                    out[pos + i] = np.uint8(bits >> np.uint32(8 * i))
+                put_int32(pos, scratch_bits[0])
                 pos += 4
             elif operation == op.FLOAT8:
-                scratch_wide[0] = doubles[base + index]
-                wide_bits = scratch_wide_bits[0]
-                for i in range(8):
-                    out[pos + i] = np.uint8(wide_bits >> np.uint64(8 * i))
+                put_word(pos, np.uint64(arena[base + index]))
                 pos += 8
             elif operation == op.BOOLEAN:
-                out[pos] = octets[base + index] != 0
+                put_byte(pos, np.uint8(octets[base + index] != 0))
                 pos += 1
             elif operation == op.SPAN or operation == op.FIXED:
                 # Three more entries of the frame follow: lengths, the buffer's address, its size.
@@ -145,18 +140,17 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
                 if operation == op.FIXED and length != program[pc + ARGUMENT]:
                     fault = _FIXED_SIZE
                     break
-                if room - pos < length + _VARINT_BYTES_MAX:
+                if limit - pos < length + _VARINT_BYTES_MAX:
                     frame[op.FRAME_STOP] = row
                     frame[op.FRAME_GOOD] = good
                     return
-                data = carray(byte_pointer(frame[bases + slot + 2]), (size,))
+                source = frame[bases + slot + 2] + at
                 if operation == op.SPAN:
-                    if program[pc + ARGUMENT] and not is_utf8(data, at, at + length):
+                    if program[pc + ARGUMENT] and not is_utf8(source, length):
                         fault = _INVALID_UTF8
                         break
-                    pos = write_varint(out, pos, length)
-                for i in range(length):
-                    out[pos + i] = data[at + i]
+                    pos = write_varint(pos, length)
+                copy_bytes(pos, source, length)
                 pos += length
             elif operation == op.ARRAY:
                 first = arena[base + index]
@@ -165,11 +159,11 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
                     fault = _BAD_SPAN
                     break
                 if first == last:
-                    out[pos] = 0
+                    put_byte(pos, np.uint8(0))
                     pos += 1
                     pc = program[pc + ARGUMENT] + WIDTH
                     continue
-                pos = write_varint(out, pos, last - first)
+                pos = write_varint(pos, last - first)
                 index = first
             elif operation == op.JUMP:
                 pc = program[pc + ARGUMENT]
@@ -180,7 +174,7 @@ def encode_rows(values, start, schema_id, program, frame, arena, out, report):  
             report[1, row] = index
             report[2, row] = program[pc + FIELD]
         else:
-            message = make_bytes(address, pos)
+            message = make_bytes(address, pos - address)
             if message == 0:  # out of memory: Python raises it on return
                 return
             set_list_item(values, good, message)

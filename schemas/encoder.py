@@ -138,7 +138,7 @@ class Encoder:
             dtype = column.values.dtype
             if dtype.kind not in _KINDS.get(leaf.type.value.kind, "") or dtype == np.uint64:
                 raise _wrong_column(leaf, column)
-            views[self._layout.slots[leaf.slot].view][base : base + size] = column.values
+            views[leaf.view][base : base + size] = column.values
         elif isinstance(column, Bytes) and leaf.store == op.STORE_SPAN:
             wide = views["i8"]
             wide[base : base + size] = column.starts

@@ -59,7 +59,7 @@ class Transcoder:
 
 
 def _refuse_runaway(node: Type, path: str) -> None:
-    """A few bytes can claim a billion items of no bytes, and nest a recursive record past the stack."""
+    """A few bytes can claim a billion items of no bytes, or nest a record past the stack."""
     if node.kind == "recursive":
         raise UnsupportedSchemaError(f"field {path} expected no recursion, got {describe(node)}")
     if node.kind == "array" and min_bytes(node.branches[0]) == 0:

@@ -50,6 +50,7 @@ class Node:
     slot: int = -1
     valid: int = -1
     store: int = 0
+    view: str = ""  # NumPy type of the slot
     level: int = 0
     fields: dict[str, "Node"] = field(default_factory=dict)  # records
     item: "Node | None" = None  # lists
@@ -62,7 +63,6 @@ class Slot:
     bytes: int
     level: int
     extra: int
-    view: str
 
 
 class Layout:
@@ -79,14 +79,17 @@ class Layout:
         if schema.kind != "record":
             raise UnsupportedSchemaError(f"schema expected a record, got {describe(schema)}")
         self.slots: list[Slot] = []
+        self._used_views: set[str] = set()
         self.item_bytes_min: list[int] = []  # by list level - 1
         self.root = self._node(schema, "", "", 0)
         self.leaves = row_leaves(self.root)
+        self._narrow_views = self._used_views - {"i8", "?"}
         # Kernels index by slot number, so sorting by width only orders the bases.
-        self._order = sorted(range(len(self.slots)), key=lambda i: -self.slots[i].bytes)
+        widest_first = sorted(enumerate(self.slots), key=lambda item: -item[1].bytes)
+        self._order = [(i, s.bytes, s.level, s.extra) for i, s in widest_first if s.bytes]
 
-    def _slot(self, width: int, level: int, view: str, extra: int = 0) -> int:
-        self.slots.append(Slot(width, level, extra, view))
+    def _slot(self, width: int, level: int, extra: int = 0) -> int:
+        self.slots.append(Slot(width, level, extra))
         return len(self.slots) - 1
 
     def _node(self, schema: Type, name: str, path: str, level: int) -> Node:
@@ -111,14 +114,15 @@ class Layout:
             store = _WIDE.get(store, store)
         width = _BYTES.get(store, 8)
         view = "i8" if store == STORE_SPAN else _VIEWS.get(store, "?")
-        slot = self._slot(width, level, view)
+        self._used_views.add(view)
+        slot = self._slot(width, level)
         if store == STORE_SPAN:
-            self._slot(width, level, view)
+            self._slot(width, level)
             if self.wide:
-                self._slot(0, level, "address")
-                self._slot(0, level, "size")
-        valid = self._slot(1, level, "?") if nullable or self.wide else -1
-        return Node(schema, name, path, slot, valid, store)
+                self._slot(0, level)
+                self._slot(0, level)
+        valid = self._slot(1, level) if nullable or self.wide else -1
+        return Node(schema, name, path, slot, valid, store, view)
 
     def _list(self, schema: Type, name: str, path: str, nullable: bool) -> Node:
         item = schema.value.branches[0]
@@ -129,22 +133,21 @@ class Layout:
             )
         self.item_bytes_min.append(min_bytes(item))
         level = len(self.item_bytes_min)
-        slot = self._slot(8, 0, "i8", extra=1)
-        valid = self._slot(1, 0, "?") if nullable or self.wide else -1
+        slot = self._slot(8, 0, extra=1)
+        valid = self._slot(1, 0) if nullable or self.wide else -1
         inside = self._node(item, "", path, level)
-        return Node(schema, name, path, slot, valid, STORE_BOUNDS, level, item=inside)
+        return Node(schema, name, path, slot, valid, STORE_BOUNDS, "i8", level, item=inside)
 
     def bases(self, sizes: list[int]) -> tuple[list[int], int]:
         """Return by slot its first index, in units of its own width, and the arena's int64 count.
 
         `sizes` holds the number of values by level, rows first.
         """
-        bases = [0] * len(self.slots)
+        bases = [-1] * len(self.slots)
         at = 0  # bytes
-        for index in self._order:
-            slot = self.slots[index]
-            bases[index] = at // slot.bytes if slot.bytes else -1
-            at += slot.bytes * (sizes[slot.level] + slot.extra)
+        for index, width, level, extra in self._order:
+            bases[index] = at // width
+            at += width * (sizes[level] + extra)
         return bases, (at + 7) // 8
 
     def columns(
@@ -155,30 +158,49 @@ class Layout:
         counts: list[int],
     ) -> Columns:
         """Return views of a filled arena as columns. `counts`: values by level, rows first."""
-        views: dict[str, NDArray[Any]] = {"i8": arena}
-        slots = self.slots
+        views = {"i8": arena, "?": arena.view(np.bool_)}
+        for view in self._narrow_views:
+            views[view] = arena.view(view)
+        columns: dict[str, Column] = {}
+        size = counts[0]
+        for leaf in self.leaves:
+            item = leaf.item
+            if item is None:
+                columns[leaf.name] = self._column(leaf, data, views, bases, size)
+                continue
+            items = {
+                inner.name: self._column(inner, data, views, bases, counts[leaf.level])
+                for inner in row_leaves(item)
+            }
+            base = bases[leaf.slot]
+            valid = self._mask(leaf, views, bases, size)
+            columns[leaf.name] = Lists(arena[base : base + size + 1], items, valid)
+        return columns
 
-        def cut(index: int) -> NDArray[Any]:
-            slot = slots[index]
-            view = views.get(slot.view)
-            if view is None:
-                view = views[slot.view] = arena.view(slot.view)
-            base = bases[index]
-            return view[base : base + counts[slot.level] + slot.extra]
+    def _column(
+        self,
+        leaf: Node,
+        data: NDArray[np.uint8],
+        views: dict[str, NDArray[Any]],
+        bases: list[int],
+        size: int,
+    ) -> Column:
+        base = bases[leaf.slot]
+        valid = self._mask(leaf, views, bases, size)
+        if leaf.store == STORE_SPAN:
+            wide = views["i8"]
+            lengths = bases[leaf.slot + 1]
+            return Bytes(data, wide[base : base + size], wide[lengths : lengths + size], valid)
+        return Numbers(views[leaf.view][base : base + size], valid)
 
-        def build(leaves: list[Node]) -> Columns:
-            columns: dict[str, Column] = {}
-            for leaf in leaves:
-                valid = cut(leaf.valid) if leaf.valid >= 0 else None
-                if leaf.store == STORE_SPAN:
-                    columns[leaf.name] = Bytes(data, cut(leaf.slot), cut(leaf.slot + 1), valid)
-                elif leaf.item is not None:
-                    columns[leaf.name] = Lists(cut(leaf.slot), build(row_leaves(leaf.item)), valid)
-                else:
-                    columns[leaf.name] = Numbers(cut(leaf.slot), valid)
-            return columns
-
-        return build(self.leaves)
+    @staticmethod
+    def _mask(
+        leaf: Node, views: dict[str, NDArray[Any]], bases: list[int], size: int
+    ) -> NDArray[np.bool_] | None:
+        if leaf.valid < 0:
+            return None
+        base = bases[leaf.valid]
+        return views["?"][base : base + size]
 
 
 def row_leaves(node: Node) -> list[Node]:

@@ -1,7 +1,7 @@
-"""Avro schemas as trees: JSON text in, one `Type` per node out, references replaced by what they name.
+"""Avro schemas as trees: one `Type` per node, references replaced by what they name.
 
-fastavro checks that the text is a legal schema; this module only gives it a shape that the compilers
-can walk. Logical types are dropped: a column holds the underlying value.
+fastavro checks that the text is a legal schema; this module gives it a shape that compilers can
+walk. Logical types are dropped: a column holds the underlying value.
 """
 
 import json
@@ -18,7 +18,7 @@ MIN_BYTES = {"null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double":
 
 
 class UnsupportedSchemaError(Exception):
-    """The schema is legal Avro that columns, or the kernels, do not cover; says which field and type."""
+    """Legal Avro that columns, or the kernels, do not cover; says which field and type."""
 
 
 class InvalidSchemaError(Exception):

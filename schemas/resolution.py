@@ -1,7 +1,7 @@
 """Compiling a writer's schema against a reader's to a program, by Avro's resolution rules.
 
-All writers of one reader share a `Program`: instructions one after another, each writer with its own
-entry, so that one kernel call decodes messages of several writers into the same columns.
+All writers of one reader share a `Program`: instructions one after another, each writer with its
+own entry, so that one kernel call decodes messages of several writers into the same columns.
 """
 
 import io
@@ -39,7 +39,7 @@ _OPERATIONS = {
 
 
 class ResolutionError(Exception):
-    """No record of the writer's schema can be read as the reader's; says field, expected and got."""
+    """No record of the writer can be read as the reader's; says field, expected and got."""
 
 
 class Program:

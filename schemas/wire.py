@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from schemas import opcodes as op
 from schemas.columns import Columns
-from schemas.decode_kernel import measure
 from schemas.decoder import KernelDecoder, describe_fault
 from schemas.encoder import Encoded, Encoder
 from schemas.fallback import Transcoder, UndecodableError, UnresolvableError
@@ -60,8 +59,8 @@ class WireDecoder:
         unknown_kept_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reader_schema` is JSON text; `schema_by_id` may raise UnknownSchemaError for an id, which
-        is believed for `unknown_kept_s`, after which a message with that id asks again.
+        """`reader_schema` is JSON text; `schema_by_id` may raise UnknownSchemaError for an id,
+        which is believed for `unknown_kept_s`; then a message with that id asks again.
 
         Raises InvalidSchemaError, UnsupportedSchemaError when columns cannot hold the records.
         """
@@ -136,16 +135,7 @@ class WireDecoder:
     def _run(
         self, values: list[bytes | None], writers: NDArray[np.int64]
     ) -> tuple[Columns, NDArray[np.int64]]:
-        try:
-            joined = bytearray().join(values)  # type: ignore[arg-type]  # None is caught below
-        except TypeError:
-            joined = bytearray().join([b"" if value is None else value for value in values])
-        joined += self._kernel.program.pool
-        # A bytearray and not bytes, so that the columns' data is writable like any other array.
-        data = np.frombuffer(joined, np.uint8) if joined else np.empty(0, np.uint8)
-        bounds = np.empty(len(values) + 1, np.int64)
-        measure(id(values), id(None), bounds)
-        return self._kernel.decode(data, bounds[:-1], bounds[1:], writers, HEADER_BYTES)
+        return self._kernel.decode_list(values, writers, HEADER_BYTES)
 
     def _learn(self, report: NDArray[np.int64]) -> bool:
         """Ask for the schemas of ids met for the first time; whether any became known."""
