@@ -1,1 +1,17 @@
-"""The command line: one program, `streamrec`, a module for each group of commands."""
+"""The command line: one program, a module for each group of commands."""
+
+from dataflows.cli.describe import describe
+from dataflows.cli.errors import errors
+from dataflows.cli.import_file import import_file
+from dataflows.cli.program import program
+from dataflows.cli.receive import receive
+from dataflows.cli.send import send
+from dataflows.cli.topics import topics
+
+app = program()
+app.add_typer(topics, name="topics")
+app.command("send")(send)
+app.command("receive")(receive)
+app.add_typer(errors, name="errors")
+app.command("import")(import_file)
+app.command()(describe)
