@@ -5,6 +5,7 @@ written; without `retention.ms` nothing is ever removed; a written message is vi
 after at most some 10 ms, and durable after `flush` (see `embedded_file` for what a power cut does).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from connectors.embedded_admin import EmbeddedAdmin
@@ -12,14 +13,21 @@ from connectors.embedded_file import EmbeddedFile, Synchronous
 from connectors.embedded_reader import EmbeddedReader
 from connectors.embedded_registry import EmbeddedRegistry
 from connectors.embedded_writer import EmbeddedWriter
+from connectors.log import SchemaRegistry
 
 
 class EmbeddedLog:
     """A Log over one file, made with its folder when first opened. Any number of processes and
     threads may open the same file, but not over a network file system."""
 
-    def __init__(self, path: Path, synchronous: Synchronous = "normal") -> None:
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Synchronous = "normal",
+        registry: Callable[[], SchemaRegistry] | None = None,  # None: schemas are in the file too
+    ) -> None:
         self._file = EmbeddedFile(Path(path), synchronous)
+        self._registry = registry
 
     def reader(self) -> EmbeddedReader:
         return EmbeddedReader(self._file)
@@ -30,8 +38,8 @@ class EmbeddedLog:
     def admin(self) -> EmbeddedAdmin:
         return EmbeddedAdmin(self._file)
 
-    def registry(self) -> EmbeddedRegistry:
-        return EmbeddedRegistry(self._file)
+    def registry(self) -> SchemaRegistry:
+        return EmbeddedRegistry(self._file) if self._registry is None else self._registry()
 
     def describe_target(self) -> str:
         return self._file.where

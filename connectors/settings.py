@@ -47,6 +47,10 @@ class LogSettings(BaseSettings):
         validation_alias="EMBEDDED_LOG_PATH",
         description="the embedded log: one SQLite file",
     )
+    embedded_log_synchronous: Literal["normal", "full"] = Field(
+        "normal",
+        description="what flushed records survive: normal: a killed process; full: a power cut too",
+    )
     schema_registry_url: str | None = Field(
         None,
         validation_alias="SCHEMA_REGISTRY_URL",

@@ -1,0 +1,40 @@
+"""Opens the log that the settings name."""
+
+import logging
+
+from connectors.embedded import EmbeddedLog
+from connectors.kafka import KafkaLog
+from connectors.log import Log, SchemaRegistry
+from connectors.registry import ConfluentRegistry
+from connectors.settings import LogSettings
+
+logger = logging.getLogger(__name__)
+
+
+def open_log(settings: LogSettings) -> Log:
+    """The embedded log, or Kafka when KAFKA_BOOTSTRAP_SERVERS is set. Connects to nothing yet.
+
+    Raises LogError when an option is not one of librdkafka's.
+    """
+    if settings.backend == "kafka":
+        return KafkaLog(settings.librdkafka(), lambda: _registry(settings))
+    registry = None if settings.schema_registry_url is None else lambda: _registry(settings)
+    return EmbeddedLog(settings.embedded_log_path, settings.embedded_log_synchronous, registry)
+
+
+def _registry(settings: LogSettings) -> SchemaRegistry:
+    url = settings.schema_registry_url
+    if url is None:
+        embedded = EmbeddedLog(settings.embedded_log_path, settings.embedded_log_synchronous)
+        # Enough for a look at Kafka; others cannot resolve ids that stand in a local file.
+        logger.warning(
+            "SCHEMA_REGISTRY_URL is unset: schemas live in %s, which readers elsewhere cannot see",
+            embedded.describe_target(),
+        )
+        return embedded.registry()
+    user_info = settings.schema_registry_user_info
+    return ConfluentRegistry(
+        url,
+        None if user_info is None else user_info.get_secret_value(),
+        settings.schema_registry_ca_location,
+    )

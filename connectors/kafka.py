@@ -1,0 +1,39 @@
+"""Kafka as a Log: clients for reading, writing and looking after it, over one set of options.
+
+Options come from `LogSettings.librdkafka()`, checked when this is built and before anything
+connects. What streamrec sets by itself, and why, is in `kafka_reader` and `kafka_writer`; any
+option but those that keep its promises can be set otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors.kafka_admin import KafkaAdmin
+from connectors.kafka_client import checked_options
+from connectors.kafka_reader import KafkaReader
+from connectors.kafka_writer import KafkaWriter
+from connectors.log import SchemaRegistry
+
+
+class KafkaLog:
+    """A Log over a Kafka cluster. `registry` opens the schema registry that goes with it."""
+
+    def __init__(self, options: Mapping[str, Any], registry: Callable[[], SchemaRegistry]) -> None:
+        self._where = f"kafka {options['bootstrap.servers']!r}"
+        self._options = checked_options(self._where, options)
+        self._registry = registry
+
+    def reader(self) -> KafkaReader:
+        return KafkaReader(self._where, self._options)
+
+    def writer(self) -> KafkaWriter:
+        return KafkaWriter(self._where, self._options)
+
+    def admin(self) -> KafkaAdmin:
+        return KafkaAdmin(self._where, self._options)
+
+    def registry(self) -> SchemaRegistry:
+        return self._registry()
+
+    def describe_target(self) -> str:
+        return self._where

@@ -1,0 +1,162 @@
+"""What every Kafka client of ours shares: options, and what its errors mean.
+
+librdkafka mends most faults by itself and tells of them as it goes. `Faults` sorts what it tells:
+a broker that cannot be reached is logged once and waited for, what only a person can mend is kept
+for the next call to raise.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from connectors.log import LogError, OffsetOutOfRangeError, UnknownTopicError
+
+if TYPE_CHECKING:
+    KafkaMessage = Message[Any, Any]
+else:
+    KafkaMessage = Message  # generic in its stub only
+
+logger = logging.getLogger("connectors.kafka")
+
+REQUEST_S = 30.0  # the longest that a question to the broker may take
+
+_SECRET_NAMES = re.compile("password|secret|token|key|username|jaas|oauthbearer.config|certificate")
+
+_PASSING = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._FAIL,
+    KafkaError._MAX_POLL_EXCEEDED,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._TRANSPORT,
+    KafkaError._WAIT_COORD,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    # A reader joins no group, so a right to the group that it has to name is not needed.
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+}
+_UNKNOWN_TOPIC = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
+_DENIED = {
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+}
+
+
+def is_passing(error: KafkaError) -> bool:
+    return error.code() in _PASSING
+
+
+def is_unknown_topic(error: KafkaError) -> bool:
+    return error.code() in _UNKNOWN_TOPIC
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def explained(where: str, error: KafkaError) -> LogError:
+    """An error of librdkafka as one of ours, with what to try."""
+    said = f"{where}: kafka said {error.str()!r} ({error.name()})"
+    if is_unknown_topic(error):
+        return UnknownTopicError(f"{said}; create the topic with `topics create`")
+    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        return OffsetOutOfRangeError(
+            f"{said}; retention has removed the offset, or it was never written: "
+            "choose where to start anew"
+        )
+    if error.code() in _DENIED:
+        return LogError(
+            f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
+        )
+    if is_passing(error):
+        return LogError(f"{said}; check KAFKA_BOOTSTRAP_SERVERS and that the broker runs")
+    return LogError(f"{said}; look up the name among librdkafka's error codes")
+
+
+class _WithoutForeignOptions(logging.Filter):
+    """Options pass to consumers and producers alike; that one ignores the other's is no news."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "will be ignored by this" not in record.getMessage()
+
+
+client_logger = logging.getLogger("connectors.kafka.librdkafka")
+client_logger.addFilter(_WithoutForeignOptions())
+_silent = logging.getLogger("connectors.kafka.options")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Faults:
+    """Collects what librdkafka reports outside of any call, for one client."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._unreachable = False
+        self.failure: LogError | None = None  # what only a person can mend
+        self.topic_doubted: KafkaError | None = None  # a topic or partition seems to be gone
+
+    def report(self, error: KafkaError) -> None:
+        """For `error_cb`, which librdkafka calls from within poll, consume and flush."""
+        if error.code() in _DENIED or error.fatal():
+            self.failure = self.failure or explained(self._where, error)
+        elif is_unknown_topic(error):
+            self.topic_doubted = error
+        elif not self._unreachable:
+            self._unreachable = True
+            logger.warning("%s: unreachable, waiting: %s", self._where, error.str())
+
+    def reached(self) -> None:
+        """The broker has answered."""
+        if self._unreachable:
+            self._unreachable = False
+            logger.info("%s: reached again", self._where)
+
+
+def checked_options(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, after librdkafka has accepted each name and value. Connects to nothing.
+
+    Raises LogError that names the option and holds no secret.
+    """
+    offline = {name: value for name, value in options.items() if name != "bootstrap.servers"}
+    try:
+        Consumer({"group.id": "streamrec", **offline}, logger=_silent).close()
+        Producer(offline, logger=_silent).close()
+    except KafkaException as exception:
+        # Not chained: the original may carry a secret into the traceback.
+        raise LogError(
+            f"{where}: expected options that librdkafka knows, got "
+            f"{without_secrets(error_of(exception).str(), options)!r}; options are passed as "
+            "KAFKA_OPTION_..., one underscore for each dot of their names"
+        ) from None
+    return dict(options)
+
+
+def without_secrets(text: str, options: Mapping[str, Any]) -> str:
+    """The text with the values of secret options masked."""
+    for name, value in options.items():
+        if value and _SECRET_NAMES.search(name):
+            text = text.replace(str(value), "***")
+    return text
