@@ -26,6 +26,8 @@ _DEFAULTS = {
     "queue.buffering.max.messages": 200_000,
     # A misspelt topic must be an error, not a new topic with the broker's defaults.
     "allow.auto.create.topics": False,
+    # How long a deleted topic may seem to be there; `write` has seen it before it writes.
+    "topic.metadata.propagation.max.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
 }
 _OVERHEAD_BYTES = 128  # what a batch of one message adds to its key, value and headers, at most
