@@ -190,7 +190,7 @@ def _spread(key: int) -> int:
 @numba.njit(cache=True)
 def _meet(scratch: Scratch, n_union: int, item: int) -> tuple[int, int]:
     """Place of the item in the union and the union's size: a sparse set, never cleared."""
-    place = np.int64(scratch.union_of[item])
+    place = int(scratch.union_of[item])
     if 0 <= place < n_union and scratch.union[place] == item:
         return place, n_union
     if n_union == UNION_MAX:
@@ -227,7 +227,7 @@ def _largest(values: NDArray[np.float32], count: int, wanted: int) -> float:
             left = low
         else:
             break
-    return values[target]
+    return float(values[target])
 
 
 @numba.njit(cache=True)
@@ -258,12 +258,12 @@ def _walk_lines(
         start = block[POST_START]
         limit = min(min(count, room), sizes[SAMPLED] if asked == 0 else sizes[SAMPLED] >> 1)
         for back in range(limit):
-            post = np.int64(state.posts[start + ((count - 1 - back) & (room - 1))])
+            post = int(state.posts[start + ((count - 1 - back) & (room - 1))])
             age = (lines - post) & _WRAP
             if age > ring:
                 break
             seq = lines - age
-            place = np.int64(scratch.line_of[seq & (ring - 1)])
+            place = int(scratch.line_of[seq & (ring - 1)])
             if 0 <= place < n_found and scratch.found[place] == seq:
                 scratch.similarity[place] += weight
             elif n_found < found_max:
@@ -335,9 +335,9 @@ def _vote(
                 continue
             scratch.rows[slot, KNN_RECENT] += faded * weight
             scratch.rows[slot, KNN_PLAIN] += similarity * weight
-            if asked == 0 and index == matched + 1:
+            if asked == 0 and index > 0 and line[index - 1] == query[0]:
                 bonus = np.float32(1.0)
-                if before_last >= 0 and matched > 0 and line[matched - 1] == before_last:
+                if before_last >= 0 and index > 1 and line[index - 2] == before_last:
                     bonus += np.float32(weights[SUFFIX_BONUS])
                 scratch.rows[slot, SUFFIX] += bonus * faded / similarity
     return n_union
@@ -610,7 +610,7 @@ def _describe(
         item = items[n_items - 1 - back]
         if item < 0:
             continue
-        index = np.int64(scratch.union_of[item])
+        index = int(scratch.union_of[item])
         if index < 0 or index >= count or scratch.union[chosen[index]] != item:
             continue
         if out[41, index] == 0.0:

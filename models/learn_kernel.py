@@ -324,7 +324,7 @@ def learn_clicks(
             if place < begin:
                 break
             other = items[place]
-            if other < 0 or other == item:
+            if other < 0:
                 continue
             nearer = False
             for between in range(place + 1, end - 1):
@@ -334,7 +334,8 @@ def learn_clicks(
                 continue
             weight = 1.0 / distance
             _add_pair(state, other, item, AFTER, weight, pairs_max)
-            _add_pair(state, item, other, BEFORE, weight, pairs_max)
+            if other != item:
+                _add_pair(state, item, other, BEFORE, weight, pairs_max)
 
         key = keys[row]
         seq = -1
