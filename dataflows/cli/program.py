@@ -4,6 +4,7 @@ Exit status: 0 all done; 1 something could not be done (it was named); 2 the com
 wrong, and nothing was connected to.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,10 +30,10 @@ class _Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            say(f"streamrec: {error}")
+            say(f"streamrec: {without_passwords(str(error))}")
             raise typer.Exit(2) from error
         except (CommandError, LogError, SchemaError, RegistryUnavailableError) as error:
-            say(f"streamrec: {error}")
+            say(f"streamrec: {without_passwords(str(error))}")
             raise typer.Exit(1) from error
 
 
@@ -54,6 +55,15 @@ def program() -> typer.Typer:
 
 def _all_commands() -> None:
     """Makes a group of the program even while it has only one command."""
+
+
+def without_passwords(text: str) -> str:
+    """Users put credentials into URLs, and messages show what they got.
+
+    >>> without_passwords("expected a URL, got 'http://me:secret@host'")
+    "expected a URL, got 'http://***@host'"
+    """
+    return re.sub(r"//[^/\s]*@", "//***@", text)
 
 
 def say(text: str) -> None:
