@@ -1,20 +1,37 @@
 """The Bytewax sink over a log: encoded records, in order for each partition of the topic.
 
 - *Unit of parallelism*: a lane, as in `connectors.source`: partition p of the topic is written by
-  lane `p % lanes`, so the topic may grow. The lanes of a worker share one writer.
+  lane `p % lanes`. The lanes of a worker share one writer.
 - *A snapshot* waits until everything written in the epoch is acknowledged, so that the engine never
-  takes an epoch for done whose output could still be lost.
-- *After a crash* the outputs of the epochs that were not yet durable are written again.
+  takes an epoch for done whose output could still be lost. It holds, for each partition of the
+  lane, the offset at which the log then ended.
+- *After a crash* the engine repeats what came after the last snapshot, and the log may already hold
+  any part of that. So a resumed lane first reads the log from its snapshot to its end, learns from
+  each record which input it answers, and drops these answers when they come again. A lane without
+  a snapshot reads from where the log ended when the recovery directory was new (OutputStart).
 """
 
+import json
+import logging
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from connectors.log import Headers, Log, LogWriter, Outgoing
+from connectors.log import Headers, Log, LogAdmin, LogError, LogReader, Outgoing, RawBatch
 from connectors.source import lane_name
+from connectors.state_files import write_durably
+
+_logger = logging.getLogger(__name__)
+
+Source = tuple[int, int]  # partition and offset of the input that a record answers
+SourcesOf = Callable[[RawBatch], list[Source]]  # of those records that are ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +40,70 @@ class Out:
 
     partition: int
     keys: list[bytes | None]
-    values: list[bytes | None]
+    values: list[bytes]
     headers: list[Headers] | None = None  # None: no record has any
+    sources: NDArray[np.int64] | None = None  # (n, 2) partition and offset of each one's input
 
     def lane(self, lanes: int) -> str:
         """The key under which the engine must route this."""
         return str(self.partition % lanes)
 
+    def without(self, dropped: Sequence[int]) -> "Out":
+        """The records that are left when some are dropped by index."""
+        gone = set(dropped)
+        kept = [index for index in range(len(self.values)) if index not in gone]
+        return Out(
+            self.partition,
+            [self.keys[index] for index in kept],
+            [self.values[index] for index in kept],
+            None if self.headers is None else [self.headers[index] for index in kept],
+            None if self.sources is None else self.sources[kept],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStart:
+    """An output topic as it was when a recovery directory was new."""
+
+    partitions: int  # records are spread over these, also when the topic grows later
+    offsets: dict[int, int]  # where each partition ended
+
+
+def output_start(folder: Path, topic: str, admin: LogAdmin) -> OutputStart:
+    """Read, or record at the first start, how an output topic began.
+
+    The key's partition must be the same when a crash makes the flow repeat itself; and what a run
+    wrote that was killed before its first snapshot must be found.
+    """
+    path = folder / f"{topic}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        bounds = admin.bounds(topic)
+        found = {"partitions": len(bounds), "offsets": {str(p): b.high for p, b in bounds.items()}}
+        own = folder / f"{topic}.{threading.get_native_id()}.{time.time_ns()}"
+        write_durably(own, json.dumps(found).encode())
+        try:
+            path.hardlink_to(own)  # fails when another process was first
+        except FileExistsError:
+            _logger.info("output topic %s: another process recorded its start", topic)
+        own.unlink()
+    recorded = json.loads(path.read_text())
+    offsets = {int(partition): offset for partition, offset in recorded["offsets"].items()}
+    return OutputStart(recorded["partitions"], offsets)
+
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """How a topic is written."""
+    """How a topic is written. Without `sources_of` and `start` a crash may repeat records."""
 
     topic: str
     lanes: int = 8
     flush_timeout_s: float = 120.0
+    sources_of: Callable[[], SourcesOf] | None = None  # called once for each worker that resumes
+    start: Callable[[], OutputStart] | None = None
 
 
-SinkPosition = dict[int, int]
+SinkPosition = dict[int, int]  # partition to the offset at which it ended
 
 
 class LogSink(FixedPartitionedSink[Out, SinkPosition]):
@@ -65,51 +128,137 @@ class LogSink(FixedPartitionedSink[Out, SinkPosition]):
     ) -> "SinkLane":
         shared: _SharedWriter | None = getattr(self._worker, "shared", None)
         if shared is None:
-            shared = self._worker.shared = _SharedWriter(self._log.writer())
-        return SinkLane(shared, self._options)
+            shared = self._worker.shared = _SharedWriter(self._log, self._options)
+        return SinkLane(shared, int(for_part.removeprefix("lane-")), resume_state)
 
 
 class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
     """One lane: the partitions p of the topic with p % lanes == lane."""
 
-    def __init__(self, shared: "_SharedWriter", options: SinkOptions) -> None:
+    def __init__(self, shared: "_SharedWriter", lane: int, resume: SinkPosition | None) -> None:
         self._shared = shared
-        self._options = options
-        shared.lanes += 1
+        self._lane = lane
+        self._position = dict(resume or {})
+        self._written = shared.open_lane(lane, resume)
 
     @override
     def write_batch(self, values: list[Out]) -> None:
-        writer = self._shared.writer
         for out in values:
-            if out.headers is None:
-                writer.write_columns(self._options.topic, out.partition, out.keys, out.values)
-            else:
-                writer.write(
-                    self._options.topic,
-                    [
-                        Outgoing(key, value, headers, partition=out.partition)
-                        for key, value, headers in zip(
-                            out.keys, out.values, out.headers, strict=True
-                        )
-                    ],
-                )
+            if self._written:
+                out = self._without_written(out)
+            if out.values:
+                self._shared.write(out)
+
+    def _without_written(self, out: Out) -> Out:
+        """Drop what the log already holds from before the crash."""
+        assert out.sources is not None
+        found = [
+            index
+            for index, source in enumerate(map(tuple, out.sources.tolist()))
+            if source in self._written
+        ]
+        if not found:
+            return out
+        self._written.difference_update(map(tuple, out.sources[found].tolist()))
+        return out.without(found)
 
     @override
     def snapshot(self) -> SinkPosition:
-        self._shared.writer.flush(self._options.flush_timeout_s)
-        return {}
+        self._position.update(self._shared.flushed_ends(self._lane))
+        return dict(self._position)
 
     @override
     def close(self) -> None:
-        self._shared.writer.flush(self._options.flush_timeout_s)
-        self._shared.lanes -= 1
-        if not self._shared.lanes:
-            self._shared.writer.close()
+        self._shared.close_lane()
 
 
+@dataclass
 class _SharedWriter:
-    """One writer for the lanes of a worker."""
+    """One writer for the lanes of a worker, and what a resumed lane needs."""
 
-    def __init__(self, writer: LogWriter) -> None:
-        self.writer = writer
-        self.lanes = 0
+    log: Log
+    options: SinkOptions
+    lanes_open: int = 0
+    ends: dict[int, int] | None = None  # None: something was written since they were asked for
+    reader: LogReader | None = None
+    sources_of: SourcesOf | None = None
+    admin: LogAdmin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = self.log.writer()
+        self.admin = self.log.admin()
+        self.start = None if self.options.start is None else self.options.start()
+
+    def open_lane(self, lane: int, resume: SinkPosition | None) -> set[Source]:
+        """Count a lane in; returns the inputs whose answers the log already holds."""
+        self.lanes_open += 1
+        if self.options.sources_of is None or self.start is None:
+            return set()
+        position = {p: end for p, end in self.start.offsets.items() if self._is_of(p, lane)}
+        position.update(resume or {})
+        ends = {p: bounds.high for p, bounds in self.admin.bounds(self.options.topic).items()}
+        behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}
+        if not behind:
+            return set()
+        written = self._read_back(behind, ends)
+        _logger.info(
+            "output topic %s: lane %d found %d records from before the restart",
+            self.options.topic,
+            lane,
+            len(written),
+        )
+        return written
+
+    def _is_of(self, partition: int, lane: int) -> bool:
+        return partition % self.options.lanes == lane
+
+    def _read_back(self, behind: dict[int, int], ends: dict[int, int]) -> set[Source]:
+        assert self.options.sources_of is not None
+        if self.reader is None:
+            self.reader = self.log.reader()
+            self.sources_of = self.options.sources_of()
+        assert self.sources_of is not None
+        reader, written = self.reader, set[Source]()
+        reader.assign(self.options.topic, behind)
+        until_s = time.monotonic() + self.options.flush_timeout_s
+        while behind:
+            for batch in reader.poll(10_000, timeout_s=0.1):
+                until_s = time.monotonic() + self.options.flush_timeout_s
+                written.update(self.sources_of(batch))
+                if int(batch.offsets[-1]) + 1 >= ends[batch.partition]:
+                    behind.pop(batch.partition, None)
+            if time.monotonic() > until_s:
+                raise LogError(
+                    f"output topic {self.options.topic!r}: partitions {sorted(behind)} expected to "
+                    f"be readable to their ends, got nothing for {self.options.flush_timeout_s} s"
+                )
+        return written
+
+    def write(self, out: Out) -> None:
+        self.ends = None
+        if out.headers is None:
+            self.writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
+            return
+        self.writer.write(
+            self.options.topic,
+            [
+                Outgoing(key, value, headers, partition=out.partition)
+                for key, value, headers in zip(out.keys, out.values, out.headers, strict=True)
+            ],
+        )
+
+    def flushed_ends(self, lane: int) -> SinkPosition:
+        """Where the lane's partitions end once everything written is acknowledged."""
+        if self.ends is None:
+            self.writer.flush(self.options.flush_timeout_s)
+            self.ends = {p: b.high for p, b in self.admin.bounds(self.options.topic).items()}
+        return {p: end for p, end in self.ends.items() if self._is_of(p, lane)}
+
+    def close_lane(self) -> None:
+        self.writer.flush(self.options.flush_timeout_s)
+        self.lanes_open -= 1
+        if not self.lanes_open:
+            self.writer.close()
+            self.admin.close()
+            if self.reader is not None:
+                self.reader.close()

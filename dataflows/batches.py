@@ -117,6 +117,7 @@ class Clicks:
 class ShardClicks:
     """The clicks of one shard: some rows of a batch, in order."""
 
+    shard: str
     clicks: Clicks
     rows: NDArray[np.int64]  # (m,)
     sessions: SessionsAfter | None = None  # set by `user features`
@@ -150,7 +151,7 @@ class ShardClicks:
                 sessions.bounds,
                 sessions.positions,
             )
-        return ShardClicks, (own, keep, sessions)
+        return ShardClicks, (self.shard, own, keep, sessions)
 
 
 def _select_origins(origins: Origins, rows: NDArray[np.int64]) -> tuple[Origins, NDArray[np.int64]]:

@@ -189,7 +189,8 @@ class DecodeClicks:
         start = 0
         for shard, end in enumerate(ends.tolist()):
             if end > start:
-                out.append((self._names[shard], ShardClicks(clicks, rows[start:end])))
+                name = self._names[shard]
+                out.append((name, ShardClicks(name, clicks, rows[start:end])))
             start = end
 
     def _emit_valid(
@@ -205,7 +206,7 @@ class DecodeClicks:
             own = rows[start:end]
             own = own[broken[own] == 0]
             if len(own):
-                out.append((self._names[shard], ShardClicks(clicks, own)))
+                out.append((self._names[shard], ShardClicks(self._names[shard], clicks, own)))
             start = end
 
     def _invalid(self, clicks: Clicks, columns: Columns, row: int, rule: int) -> Failed:

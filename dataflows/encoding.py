@@ -1,15 +1,14 @@
 """The steps `encode ...`: what goes out becomes Avro in wire format, partition by partition."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.log import NO_TIMESTAMP_MS, Headers
+from connectors.log import Headers
 from connectors.sink import Out
 from dataflows.batches import Clicks, Failed
 from dataflows.decoding import ERRORS_KEY
@@ -17,7 +16,7 @@ from dataflows.recommending import Learned, Recommended, take
 from models import user_kernels as kernels
 from models.contract import ModelInfo
 from schemas import hashing
-from schemas.columns import Bytes, Column, Columns, Lists, Numbers
+from schemas.columns import Bytes, Columns, Lists, Numbers
 from schemas.wire import WireEncoder
 
 LOST = -1
@@ -95,7 +94,11 @@ class EncodeAnswers:
                 f"record expected at most {self.max_message_bytes} bytes, got {int(sizes[index])}",
             )
             targets[index] = LOST
-        out.extend((o.lane(self.lanes), o) for o in by_partition(targets, keys, encoded.values))
+        sources = np.column_stack([clicks.matrix[kernels.PARTITION, rows], clicks.offsets[rows]])
+        if encoded.failures:
+            sources = sources[encoded.rows]
+        outs = by_partition(targets, keys, encoded.values, sources)
+        out.extend((o.lane(self.lanes), o) for o in outs)
 
 
 @dataclass
@@ -164,7 +167,11 @@ def keys_of(column: Bytes) -> list[bytes | None]:
 
 
 def by_partition(
-    targets: NDArray[np.int32], keys: list[bytes | None], values: Sequence[bytes]
+    targets: NDArray[np.int32],
+    keys: list[bytes | None],
+    values: Sequence[bytes],
+    sources: NDArray[np.int64],
+    headers: Sequence[Headers] | None = None,
 ) -> list[Out]:
     """Split records by target partition, in order within each; LOST ones are left out."""
     order = np.argsort(targets, kind="stable")
@@ -176,7 +183,13 @@ def by_partition(
             continue
         rows = order[start:end].tolist()
         outs.append(
-            Out(int(ranked[start]), [keys[row] for row in rows], [values[row] for row in rows])
+            Out(
+                partition=int(ranked[start]),
+                keys=[keys[row] for row in rows],
+                values=[values[row] for row in rows],
+                headers=None if headers is None else [headers[row] for row in rows],
+                sources=sources[rows],
+            )
         )
     return outs
 
@@ -212,95 +225,9 @@ class EncodeSessions:
         return [(o.lane(self.lanes), o)]
 
 
-_HEADER_PREFIX = "__streams.errors."
-
-
-@dataclass
-class EncodeErrors:
-    """Turns what failed into records of `errors`: the original's bytes and place, and the reason.
-
-    The same names stand as headers, as Kafka Streams' dead letter queue sets them (KIP-1034).
-    """
-
-    encoder: Callable[[], WireEncoder]  # one for each worker
-    partitions: Callable[[], int]  # of the topic `errors`
-    lanes: int
-    clock_s: Callable[[], float] = time.time
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def __call__(self, batch: list[tuple[str, Failed]]) -> list[tuple[str, Out]]:
-        failed = [f for _, f in batch]
-        for f in failed:
-            self.counts[f.reason] = self.counts.get(f.reason, 0) + 1
-        encoded = self.encoder().encode(self._columns(failed))
-        assert not encoded.failures, encoded.failures
-        keys = strings([f.key for f in failed])
-        targets = hashing.partitions(keys, self.partitions())
-        if keys.valid is not None:
-            spread = np.array([f.offset % self.partitions() for f in failed], np.int32)
-            targets = np.where(keys.valid, targets, spread).astype(np.int32)
-        outs = by_partition(targets, [f.key for f in failed], encoded.values)
-        headers = by_partition_headers(targets, [_headers(f) for f in failed])
-        return [
-            (o.lane(self.lanes), Out(o.partition, o.keys, o.values, headers[o.partition]))
-            for o in outs
-        ]
-
-    def _columns(self, failed: list[Failed]) -> Columns:
-        n = len(failed)
-        header_bounds = np.cumsum([0, *(len(f.headers) for f in failed)])
-        headers = [header for f in failed for header in f.headers]
-        timestamps = np.array([f.timestamp_ms for f in failed], np.int64)
-        known = timestamps != NO_TIMESTAMP_MS
-        texts: dict[str, Column] = {
-            name: strings([getattr(f, name).encode() for f in failed])
-            for name in ("exception", "message", "topic", "reason", "stage")
-        }
-        return {
-            **texts,
-            "stacktrace": strings(
-                [None if f.stacktrace is None else f.stacktrace.encode() for f in failed]
-            ),
-            "partition": Numbers(np.array([f.partition for f in failed], np.int32)),
-            "offset": Numbers(np.array([f.offset for f in failed], np.int64)),
-            "key": strings([f.key for f in failed]),
-            "value": strings([f.value for f in failed]),
-            "headers": Lists(
-                header_bounds,
-                {
-                    "name": strings([name.encode() for name, _ in headers]),
-                    "value": strings([value for _, value in headers]),
-                },
-            ),
-            "timestamp": Numbers(np.where(known, timestamps, 0), known),
-            "failed_at": Numbers(np.full(n, int(self.clock_s() * 1000), np.int64)),
-        }
-
-
-def _headers(failed: Failed) -> Headers:
-    return [
-        (_HEADER_PREFIX + "exception", failed.exception.encode()),
-        (_HEADER_PREFIX + "message", failed.message.encode()),
-        (_HEADER_PREFIX + "topic", failed.topic.encode()),
-        (_HEADER_PREFIX + "partition", str(failed.partition).encode()),
-        (_HEADER_PREFIX + "offset", str(failed.offset).encode()),
-    ]
-
-
-def by_partition_headers(
-    targets: NDArray[np.int32], headers: list[Headers]
-) -> dict[int, list[Headers]]:
-    """The headers of each partition's records, in order."""
-    found: dict[int, list[Headers]] = {}
-    for target, own in zip(targets.tolist(), headers, strict=True):
-        found.setdefault(target, []).append(own)
-    return found
-
-
 __all__ = [
     "Clicks",
     "EncodeAnswers",
-    "EncodeErrors",
     "EncodeRecommendations",
     "EncodeSessions",
     "by_partition",

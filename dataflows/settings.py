@@ -34,7 +34,7 @@ class Settings(LogSettings):
 
     start_from: Annotated[Start, NoDecode] = Field(
         Start("committed"),
-        description="earliest, latest, committed, a time (Unix ms, ISO 8601) or PARTITION:OFFSET,...",
+        description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
     )
     follow: bool = Field(True, description="go on for ever; false: stop at the end of the topic")
     recommend_on: Annotated[frozenset[str], NoDecode] = Field(
@@ -123,7 +123,7 @@ def _explain(error: Any) -> str:
         name = f"STREAMREC_{name.upper()}"
     message = error["msg"].removeprefix("Value error, ")
     if not name:
-        return message
+        return str(message)
     message = message[0].lower() + message[1:]
     if "got" in message:
         return f"{name}: {message}"

@@ -1,5 +1,6 @@
 """The step `user features`: clicks of a shard become features, in event time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,40 +8,49 @@ import numpy as np
 from bytewax.operators import StatefulBatchLogic
 from typing_extensions import override
 
+from connectors.state_files import Reference, StateFiles
 from dataflows.batches import Failed, ShardClicks
+from dataflows.user_tables import table_of, users_of
 from models import user_kernels as kernels
 from models.user_state import UserState
 
 STAGE = "user features"
 
 
-@dataclass(frozen=True, slots=True)
-class ShardSnapshot:
-    """What the engine's recovery store holds of a shard."""
-
-    feature_set: str
-    words: Any
-    cells: Any
-    user_ids: list[bytes]
-    watermarks_ms: Any
+# What the engine's recovery store holds of a shard: where its state is, not the state. Plain types,
+# since the engine pickles it: {"shard": name, "reference": as Reference.plain()}.
+ShardSnapshot = dict[str, Any]
 
 
-class UserFeaturesShard(StatefulBatchLogic[ShardClicks, ShardClicks | Failed, ShardSnapshot]):
+class UserFeaturesShard(
+    StatefulBatchLogic[ShardClicks, ShardClicks | Failed, ShardSnapshot | None]
+):
     """One shard's users. Emits accepted clicks with their features, and the late ones as failed.
 
-    State: about 1.3 kB a user, for as long as the user was active within the longest window (see
-    `models.user_state`). Never discarded.
+    State: about 1.3 kB a user in memory and 0.25 kB in files, for as long as the user was active
+    within the longest window (see `models.user_state`). Never discarded. A snapshot writes the
+    users that changed since the last one.
     """
 
-    def __init__(self, state: UserState, with_sessions: bool) -> None:
+    def __init__(
+        self,
+        state: UserState,
+        with_sessions: bool,
+        open_files: Callable[[str], StateFiles] | None,
+        files: StateFiles | None = None,
+    ) -> None:
         self._state = state
         self._with_sessions = with_sessions
+        self._open_files = open_files
+        self._files = files
+        self._shard = ""
 
     @override
     def on_batch(self, values: list[ShardClicks]) -> tuple[list[ShardClicks | Failed], bool]:
         out: list[ShardClicks | Failed] = []
         for shard_clicks in values:
             clicks, rows = shard_clicks.clicks, shard_clicks.rows
+            self._shard = shard_clicks.shard
             sessions = self._state.update(
                 clicks.matrix,
                 rows,
@@ -56,7 +66,7 @@ class UserFeaturesShard(StatefulBatchLogic[ShardClicks, ShardClicks | Failed, Sh
                 out.extend(self._late(shard_clicks, row) for row in late.tolist())
                 rows = rows[status == kernels.ACCEPTED]
             if len(rows):
-                out.append(ShardClicks(clicks, rows, sessions))
+                out.append(ShardClicks(self._shard, clicks, rows, sessions))
         return out, StatefulBatchLogic.RETAIN
 
     def _late(self, shard_clicks: ShardClicks, row: int) -> Failed:
@@ -73,39 +83,52 @@ class UserFeaturesShard(StatefulBatchLogic[ShardClicks, ShardClicks | Failed, Sh
         )
 
     @override
-    def snapshot(self) -> ShardSnapshot:
+    def snapshot(self) -> ShardSnapshot | None:
+        if self._open_files is None:
+            return None  # the engine asks even when it keeps nothing
+        if self._files is None:
+            self._files = self._open_files(self._shard)
         state = self._state
-        held = state.held()
-        return ShardSnapshot(
-            feature_set=state.features.digest,
-            words=state.words[held],
-            cells=state.cells[held],
-            user_ids=[state.user_ids[slot] for slot in held.tolist()],
-            watermarks_ms=state.watermarks_ms.copy(),
-        )
+        is_base = self._files.wants_base
+        slots = state.held() if is_base else state.changed()
+        facts = {
+            "feature_set": state.features.digest,
+            "watermarks_ms": state.watermarks_ms.tolist(),
+            "kept_items": state.kept_items,
+        }
+        reference = self._files.write(table_of(state.export(slots)), is_base, facts)
+        state.clear_changes()
+        return {"shard": self._shard, "reference": reference.plain()}
 
 
 @dataclass(frozen=True, slots=True)
 class BuildUserFeatures:
-    """Builds, or resumes, the shards."""
+    """Builds, or resumes, the shards. `open_files` None: nothing is kept over a restart."""
 
-    new_state: Any  # () -> UserState
+    new_state: Callable[[], UserState]
     with_sessions: bool = True
+    open_files: Callable[[str], StateFiles] | None = None
 
     def __call__(self, resume: ShardSnapshot | None) -> UserFeaturesShard:
-        state: UserState = self.new_state()
-        if resume is not None:
-            if resume.feature_set != state.features.digest:
-                raise ValueError(
-                    f"step {STAGE!r}: saved state expected the feature declaration "
-                    f"{state.features.digest}, got {resume.feature_set}; resume with the features "
-                    "that made it, or start from a new recovery directory"
-                )
-            state.restore(resume.words, resume.cells, resume.user_ids, resume.watermarks_ms)
-        return UserFeaturesShard(state, self.with_sessions)
+        state = self.new_state()
+        if resume is None or self.open_files is None:
+            return UserFeaturesShard(state, self.with_sessions, self.open_files)
+        files = self.open_files(resume["shard"])
+        restore(state, files, Reference.of_plain(resume["reference"]))
+        return UserFeaturesShard(state, self.with_sessions, self.open_files, files)
 
 
-def sessions_are_in_order(clicks: ShardClicks) -> bool:
-    """Whether each session row belongs to the click row beside it; an invariant for tests."""
-    assert clicks.sessions is not None
-    return bool(np.array_equal(clicks.sessions.rows, clicks.rows))
+def restore(state: UserState, files: StateFiles, reference: Reference) -> None:
+    """Load a snapshot into an empty state. Raises StateFileError, or ValueError when the features
+    are declared in another way than those that were saved."""
+    facts = reference.facts
+    saved = (facts["feature_set"], facts["kept_items"])
+    if saved != (state.features.digest, state.kept_items):
+        raise ValueError(
+            f"step {STAGE!r}: saved state expected features {state.features.digest} and "
+            f"{state.kept_items} kept items, got {saved[0]} and {saved[1]}; resume with the "
+            "declaration and the setting that made it, or start from a new recovery directory"
+        )
+    tables = [users_of(table) for table in files.read(reference)]
+    state.restore(tables, np.array(facts["watermarks_ms"], np.int64))
+    files.remove_strays()

@@ -1,0 +1,99 @@
+"""The output topics of a dataflow: where records go, and how a restart finds what has gone."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from connectors.log import Log, SchemaRegistry
+from connectors.sink import LogSink, OutputStart, SinkOptions, output_start
+from connectors.state_files import StateFiles
+from dataflows.engine import backup_interval_s, recovery_directory
+from dataflows.reading_back import sources_reader
+from dataflows.settings import Settings
+from dataflows.sharing import Once
+
+
+def state_directory(settings: Settings) -> Path | None:
+    """Where this run keeps state; None: nothing is kept over a restart."""
+    if settings.state_dir is not None:
+        return settings.state_dir
+    recovery = recovery_directory()
+    return None if recovery is None else recovery / "state"
+
+
+def shard_files(settings: Settings) -> Callable[[str], StateFiles] | None:
+    """Opens the state files of a shard; None: nothing is kept over a restart."""
+    folder = state_directory(settings)
+    if folder is None:
+        return None
+    keep_s = backup_interval_s()
+    return lambda shard: StateFiles(folder / "user-features" / shard, keep_s)
+
+
+class Outputs:
+    """Makes the sinks of a dataflow and says how many partitions each topic is spread over."""
+
+    def __init__(self, log: Log, registry: SchemaRegistry, settings: Settings) -> None:
+        self._log = log
+        self._registry = registry
+        self._settings = settings
+        self._folder = state_directory(settings)
+        self._starts: dict[str, Once[OutputStart]] = {}
+
+    def sink(self, topic: str, schema_name: str, fields: tuple[str, ...] | None) -> LogSink:
+        """`fields` name the input that a record answers (see dataflows.reading_back); None: records
+        of this topic may repeat after a crash."""
+        settings = self._settings
+        if self._folder is None or fields is None:
+            return LogSink(self._log, SinkOptions(topic, settings.lanes))
+        sources_of = sources_reader(schema_name, fields, settings.clicks_topic, self._registry)
+        return LogSink(
+            self._log,
+            SinkOptions(topic, settings.lanes, sources_of=sources_of, start=self._start(topic)),
+        )
+
+    def partitions(self, topic: str) -> Callable[[], int]:
+        """Over how many partitions records are spread.
+
+        With saved state it is the number of the first start: a key must go to the same partition
+        when a crash makes the flow repeat itself. Without, a topic that grows is used in full.
+        """
+        if self._folder is None:
+            return PartitionCount(self._log, topic)
+        start = self._start(topic)
+        return lambda: start().partitions
+
+    def _start(self, topic: str) -> Once[OutputStart]:
+        folder = self._folder
+        assert folder is not None
+
+        def record() -> OutputStart:
+            admin = self._log.admin()
+            try:
+                return output_start(folder / "outputs", topic, admin)
+            finally:
+                admin.close()
+
+        return self._starts.setdefault(topic, Once(record))
+
+
+class PartitionCount:
+    """How many partitions a topic has, looked up at most every `REFRESH_S`."""
+
+    REFRESH_S = 30.0
+
+    def __init__(self, log: Log, topic: str) -> None:
+        self._log = log
+        self._topic = topic
+        self._until = 0.0
+        self._count = 0
+
+    def __call__(self) -> int:
+        if time.monotonic() >= self._until:
+            admin = self._log.admin()
+            try:
+                self._count = len(admin.bounds(self._topic))
+            finally:
+                admin.close()
+            self._until = time.monotonic() + self.REFRESH_S
+        return self._count

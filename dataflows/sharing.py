@@ -1,0 +1,36 @@
+"""Things that threads share, and things that each has for itself. A worker is a thread."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """Makes a thing at the first call; every thread gets the same one."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+        return self._made[0]
+
+
+class PerThread(Generic[T]):
+    """Makes a thing of its own for each thread."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._local = threading.local()
+
+    def __call__(self) -> T:
+        if not hasattr(self._local, "made"):
+            self._local.made = self._make()
+        made: T = self._local.made
+        return made
