@@ -10,6 +10,7 @@ from connectors.log import SchemaRegistry
 from dataflows.assembly import click_source
 from dataflows.decoding import DecodeClicks
 from dataflows.encoding_errors import EncodeErrors
+from dataflows.engine import prepare_recovery_directory
 from dataflows.outputs import Outputs, shard_files
 from dataflows.reading_back import ERROR_FIELDS, SCORE_FIELDS
 from dataflows.registered import decoder_of, encoder_of
@@ -32,6 +33,7 @@ def scoring_flow(settings: Settings | None = None) -> Dataflow:
     # A group of its own: the main job commits its progress on the same topic.
     group = f"{settings.consumer_group}-scoring"
     settings = settings.model_copy(update={"consumer_group": group})
+    prepare_recovery_directory()
     log = open_log(settings)
     _logger.info("scoring on %s", log.describe_target())
     registry = log.registry()

@@ -4,10 +4,11 @@ Values are Avro in Confluent wire format under the subject `<topic>-value`. Part
 choice for good where a key's order matters: 8 lets up to 8 workers read.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 from connectors.log import TopicSpec
+from dataflows.settings import Settings
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -51,6 +52,12 @@ RECOMMENDATIONS = Topic(
     "user_id",
     key_doc="user_id",
 )
+SCORES = Topic(
+    TopicSpec("scores", partitions=8),
+    "scores.avsc",
+    "user_id",
+    key_doc="user_id",
+)
 ERRORS = Topic(
     # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
     TopicSpec("errors", partitions=8, configs={"retention.ms": str(14 * _DAY_MS)}),
@@ -67,12 +74,30 @@ SESSIONS = Topic(
 REDRIVES = Topic(
     # One partition, because the order of claims decides who redrives; kept longer than errors, so
     # that an error which can still be listed can still be told from one that was redriven.
-    TopicSpec("redrives", partitions=1, configs={"retention.ms": str(60 * _DAY_MS)}),
+    TopicSpec("errors-redrives", partitions=1, configs={"retention.ms": str(60 * _DAY_MS)}),
     "redrives.avsc",
     None,
     key_doc="topic/partition/offset of the record that failed",
 )
 
 TOPICS: dict[str, Topic] = {
-    topic.name: topic for topic in (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, REDRIVES)
+    topic.name: topic for topic in (CLICKS, RECOMMENDATIONS, SCORES, ERRORS, SESSIONS, REDRIVES)
 }
+
+
+def redrives_topic(errors_topic: str) -> str:
+    """Where it is written down which errors of a topic were redriven."""
+    return f"{errors_topic}-redrives"
+
+
+def topics_as_named(settings: Settings) -> dict[str, Topic]:
+    """The table, with the names that the settings give."""
+    named = (
+        (CLICKS, settings.clicks_topic),
+        (RECOMMENDATIONS, settings.recommendations_topic),
+        (SCORES, settings.scores_topic),
+        (ERRORS, settings.errors_topic),
+        (SESSIONS, settings.sessions_topic),
+        (REDRIVES, redrives_topic(settings.errors_topic)),
+    )
+    return {name: replace(topic, spec=replace(topic.spec, name=name)) for topic, name in named}

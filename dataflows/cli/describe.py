@@ -16,4 +16,11 @@ def describe(
     ] = False,
 ) -> None:
     """Print a dataflow's topology: sources, steps, state, sinks. Connects to nothing."""
-    raise CommandError(f"describe {dataflow}: {mermaid}")
+    from dataflows.topology import TopologyError, placeholder_flow
+    from dataflows.topology import describe as describe_flow
+
+    try:
+        topology = describe_flow(placeholder_flow(dataflow))
+    except TopologyError as error:
+        raise CommandError(str(error)) from error
+    typer.echo(topology.mermaid() if mermaid else topology.text(), nl=False)
