@@ -83,6 +83,7 @@ class SourceOptions:
     gather_ms: int = 5
     discover_s: float = 10.0  # how often to look for new partitions
     commit: bool = True  # commit group offsets, so that lag shows
+    stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
 
 
 def lane_name(lane: int) -> str:
@@ -124,6 +125,8 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
 
     @override
     def next_batch(self) -> list[RawBatch]:
+        if self._shared.options.stopping():
+            raise StopIteration
         batches = self._shared.take(self._lane, self._round)
         self._round = self._shared.round
         for batch in batches:
@@ -154,7 +157,7 @@ class _SharedReader:
     """One reader for the lanes of a worker: polls once a round and deals out what came."""
 
     def __init__(self, log: Log, options: SourceOptions) -> None:
-        self._options = options
+        self.options = options
         self._reader: LogReader = log.reader()
         self._admin: LogAdmin = log.admin()
         self._queues: dict[int, list[RawBatch]] = {}
@@ -172,7 +175,7 @@ class _SharedReader:
 
     def _assign_new(self, lane: int, resume: Positions, at_start: bool) -> Positions:
         """Assign the partitions of a lane that are not read yet; returns their positions."""
-        options = self._options
+        options = self.options
         bounds = self._admin.bounds(options.topic)
         mine = [p for p in bounds if p % options.lanes == lane and p not in self._known]
         positions = {p: resume[p] for p in mine if p in resume}
@@ -207,7 +210,7 @@ class _SharedReader:
 
     def _poll(self) -> None:
         self.round += 1
-        options = self._options
+        options = self.options
         count = 0
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.
         if sum(len(b) for queue in self._queues.values() for b in queue) < options.batch_messages:
@@ -229,15 +232,15 @@ class _SharedReader:
 
     def ended(self, lane: int, positions: Positions) -> bool:
         """Whether a finite run has read everything that the lane's partitions held at the start."""
-        if self._options.follow:
+        if self.options.follow:
             return False
-        lanes = self._options.lanes
+        lanes = self.options.lanes
         mine = {p: end for p, end in self._ends.items() if p % lanes == lane}
         return all(positions.get(p, 0) >= end for p, end in mine.items())
 
     def commit(self, positions: Positions) -> None:
-        if self._options.commit:
-            self._reader.commit(self._options.group, self._options.topic, positions)
+        if self.options.commit:
+            self._reader.commit(self.options.group, self.options.topic, positions)
 
     def close_lane(self, lane: int, positions: Positions) -> None:
         self.commit(positions)

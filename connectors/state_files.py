@@ -98,6 +98,7 @@ class StateFiles:
         """Verify and load a snapshot, and go on from it. Raises StateFileError."""
         tables = read_tables(self.folder, reference)
         self._files = list(reference.files)
+        self._sequence = max((int(file.name.split("-")[0]) for file in self._files), default=0)
         return tables
 
     def remove_strays(self) -> int:

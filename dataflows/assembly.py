@@ -15,6 +15,7 @@ from connectors.source import LogSource, SourceOptions
 from dataflows.decoding import DecodeClicks
 from dataflows.encoding import EncodeRecommendations, EncodeSessions
 from dataflows.encoding_errors import EncodeErrors
+from dataflows.engine import Stopping, prepare_recovery_directory
 from dataflows.outputs import Outputs, shard_files
 from dataflows.reading_back import ANSWER_FIELDS, ERROR_FIELDS
 from dataflows.recommender import Sinks, Steps, build_flow
@@ -35,6 +36,7 @@ SHIPPED_MODEL = Path(__file__).parent.parent / "models" / "artifacts" / "default
 def recommender_flow(settings: Settings | None = None) -> Dataflow:
     """The main job as the environment says. Raises SettingsError, StartError."""
     settings = settings or load_settings()
+    prepare_recovery_directory()
     log = open_log(settings)
     registry = log.registry()
     outputs = Outputs(log, registry, settings)
@@ -98,6 +100,7 @@ def click_source(log: Log, settings: Settings) -> LogSource:
             lanes=settings.lanes,
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,
+            stopping=Stopping().on_signals(),
         ),
     )
 

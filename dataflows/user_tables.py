@@ -46,14 +46,15 @@ def users_of(table: pa.Table) -> UserTable:
     for name, column in FIXED.items():
         fixed[:, column] = table[name].to_numpy()
     fixed[:, kernels.IN_USE] = 1
+    # Copies: what Arrow hands out is read-only, and the kernels take only what is not.
     cells, places = _list(table, "cell_places")
     items, keys = _list(table, "items")
     return UserTable(
         user_ids=table["user_id"].to_pylist(),
         fixed=fixed,
         bounds=np.stack([cells, items]),
-        cell_places=np.ascontiguousarray(places, np.uint16),
-        cell_counts=np.ascontiguousarray(_list(table, "cell_counts")[1], np.int32),
+        cell_places=np.array(places, np.uint16),
+        cell_counts=np.array(_list(table, "cell_counts")[1], np.int32),
         items=np.stack([keys, _list(table, "item_times_ms")[1]]),
     )
 
