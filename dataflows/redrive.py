@@ -3,14 +3,14 @@
 ```
  errors ─▶ not yet redriven? ─▶ claim ─▶ write the original ─▶ done
               ▲                   │             │ header redriven_from      │
-           redrives ◀─────────────┴─────────────│───────────────────────────┘
+     errors-redrives ◀─────────────┴─────────────│───────────────────────────┘
                                                 ▼
                                           source topic
 ```
 
-The topic `redrives`, one partition, holds claims and what is done; its order decides. A run claims
-errors, reads the topic to its end, and owns those whose first live claim is its own; it writes
-their originals and then says done. A second run finds them done, or owned by the first.
+The topic `errors-redrives`, one partition, holds claims and what is done; its order decides. A run
+claims errors, reads the topic to its end, and owns those whose first live claim is its own; it
+writes their originals and then says done. A second run finds them done, or owned by the first.
 
 A run that dies between claim and done leaves a claim that expires after the lease. Whoever takes it
 over cannot know how far the first one came, so it looks: every original that is written back
@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, Self
 from connectors.log import Headers, Log, LogAdmin, LogError, LogWriter, Outgoing
 from dataflows.json_codec import JsonDecoder, JsonEncoder
 from dataflows.reading import read_all, read_range
-from dataflows.topics import ERRORS, REDRIVES
+from dataflows.topics import ERRORS, redrives_topic, subject_of
 
 LEASE_S = 30.0
 HEADER = "redriven_from"
@@ -75,14 +75,15 @@ class Failed:
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
 
 
-def read_errors(log: Log) -> Iterator[Failed]:
-    """Every error that the log holds, by partition in order. Raises UndecodableError."""
-    decoder = JsonDecoder(log.registry())
-    for record in read_all(log, ERRORS.name):
-        if record.value is not None:
-            fields = decoder.decode(record.value)
-            origin = Origin(fields["topic"], fields["partition"], fields["offset"])
-            yield Failed(origin, fields)
+def read_errors(log: Log, errors_topic: str = ERRORS.name) -> Iterator[Failed]:
+    """Every error that the topic holds, by partition in order. Raises UndecodableError."""
+    with closing(log.registry()) as registry:
+        decoder = JsonDecoder(registry)
+        for record in read_all(log, errors_topic):
+            if record.value is not None:
+                fields = decoder.decode(record.value)
+                origin = Origin(fields["topic"], fields["partition"], fields["offset"])
+                yield Failed(origin, fields)
 
 
 @dataclass(slots=True)
@@ -96,21 +97,23 @@ class _Claim:
 
 @dataclass(slots=True)
 class Ledger:
-    """What the topic `redrives` says, replayed in its order."""
+    """What the topic of redrives says, replayed in its order."""
 
+    topic: str
     done: set[Origin] = field(default_factory=set)
     claims: dict[Origin, _Claim] = field(default_factory=dict)
     _next_offset: int = 0
 
     def read_on(self, log: Log) -> None:
         """Replay what was written since the last time."""
-        decoder = JsonDecoder(log.registry())
         with closing(log.admin()) as admin:
-            low, high = admin.bounds(REDRIVES.name)[0]
+            low, high = admin.bounds(self.topic)[0]
         start = max(low, self._next_offset)
-        for record in read_range(log, REDRIVES.name, {0: start}, {0: high}):
-            assert record.value is not None, "only this module writes redrives"
-            self._apply(decoder.decode(record.value))
+        with closing(log.registry()) as registry:
+            decoder = JsonDecoder(registry)
+            for record in read_range(log, self.topic, {0: start}, {0: high}):
+                assert record.value is not None, "only this module writes it"
+                self._apply(decoder.decode(record.value))
         self._next_offset = high
 
     def _apply(self, entry: Mapping[str, Any]) -> None:
@@ -148,13 +151,14 @@ class Outcome:
 class Redriver:
     """One run. Not safe for use by several threads; any number of runs may go on at once."""
 
-    def __init__(self, log: Log, lease_s: float = LEASE_S) -> None:
+    def __init__(self, log: Log, errors_topic: str = ERRORS.name, lease_s: float = LEASE_S) -> None:
         self._log = log
         self._lease_ms = int(lease_s * 1000)
         self._run = uuid.uuid4().hex
-        self._ledger = Ledger()
+        self._topic = redrives_topic(errors_topic)
+        self._ledger = Ledger(self._topic)
         with closing(log.registry()) as registry:
-            registered = registry.latest(REDRIVES.subject)
+            registered = registry.latest(subject_of(self._topic))
         self._encoder = JsonEncoder(registered.schema, registered.id)
 
     def redrive(self, failures: Iterable[Failed]) -> Outcome:
@@ -240,7 +244,7 @@ class Redriver:
             )
             for origin, end in ends.items()
         ]
-        writer.write(REDRIVES.name, entries)
+        writer.write(self._topic, entries)
         writer.flush(self._lease_ms / 2000)
 
     def _find_written(self, origins: list[Origin], admin: LogAdmin) -> set[Origin]:

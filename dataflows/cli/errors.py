@@ -13,7 +13,8 @@ from dataflows.cli.program import CommandError, UsageError, opened, say
 from dataflows.cli.times import FORMS, parse_time_ms, show_time_ms
 from dataflows.json_codec import UndecodableError, to_json
 from dataflows.redrive import Failed, Ledger, Origin, Redriver, read_errors
-from dataflows.topics import REDRIVES
+from dataflows.settings import Settings
+from dataflows.topics import redrives_topic
 
 errors = typer.Typer(
     no_args_is_help=True,
@@ -115,13 +116,13 @@ def list_errors(
 ) -> None:
     """Print errors, one a line: name, reason, step, time, whether it was redriven, message."""
     wanted = _filter(reason, topic, partition, offsets, since, until)
-    with opened() as log:
-        found = (failed for failed in _read(log) if wanted.admits(failed))
+    with opened() as (log, settings):
+        found = (failed for failed in _read(log, settings) if wanted.admits(failed))
         if count:
             for name, number in Counter(f.fields["reason"] for f in found).most_common():
                 typer.echo(f"{number}\t{name}")
             return
-        done = _redriven(log)
+        done = _redriven(log, settings)
         for failed in found:
             typer.echo(to_json(failed.fields) if as_json else _line(failed, failed.origin in done))
 
@@ -132,9 +133,9 @@ def show(
 ) -> None:
     """Print everything that is known of errors, with the original's bytes."""
     origins = _parse_names(names)
-    with opened() as log:
-        found = _find(log, origins)
-        done = _redriven(log)
+    with opened() as (log, settings):
+        found = _find(log, settings, origins)
+        done = _redriven(log, settings)
         typer.echo("\n\n".join(_page(found[origin], origin in done) for origin in origins))
 
 
@@ -163,18 +164,18 @@ def redrive(
     wanted = _filter(reason, topic, partition, offsets, since, until)
     if sum((bool(names), not wanted.admits_all(), everything)) != 1:
         raise UsageError("errors redrive expected either names, or filters, or --all")
-    with opened() as log:
+    with opened() as (log, settings):
         if names:
-            chosen = list(_find(log, _parse_names(names)).values())
+            chosen = list(_find(log, settings, _parse_names(names)).values())
         else:
-            chosen = [failed for failed in _read(log) if wanted.admits(failed)]
+            chosen = [failed for failed in _read(log, settings) if wanted.admits(failed)]
         if dry_run:
-            done = _redriven(log)
+            done = _redriven(log, settings)
             for failed in chosen:
                 if failed.origin not in done:
                     typer.echo(_line(failed, is_redriven=False))
             return
-        outcome = Redriver(log).redrive(chosen)
+        outcome = Redriver(log, settings.errors_topic).redrive(chosen)
     typer.echo(f"redriven {outcome.redriven}, were already {outcome.already}")
 
 
@@ -185,16 +186,18 @@ def _parse_names(names: list[str]) -> list[Origin]:
         raise UsageError(str(error)) from None
 
 
-def _read(log: Log) -> Iterator[Failed]:
+def _read(log: Log, settings: Settings) -> Iterator[Failed]:
     try:
-        yield from read_errors(log)
+        yield from read_errors(log, settings.errors_topic)
     except UndecodableError as error:
-        raise CommandError(f"topic 'errors' holds what is no error: {error}") from error
+        raise CommandError(
+            f"topic {settings.errors_topic!r} holds what is no error: {error}"
+        ) from error
 
 
-def _find(log: Log, origins: list[Origin]) -> dict[Origin, Failed]:
+def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, Failed]:
     wanted = set(origins)
-    found = {failed.origin: failed for failed in _read(log) if failed.origin in wanted}
+    found = {failed.origin: failed for failed in _read(log, settings) if failed.origin in wanted}
     if missing := [str(origin) for origin in origins if origin not in found]:
         raise CommandError(
             f"expected errors that the log holds, got {', '.join(missing)}; "
@@ -203,11 +206,11 @@ def _find(log: Log, origins: list[Origin]) -> dict[Origin, Failed]:
     return found
 
 
-def _redriven(log: Log) -> set[Origin]:
-    ledger = Ledger()
+def _redriven(log: Log, settings: Settings) -> set[Origin]:
+    ledger = Ledger(redrives_topic(settings.errors_topic))
     with closing(log.admin()) as admin:
-        if REDRIVES.name not in admin.topics():
-            say(f"note: no topic {REDRIVES.name!r}, so none was redriven; see `topics create`")
+        if ledger.topic not in admin.topics():
+            say(f"note: no topic {ledger.topic!r}, so none was redriven; see `topics create`")
             return set()
     ledger.read_on(log)
     return ledger.done

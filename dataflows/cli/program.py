@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from connectors.backend import open_log
 from connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
-from dataflows.settings import SettingsError, load_settings
+from dataflows.settings import Settings, SettingsError, load_settings
 
 
 class CommandError(Exception):
@@ -72,10 +72,10 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def opened() -> Iterator[Log]:
-    """The log that the environment names."""
+def opened() -> Iterator[tuple[Log, Settings]]:
+    """The log that the environment names, and the settings."""
     try:
         settings = load_settings()
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    yield open_log(settings)
+    yield open_log(settings), settings

@@ -45,8 +45,8 @@ def receive(
     Records keep their order within a partition. What cannot be decoded is named on standard error,
     the rest goes on, and the exit status is 1.
     """
-    with opened() as log:
-        decoder = JsonDecoder(log.registry())
+    with opened() as (log, _), closing(log.registry()) as registry:
+        decoder = JsonDecoder(registry)
         failed = printed = 0
         for record in _records(log, topic, start, follow):
             try:

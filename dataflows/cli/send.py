@@ -12,7 +12,8 @@ import typer
 from connectors.log import Log, Outgoing
 from dataflows.cli.program import CommandError, UsageError, opened, say
 from dataflows.json_codec import JsonEncoder, MisfitError
-from dataflows.topics import TOPICS, subject_of
+from dataflows.settings import Settings
+from dataflows.topics import subject_of, topics_as_named
 
 _READ_BYTES = 1 << 20
 _FLUSH_S = 60.0
@@ -42,11 +43,13 @@ def send(
         raise UsageError("--key-field expected JSON lines, got --raw; try --key-separator")
     if key_separator is not None and not (raw and key_separator):
         raise UsageError("--key-separator expected a text, and --raw beside it")
-    with opened() as log:
+    with opened() as (log, settings):
         with closing(log.admin()) as admin:
             admin.bounds(topic)  # raises where the topic is unknown, before a line is read
         to_message = (
-            _raw_lines(key_separator) if raw else _json_lines(log, topic, _key_of(topic, key_field))
+            _raw_lines(key_separator)
+            if raw
+            else _json_lines(log, topic, _key_of(topic, key_field, settings))
         )
         sent = refused = number = 0
         with closing(log.writer()) as writer:
@@ -69,10 +72,11 @@ def send(
         raise typer.Exit(1)
 
 
-def _key_of(topic: str, key_field: str | None) -> str | None:
+def _key_of(topic: str, key_field: str | None, settings: Settings) -> str | None:
     if key_field is not None:
         return key_field or None
-    return TOPICS[topic].key_field if topic in TOPICS else None
+    ours = topics_as_named(settings)
+    return ours[topic].key_field if topic in ours else None
 
 
 def _raw_lines(separator: str | None) -> Callable[[bytes], Outgoing]:

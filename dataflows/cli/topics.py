@@ -1,6 +1,6 @@
 """`topics`: make, list, describe and delete topics."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from connectors.log import Log, LogAdmin, TopicSpec, UnknownSchemaError, UnknownTopicError
+from connectors.log import Log, TopicSpec, UnknownSchemaError
+from connectors.topics import Difference, ensure_topics
 from dataflows.cli.program import CommandError, UsageError, opened, say
-from dataflows.topics import TOPICS, subject_of
+from dataflows.topics import Topic, subject_of, topics_as_named
 
 topics = typer.Typer(
     no_args_is_help=True,
@@ -50,29 +51,33 @@ def create(
 
     Doing it again changes nothing. An incompatible schema is refused by the registry.
     """
-    chosen = names or list(TOPICS)
-    if schema is not None and len(chosen) != 1:
-        raise UsageError("--schema expected one topic, got " + (", ".join(chosen)))
     options = dict(_parse_config(option) for option in config or ())
-    specs = [_spec(name, partitions, replication, options) for name in chosen]
-    schemas = {}
-    for name in chosen:
+    with opened() as (log, settings):
+        ours = topics_as_named(settings)
+        chosen = names or list(ours)
+        if schema is not None and len(chosen) != 1:
+            raise UsageError(f"--schema expected one topic, got {', '.join(chosen)}")
+        specs = [_spec(name, ours, partitions, replication, options) for name in chosen]
+        schemas = {name: ours[name].schema() for name in chosen if name in ours}
         if schema is not None:
-            schemas[name] = schema.read_text(encoding="utf-8")
-        elif name in TOPICS:
-            schemas[name] = TOPICS[name].schema()
-    with opened() as log:
-        with closing(log.admin()) as admin:
-            for spec in specs:
-                for line in _ensure(admin, spec):
-                    typer.echo(line)
-        _register(log, schemas)
+            schemas[chosen[0]] = schema.read_text(encoding="utf-8")
+        report = ensure_topics(log, specs, schemas)
+        for name in report.created:
+            typer.echo(f"topic {name}: made")
+        for difference in report.differences:
+            typer.echo(_settle(log, difference, grow_to=partitions))
+        for found in report.schemas:
+            typer.echo(f"schema {found.subject}: version {found.version}, id {found.id}")
 
 
 def _spec(
-    name: str, partitions: int | None, replication: int | None, options: dict[str, str]
+    name: str,
+    ours: Mapping[str, Topic],
+    partitions: int | None,
+    replication: int | None,
+    options: Mapping[str, str],
 ) -> TopicSpec:
-    spec = TOPICS[name].spec if name in TOPICS else TopicSpec(name)
+    spec = ours[name].spec if name in ours else TopicSpec(name)
     return replace(
         spec,
         partitions=partitions or spec.partitions,
@@ -81,31 +86,15 @@ def _spec(
     )
 
 
-def _ensure(admin: LogAdmin, spec: TopicSpec) -> Iterator[str]:
-    """Make a topic, or say how the one that exists differs. Partitions are added, for that is safe
-    to do; nothing else is changed, for it may lose records or is not ours to decide."""
-    try:
-        info = admin.describe(spec.name)
-    except UnknownTopicError:
-        admin.create(spec)
-        yield f"topic {spec.name}: made with {spec.partitions} partitions"
-        return
-    have = len(info.bounds)
-    if have < spec.partitions:
-        admin.add_partitions(spec.name, spec.partitions)
-        yield f"topic {spec.name}: grew from {have} to {spec.partitions} partitions"
-    elif have > spec.partitions:
-        yield f"topic {spec.name}: exists; partitions expected {spec.partitions}, got {have}"
-    if info.replication != spec.replication:
-        yield (
-            f"topic {spec.name}: exists; replication expected {spec.replication}, "
-            f"got {info.replication}"
-        )
-    for option, value in spec.configs.items():
-        got = info.configs.get(option)
-        if got != value:
-            shown = "the broker's default" if got is None else got
-            yield f"topic {spec.name}: exists; {option} expected {value}, got {shown}"
+def _settle(log: Log, difference: Difference, grow_to: int | None) -> str:
+    """Let a topic grow when that was asked for; otherwise only say what differs: the rest may lose
+    records, or is not ours to decide."""
+    topic, what, expected, got = difference
+    if what == "partitions" and grow_to is not None and grow_to > int(got):
+        with closing(log.admin()) as admin:
+            admin.add_partitions(topic, grow_to)
+        return f"topic {topic}: grew from {got} to {grow_to} partitions"
+    return f"topic {topic}: exists; {what} expected {expected}, got {got}"
 
 
 def _parse_config(option: str) -> tuple[str, str]:
@@ -115,19 +104,10 @@ def _parse_config(option: str) -> tuple[str, str]:
     return name, value
 
 
-def _register(log: Log, schemas: dict[str, str]) -> None:
-    with closing(log.registry()) as registry:
-        for name, text in schemas.items():
-            registered = registry.register(subject_of(name), text)
-            typer.echo(
-                f"schema {registered.subject}: id {registered.id}, version {registered.version}"
-            )
-
-
 @topics.command("list")
 def list_topics() -> None:
     """Print the names of all topics, one a line."""
-    with opened() as log, closing(log.admin()) as admin:
+    with opened() as (log, _), closing(log.admin()) as admin:
         for name in admin.topics():
             typer.echo(name)
 
@@ -140,7 +120,8 @@ def describe(
     ] = None,
 ) -> None:
     """Print partitions with their offsets, options, key and schema of topics."""
-    with opened() as log, closing(log.admin()) as admin:
+    with opened() as (log, settings), closing(log.admin()) as admin:
+        ours = topics_as_named(settings)
         for name in names or admin.topics():
             info = admin.describe(name)
             total = sum(high - low for low, high in info.bounds.values())
@@ -148,8 +129,8 @@ def describe(
                 f"{name}: {len(info.bounds)} partitions, replication {info.replication}, "
                 f"{total} records"
             )
-            if name in TOPICS:
-                typer.echo(f"  key: {TOPICS[name].key_doc}")
+            if name in ours:
+                typer.echo(f"  key: {ours[name].key_doc}")
             typer.echo(f"  schema: {_describe_schema(log, name)}")
             for option, value in sorted(info.configs.items()):
                 typer.echo(f"  {option}={value}")
@@ -174,7 +155,7 @@ def delete(
     """Delete topics with all their records. Their schemas stay registered."""
     if not yes:
         typer.confirm(f"delete {', '.join(names)} with all records?", abort=True)
-    with opened() as log, closing(log.admin()) as admin:
+    with opened() as (log, _), closing(log.admin()) as admin:
         _refuse_unknown(names, admin.topics())
         for name in names:
             admin.delete(name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.log import Log, Outgoing
 from dataflows.json_codec import JsonEncoder
-from dataflows.topics import ERRORS
+from dataflows.topics import ERRORS, subject_of
 
 FAILED_AT_MS = 1_767_225_600_000  # 2026-01-01
 
@@ -29,12 +29,12 @@ def error(offset: int, partition: int = 0, **changed: Any) -> dict[str, Any]:
     }
 
 
-def write_errors(log: Log, errors: Iterable[Mapping[str, Any]]) -> None:
+def write_errors(log: Log, errors: Iterable[Mapping[str, Any]], topic: str = ERRORS.name) -> None:
     with closing(log.registry()) as registry:
-        registered = registry.latest(ERRORS.subject)
+        registered = registry.latest(subject_of(topic))
     encoder = JsonEncoder(registered.schema, registered.id)
     with closing(log.writer()) as writer:
         writer.write(
-            ERRORS.name,
+            topic,
             [Outgoing(e["key"].encode(), encoder.encode(e), partition=0) for e in errors],
         )
