@@ -65,8 +65,12 @@ evaluate *ARGS:
 bench *ARGS:
     python -m benchmarks "$@"
 
-# make requirements.lock anew from pyproject.toml, with the newest versions that it allows
+# make the locks anew from pyproject.toml, with the newest versions that it allows
 lock *ARGS:
-    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-        --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-        --custom-compile-command "./justw lock" --output-file requirements.lock --quiet "$@"
+    {{ compile }} --extra dev --output-file requirements.lock "$@"
+    # For the image, which needs neither Java nor the tests' tools; the versions are the same.
+    {{ compile }} --constraint requirements.lock --output-file requirements.runtime.lock
+
+compile := "uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes" + \
+    " --no-annotate --no-emit-index-url --no-emit-find-links --quiet" + \
+    " --custom-compile-command './justw lock'"

@@ -1,0 +1,20 @@
+# The dataflows and the command line, with the locked packages that they need at run time.
+FROM python:3.12-slim
+
+# LightGBM's threads; its wheel does not bring them.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /app
+COPY requirements.runtime.lock ./
+RUN python -m pip install --no-cache-dir --require-hashes --no-deps -r requirements.runtime.lock
+COPY connectors connectors
+COPY dataflows dataflows
+COPY models models
+COPY schemas schemas
+
+# Compiled kernels are kept where the user may write.
+ENV NUMBA_CACHE_DIR=/var/cache/streamrec PYTHONUNBUFFERED=1
+RUN useradd --create-home streamrec && install -d -o streamrec /var/cache/streamrec
+USER streamrec
+CMD ["python", "-m", "bytewax.run", "dataflows.recommender"]
