@@ -7,6 +7,7 @@ Two texts are the same schema when their JSON is equal, whatever the spaces and 
 import json
 import sqlite3
 import threading
+from typing import Any
 
 import fastavro.schema
 
@@ -20,6 +21,7 @@ from connectors.log import (
 )
 
 _DEFAULT_LEVEL = "BACKWARD"
+_ATTRIBUTES = {"array": "items", "map": "values", "enum": "symbols", "fixed": "size"}
 _VERSIONS = (
     "SELECT v.version, s.id, s.text, s.canonical FROM versions v JOIN schemas s"
     " ON s.id = v.schema_id WHERE v.subject = ? ORDER BY v.version DESC"
@@ -113,9 +115,26 @@ def _canonical(where: str, subject: str, schema: str) -> str:
     try:
         parsed = json.loads(schema)
         fastavro.schema.parse_schema(parsed)
+        _require_attributes(parsed)
     except (ValueError, KeyError, TypeError, fastavro.schema.UnknownType) as error:
         raise SchemaError(
             f"{where}: subject {subject!r}: expected an Avro schema, got {schema[:80]!r}: "
             f"{type(error).__name__}: {error}"
         ) from error
     return json.dumps(parsed, sort_keys=True, separators=(",", ":"))
+
+
+def _require_attributes(schema: Any) -> None:
+    """Raises KeyError for a type without its parts, which fastavro lets pass."""
+    if isinstance(schema, list):
+        for branch in schema:
+            _require_attributes(branch)
+    elif isinstance(schema, dict):
+        kind = schema["type"]
+        if not isinstance(kind, str):
+            _require_attributes(kind)
+        elif kind in ("record", "error"):
+            for field in schema["fields"]:
+                _require_attributes(field["type"])
+        elif kind in _ATTRIBUTES:
+            _require_attributes(schema[_ATTRIBUTES[kind]])

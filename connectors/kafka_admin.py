@@ -124,6 +124,10 @@ class KafkaAdmin:
         found = self._asked(ask, f"group {group!r}").topic_partitions
         return {place.partition: place.offset for place in found if place.offset != OFFSET_INVALID}
 
+    def partitions(self, topic: str) -> int:
+        """How many partitions the topic has. Raises UnknownTopicError."""
+        return len(self._partitions(topic))
+
     def max_message_bytes(self, topic: str) -> int:
         """The largest message that the topic takes, in bytes. Raises UnknownTopicError."""
         self._partitions(topic)

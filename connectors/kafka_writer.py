@@ -46,6 +46,7 @@ class KafkaWriter:
         self._faults = Faults(where)
         self._failure: WriteError | None = None
         self._limits: dict[str, int] = {}  # bytes, by topic
+        self._partitions: dict[str, int] = {}  # how many, by topic, when last looked
         self._admin = KafkaAdmin(where, options)
         self._producer = Producer(
             {
@@ -67,6 +68,8 @@ class KafkaWriter:
             for name, value in message.headers or ():
                 size += len(name) + len(value or b"")
             self._check_size(topic, size, limit)
+            if message.partition is not None:
+                self._check_partition(topic, message.partition)
         for message in checked:
             self._produce(topic, message)
         self._serve()
@@ -81,6 +84,7 @@ class KafkaWriter:
         if len(keys) != len(values):
             raise ValueError(f"expected a key for each of {len(values)} values, got {len(keys)}")
         limit = self._limit(topic)
+        self._check_partition(topic, partition)
         if not _surely_fit(values, keys, limit):
             for key, value in zip(keys, values, strict=True):
                 self._check_size(topic, len(key or b"") + len(value or b""), limit)
@@ -126,8 +130,19 @@ class KafkaWriter:
         self._raise_failure()
         limit = self._limits.get(topic)
         if limit is None:
+            self._partitions[topic] = self._admin.partitions(topic)
             limit = self._limits[topic] = self._admin.max_message_bytes(topic)
         return limit
+
+    def _check_partition(self, topic: str, partition: int) -> None:
+        if partition >= self._partitions[topic]:
+            # Asking is worth it: the topic may have grown.
+            self._partitions[topic] = self._admin.partitions(topic)
+        if not 0 <= partition < self._partitions[topic]:
+            raise WriteError(
+                f"{self._where}: expected partition 0 to {self._partitions[topic] - 1} of topic "
+                f"{topic!r}, got {partition}"
+            )
 
     def _check_size(self, topic: str, size: int, limit: int) -> None:
         if size + _OVERHEAD_BYTES > limit:

@@ -78,18 +78,21 @@ class LocalKafka:
         self._with_registry = with_registry
         self._broker: GuardedProcess | None = None
         self._registry: GuardedProcess | None = None
-        self._port, self._controller_port, self._registry_port = _free_ports(3)
+        ports = _free_ports(4)
+        self._port, self._controller_port, self._registry_port, self._management_port = ports
         self.bootstrap_servers = f"{_HOST}:{self._port}"
         self.registry_url = f"http://{_HOST}:{self._registry_port}/apis/ccompat/v7"
 
     def start(self) -> None:
         """Start both and wait until they answer. Raises LocalKafkaError with the end of the log."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._with_registry:  # first: it takes longer
+            self._launch_registry()
         self._format()
         self._launch_broker()
-        if self._with_registry:
-            self._launch_registry()
-            self._await_registry()
         self._await_broker()
+        if self._with_registry:
+            self._await_registry()
 
     def start_broker(self) -> None:
         """Start the broker again after `stop_broker` or `kill_broker`; wait until it answers."""
@@ -138,7 +141,6 @@ class LocalKafka:
         return process
 
     def _format(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "log4j2.properties").write_text(_LOG4J)
         (self._folder / "server.properties").write_text(
             _SERVER_PROPERTIES.format(
@@ -179,6 +181,10 @@ class LocalKafka:
             "APICURIO_STORAGE_SQL_KIND": "h2",
             "QUARKUS_HTTP_HOST": _HOST,
             "QUARKUS_HTTP_PORT": str(self._registry_port),
+            # Its port of health checks: 9000 on all interfaces by default, so that a second
+            # registry on the machine would not start.
+            "QUARKUS_MANAGEMENT_HOST": _HOST,
+            "QUARKUS_MANAGEMENT_PORT": str(self._management_port),
         }
         self._registry = GuardedProcess(
             command, self._folder / "registry.log", {**os.environ, **settings}
