@@ -1,6 +1,7 @@
 """Putting the real parts of the main job together as the settings say."""
 
 import logging
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from bytewax.dataflow import Dataflow
 
 from connectors.backend import open_log
-from connectors.log import Log
+from connectors.log import Log, SchemaRegistry
 from connectors.source import LogSource, SourceOptions
 from dataflows.decoding import DecodeClicks
 from dataflows.encoding import EncodeRecommendations, EncodeSessions
@@ -19,8 +20,9 @@ from dataflows.engine import Stopping, prepare_recovery_directory
 from dataflows.outputs import Outputs, shard_files
 from dataflows.reading_back import ANSWER_FIELDS, ERROR_FIELDS
 from dataflows.recommender import Sinks, Steps, build_flow
-from dataflows.recommending import BuildRecommend, SharedRecommender
-from dataflows.registered import decoder_of, encoder_of
+from dataflows.recommending import BuildRecommend, RecommendOptions, SharedRecommender
+from dataflows.registered import StartError, decoder_of, encoder_of
+from dataflows.session_table import SessionTable
 from dataflows.settings import Settings, load_settings
 from dataflows.sharing import Once
 from dataflows.user_features import BuildUserFeatures
@@ -41,7 +43,8 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
     registry = log.registry()
     outputs = Outputs(log, registry, settings)
     features = compile_features()
-    shared = Once(lambda: SharedRecommender(make_recommender(settings, features)))
+    run = uuid4().hex
+    shared = Once(lambda: share_recommender(log, registry, settings, features, run))
     recommendations, sessions = settings.recommendations_topic, settings.sessions_topic
     errors = settings.errors_topic
     _logger.info("recommender on %s", log.describe_target())
@@ -62,12 +65,7 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
             user_features=BuildUserFeatures(
                 user_state_maker(settings, features), open_files=shard_files(settings)
             ),
-            recommend=BuildRecommend(
-                shared,
-                asks=np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES]),
-                top_k=settings.top_k,
-                share=settings.share_sessions,
-            ),
+            recommend=BuildRecommend(shared, recommend_options(settings)),
             encode_recommendations=EncodeRecommendations(
                 encoder_of(registry, recommendations, "recommendations"),
                 outputs.partitions(recommendations),
@@ -80,7 +78,7 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
                 encoder_of(registry, sessions, "sessions"),
                 outputs.partitions(sessions),
                 settings.lanes,
-                uuid4().hex,
+                run,
             ),
             encode_errors=EncodeErrors(
                 encoder_of(registry, errors, "errors"), outputs.partitions(errors), settings.lanes
@@ -109,10 +107,67 @@ def user_state_maker(settings: Settings, features: FeatureSet) -> Callable[[], U
     return partial(UserState, features, settings.session_gap_s * 1_000, settings.session_items)
 
 
-def make_recommender(settings: Settings, features: FeatureSet) -> SessionRecommender:
-    if settings.model == "none":
+def recommend_options(settings: Settings) -> RecommendOptions:
+    return RecommendOptions(
+        asks=np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES]),
+        top_k=settings.top_k,
+        share=settings.share_sessions,
+        online=settings.model == "river",
+    )
+
+
+def share_recommender(
+    log: Log, registry: SchemaRegistry, settings: Settings, features: FeatureSet, run: str
+) -> SharedRecommender:
+    """The recommender of this process, with what the topic of sessions holds. Raises StartError."""
+    recommender = make_recommender(settings, has_messages(log, settings.sessions_topic))
+    unknown = set(recommender.info.user_features) - set(features.names)
+    if unknown:
+        raise StartError(
+            f"model {recommender.info.version} expected the user features {sorted(unknown)}, which "
+            "are not declared; train it anew with the features as they are"
+        )
+    columns = [features.names.index(name) for name in recommender.info.user_features]
+    shared = SharedRecommender(recommender, np.array(columns, np.int64))
+    if settings.share_sessions:
+        decoder = decoder_of(registry, "sessions", wait=True)()
+        table = SessionTable(
+            log, settings.sessions_topic, run, weakref.ref(shared), decoder, settings.session_items
+        )
+        table.follow(table.load(settings.session_history_s))
+        shared.keeps.append(table)
+    return shared
+
+
+def make_recommender(settings: Settings, has_history: bool) -> SessionRecommender:
+    """The trained ranker, or none, over an index. Raises BadArtifact.
+
+    The index is the one that training left, where that was on the shop's own clicks and the topic
+    of sessions holds none yet; else it starts empty, so that no click is learned twice.
+    """
+    if settings.model != "artifact":
         return SessionRecommender()
-    raise NotImplementedError
+    trained = SessionRecommender.load(settings.model_path or SHIPPED_MODEL)
+    if settings.model_path is not None and not has_history:
+        return trained
+    empty = SessionRecommender(
+        bounds=trained.bounds,
+        weights=trained.weights,
+        ranker=trained.ranker,
+        methods=trained.methods,
+        candidates=trained.slots,
+        user_features=trained.info.user_features,
+    )
+    empty.info = trained.info
+    return empty
+
+
+def has_messages(log: Log, topic: str) -> bool:
+    admin = log.admin()
+    try:
+        return any(bounds.high > bounds.low for bounds in admin.bounds(topic).values())
+    finally:
+        admin.close()
 
 
 __all__ = ["SHIPPED_MODEL", "Log", "click_source", "recommender_flow"]

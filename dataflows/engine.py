@@ -80,8 +80,8 @@ def prepare_recovery_directory() -> None:
     with (folder / "init.lock").open("w") as lock:  # another process may be starting, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not any(folder.glob("part-*.sqlite3")):
-            init_db_dir(folder, _RECOVERY_PARTITIONS)
-            _logger.info("recovery directory %s: new, made %d partitions", folder, 4)
+            init_db_dir(folder, _RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]  # native
+            _logger.info("recovery directory %s: new, made its partitions", folder)
 
 
 def _all_here(cluster: Sequence[str]) -> bool:

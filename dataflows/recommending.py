@@ -5,6 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dataflows.batches import Clicks, Failed, ShardClicks
+from dataflows.online_ranking import OnlineRanking
 from models import user_kernels as kernels
 from models.contract import Ranking, Sessions
 from models.recommender import SessionRecommender
@@ -47,25 +49,38 @@ Recommending = Recommended | Learned | Failed
 class SharedRecommender:
     """The recommender of a process, shared by its shards; threads of `-w` take turns."""
 
-    def __init__(self, recommender: SessionRecommender) -> None:
+    def __init__(self, recommender: SessionRecommender, user_columns: NDArray[np.int64]) -> None:
         self.recommender = recommender
+        self.user_columns = user_columns  # of the declared features, those that the model reads
         self.lock = threading.Lock()
+        self.keeps: list[object] = []  # what lives as long as this
 
 
-class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, None]):
+@dataclass(frozen=True, slots=True)
+class RecommendOptions:
+    """What is asked of the step."""
+
+    asks: NDArray[np.bool_]  # by event type: does a click of it ask for a recommendation
+    top_k: int
+    share: bool  # emit what was learned, for other processes
+    online: bool  # rank by a model that learns inside the flow
+
+
+class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, dict[str, Any] | None]):
     """Recommends for the clicks of a shard that ask for it, then learns from all of them.
 
     The session index is shared by all shards of the process and is not part of the snapshot: it is
-    rebuilt from the topic `sessions`.
+    rebuilt from the topic `sessions`. A ranker that learns online is the shard's own and is.
     """
 
     def __init__(
-        self, shared: SharedRecommender, asks: NDArray[np.bool_], top_k: int, share: bool
+        self, shared: SharedRecommender, options: RecommendOptions, saved: dict[str, Any] | None
     ) -> None:
         self._shared = shared
-        self._asks = asks  # by event type
-        self._top_k = top_k
-        self._share = share
+        self._options = options
+        self._online: OnlineRanking | None = None
+        if options.online:
+            self._online = OnlineRanking(shared.recommender, saved)
 
     @override
     def on_batch(self, values: list[ShardClicks]) -> tuple[list[Recommending], bool]:
@@ -79,26 +94,28 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, None]):
         clicks, rows, after = shard_clicks.clicks, shard_clicks.rows, shard_clicks.sessions
         assert after is not None
         items = self._shared.recommender.items
-        clicked = take(clicks.item_ids, rows)
+        clicked, clicked_ids = clicks.matrix[kernels.ITEM, rows], take(clicks.item_ids, rows)
         # Clicked items get their numbers first, so that a session knows its own last item.
-        items.numbers(clicks.matrix[kernels.ITEM, rows], clicked, add=True)
+        items.numbers(clicked, clicked_ids, add=True)
         sessions = Sessions(
             keys=after.keys,
             items=items.numbers(after.items, None, add=False),
             times_ms=after.times_ms,
             bounds=after.bounds,
             positions=after.positions,
-            user_features=clicks.features[rows],
+            user_features=clicks.features[rows[:, None], self._shared.user_columns],
         )
-        asking = self._asks[clicks.matrix[kernels.EVENT_TYPE, rows]]
-        if asking.all():
+        asking = self._options.asks[clicks.matrix[kernels.EVENT_TYPE, rows]]
+        if self._online is not None:
+            self._rank_online(self._online, shard_clicks, sessions, clicked, asking, out)
+        elif asking.all():
             self._recommend(shard_clicks, rows, sessions, out)
         elif asking.any():
             picks = np.flatnonzero(asking)
             self._recommend(shard_clicks, rows[picks], pick(sessions, picks), out)
         self._shared.recommender.learn(sessions)
-        if self._share:
-            out.append(Learned(after.keys, clicks.matrix[kernels.TIME_MS, rows], clicked))
+        if self._options.share:
+            out.append(Learned(after.keys, clicks.matrix[kernels.TIME_MS, rows], clicked_ids))
 
     def _recommend(
         self,
@@ -108,7 +125,8 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, None]):
         out: list[Recommending],
     ) -> None:
         try:
-            out.append(self._rank(shard_clicks.clicks, rows, sessions))
+            ranking = self._shared.recommender.recommend(sessions, self._options.top_k)
+            out.append(self._answer(shard_clicks.clicks, rows, ranking))
         except Exception as error:  # noqa: BLE001  # a model is user code: its error is the record's
             if len(rows) == 1:
                 out.append(_model_failed(shard_clicks, int(rows[0]), error))
@@ -120,18 +138,41 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, None]):
                 alone = np.array([i])
                 self._recommend(shard_clicks, rows[alone], pick(sessions, alone), out)
 
-    def _rank(self, clicks: Clicks, rows: NDArray[np.int64], sessions: Sessions) -> Recommended:
-        ranking = self._shared.recommender.recommend(sessions, self._top_k)
+    def _rank_online(
+        self,
+        online: OnlineRanking,
+        shard_clicks: ShardClicks,
+        sessions: Sessions,
+        clicked: NDArray[np.int64],
+        asking: NDArray[np.bool_],
+        out: list[Recommending],
+    ) -> None:
+        """As `_recommend`, click by click, since each may teach the ranker of the next."""
+        for i in range(len(sessions)):
+            alone = np.array([i])
+            row = shard_clicks.rows[alone]
+            try:
+                ranking = online.rank(
+                    pick(sessions, alone), clicked[alone], asking[alone], self._options.top_k
+                )
+                if asking[i]:
+                    out.append(self._answer(shard_clicks.clicks, row, ranking))
+            except Exception as error:  # noqa: BLE001  # a model is user code, as above
+                if asking[i]:
+                    out.append(_model_failed(shard_clicks, int(row[0]), error))
+                else:
+                    _logger.error("step %r: a click was not learned: %r", STAGE, error)
+
+    def _answer(self, clicks: Clicks, rows: NDArray[np.int64], ranking: Ranking) -> Recommended:
         found = ranking.items >= 0
         if not np.isfinite(ranking.scores[found]).all():
             raise ValueError("scores expected finite numbers, got nan or infinity")
-        return Recommended(
-            clicks, rows, ranking, self._shared.recommender.items.ids(ranking.items[found])
-        )
+        ids = self._shared.recommender.items.ids(ranking.items[found])
+        return Recommended(clicks, rows, ranking, ids)
 
     @override
-    def snapshot(self) -> None:
-        return None
+    def snapshot(self) -> dict[str, Any] | None:
+        return None if self._online is None else self._online.state()
 
 
 def _model_failed(shard_clicks: ShardClicks, row: int, error: Exception) -> Failed:
@@ -169,12 +210,10 @@ def pick(sessions: Sessions, picks: NDArray[np.int64]) -> Sessions:
 
 @dataclass(frozen=True, slots=True)
 class BuildRecommend:
-    """Builds the shards of the step; the recommender is made when the first one is."""
+    """Builds, or resumes, the shards; the recommender is made when the first one is."""
 
     shared: Callable[[], SharedRecommender]
-    asks: NDArray[np.bool_]
-    top_k: int
-    share: bool
+    options: RecommendOptions
 
-    def __call__(self, resume: None) -> RecommendShard:
-        return RecommendShard(self.shared(), self.asks, self.top_k, self.share)
+    def __call__(self, resume: dict[str, Any] | None) -> RecommendShard:
+        return RecommendShard(self.shared(), self.options, resume)

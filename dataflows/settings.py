@@ -54,6 +54,9 @@ class Settings(LogSettings):
         True, description="tell other processes, and the next start, what sessions held"
     )
 
+    session_history_s: int = Field(
+        604_800, ge=0, description="how far back a start learns from the topic of sessions"
+    )
     session_gap_s: int = Field(
         1_800, ge=1, description="a user's silence after which a new session begins"
     )
