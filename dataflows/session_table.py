@@ -56,7 +56,7 @@ class SessionTable:
         self._sessions = UserState(_FEATURES, session_gap_ms=24 * HOUR_MS, kept_items=session_items)
 
     def load(self, history_s: float, clock_s: Callable[[], float] = time.time) -> LogReader:
-        """Learn what was written in the last `history_s` seconds; returns the reader, at the end."""
+        """Learn what was written in the last `history_s` seconds; returns the reader at its end."""
         admin = self._log.admin()
         try:
             ends = {p: bounds.high for p, bounds in admin.bounds(self._topic).items()}
