@@ -13,8 +13,9 @@ COPY dataflows dataflows
 COPY models models
 COPY schemas schemas
 
-# Compiled kernels are kept where the user may write.
-ENV NUMBA_CACHE_DIR=/var/cache/streamrec PYTHONUNBUFFERED=1
-RUN useradd --create-home streamrec && install -d -o streamrec /var/cache/streamrec
+# It runs where its user may write: compiled kernels, and the engine's own rendering of the dataflow.
+ENV PYTHONPATH=/app NUMBA_CACHE_DIR=/var/lib/streamrec/kernels PYTHONUNBUFFERED=1
+RUN useradd --create-home streamrec && install -d -o streamrec /var/lib/streamrec
 USER streamrec
+WORKDIR /var/lib/streamrec
 CMD ["python", "-m", "bytewax.run", "dataflows.recommender"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dataflows.cli.program import CommandError
+from dataflows.cli.program import UsageError
 
 
 def describe(
@@ -16,11 +16,12 @@ def describe(
     ] = False,
 ) -> None:
     """Print a dataflow's topology: sources, steps, state, sinks. Connects to nothing."""
+    # Here and not above: the other commands need not wait for the engine.
     from dataflows.topology import TopologyError, placeholder_flow
     from dataflows.topology import describe as describe_flow
 
     try:
         topology = describe_flow(placeholder_flow(dataflow))
     except TopologyError as error:
-        raise CommandError(str(error)) from error
-    typer.echo(topology.mermaid() if mermaid else topology.text(), nl=False)
+        raise UsageError(f"describe: {error}") from None
+    typer.echo(topology.mermaid() if mermaid else topology.text())
