@@ -27,7 +27,7 @@ from dataflows.settings import Settings, load_settings
 from dataflows.sharing import Once
 from dataflows.user_features import BuildUserFeatures
 from models.recommender import SessionRecommender
-from models.user_features import EVENT_TYPES, FeatureSet, compile_features
+from models.user_features import EVENT_TYPES, FeatureSet, compile_features, declared_features
 from models.user_state import UserState
 
 _logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
     log = open_log(settings)
     registry = log.registry()
     outputs = Outputs(log, registry, settings)
-    features = compile_features()
+    features = compile_features(declared_features(settings.windows))
     run = uuid4().hex
     shared = Once(lambda: share_recommender(log, registry, settings, features, run))
     recommendations, sessions = settings.recommendations_topic, settings.sessions_topic

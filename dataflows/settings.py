@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from connectors.settings import LogSettings
 from connectors.source import Start, parse_start
-from models.user_features import EVENT_TYPES
+from models.user_features import DEFAULT_WINDOWS, EVENT_TYPES, parse_windows
 
 
 class SettingsError(Exception):
@@ -54,6 +54,9 @@ class Settings(LogSettings):
         True, description="tell other processes, and the next start, what sessions held"
     )
 
+    windows: Annotated[tuple[tuple[str, int], ...], NoDecode] = Field(
+        DEFAULT_WINDOWS, description="windows over which each event type is counted"
+    )
     session_history_s: int = Field(
         604_800, ge=0, description="how far back a start learns from the topic of sessions"
     )
@@ -90,6 +93,11 @@ class Settings(LogSettings):
     @classmethod
     def _parse_start(cls, value: Any) -> Any:
         return parse_start(value) if isinstance(value, str) else value
+
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _parse_windows(cls, value: Any) -> Any:
+        return parse_windows(value) if isinstance(value, str) else value
 
     @field_validator("recommend_on", mode="before")
     @classmethod

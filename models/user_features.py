@@ -104,11 +104,35 @@ def counts_by_type(
     )
 
 
-DEFAULT_WINDOWS = (("1m", MINUTE_MS), ("10m", 10 * MINUTE_MS), ("1h", HOUR_MS))
+_UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": 24 * HOUR_MS}
+
+
+def parse_windows(text: str) -> tuple[tuple[str, int], ...]:
+    """Named windows in milliseconds. Raises ValueError that says what was expected.
+
+    >>> parse_windows("1m, 24h")
+    (('1m', 60000), ('24h', 86400000))
+    """
+    windows = []
+    for label in (part.strip() for part in text.split(",")):
+        if not label[:-1].isdigit() or label[-1:] not in _UNITS_MS or int(label[:-1]) < 1:
+            raise ValueError(
+                f"windows expected such as 1m,10m,1h with units s, m, h, d, got {label!r}"
+            )
+        windows.append((label, int(label[:-1]) * _UNITS_MS[label[-1]]))
+    if len(dict(windows)) != len(windows):
+        raise ValueError(f"windows expected each once, got {text!r}")
+    return tuple(windows)
+
+
+DEFAULT_WINDOWS = parse_windows("1m,10m,1h")
 
 SESSION_FEATURES: tuple[Feature, ...] = (
     SessionMeasure(
-        "session_clicks", Measure.SESSION_CLICKS, "clicks", "clicks of the session, this one included"
+        "session_clicks",
+        Measure.SESSION_CLICKS,
+        "clicks",
+        "clicks of the session, this one included",
     ),
     SessionMeasure(
         "session_distinct_items",
@@ -117,7 +141,10 @@ SESSION_FEATURES: tuple[Feature, ...] = (
         "clicks on an item not among the session's last kept items at that time, this one included",
     ),
     SessionMeasure(
-        "session_seconds", Measure.SESSION_SECONDS, "s", "from the session's first event to its newest"
+        "session_seconds",
+        Measure.SESSION_SECONDS,
+        "s",
+        "from the session's first event to its newest",
     ),
     SessionMeasure(
         "session_cents",
@@ -133,7 +160,15 @@ SESSION_FEATURES: tuple[Feature, ...] = (
     ),
 )
 
-DEFAULT_FEATURES: tuple[Feature, ...] = (*counts_by_type(DEFAULT_WINDOWS), *SESSION_FEATURES)
+
+def declared_features(
+    windows_ms: Sequence[tuple[str, int]] = DEFAULT_WINDOWS,
+) -> tuple[Feature, ...]:
+    """The features of the main job: a count of each event type over each window, and the session's."""
+    return (*counts_by_type(windows_ms), *SESSION_FEATURES)
+
+
+DEFAULT_FEATURES: tuple[Feature, ...] = declared_features()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +180,9 @@ class FeatureSet:
     """
 
     features: tuple[Feature, ...]  # in the order of `names`
-    windows: NDArray[np.int64]  # (n_windows, 5): bucket ms, buckets, first count, counts, first cell
+    windows: NDArray[
+        np.int64
+    ]  # (n_windows, 5): bucket ms, buckets, first count, counts, first cell
     inverses: NDArray[np.float64]  # (n_windows, 2): 1 / bucket ms, 1 / buckets
     masks: NDArray[np.int64]  # (n_counts,) bit k: event type k is counted
     measures: NDArray[np.int64]  # (n_measures,) Measure of each measured feature

@@ -6,6 +6,7 @@ from dataflows.cli.import_file import import_file
 from dataflows.cli.program import program
 from dataflows.cli.receive import receive
 from dataflows.cli.send import send
+from dataflows.cli.settings import settings
 from dataflows.cli.topics import topics
 
 app = program()
@@ -15,3 +16,4 @@ app.command("receive")(receive)
 app.add_typer(errors, name="errors")
 app.command("import")(import_file)
 app.command()(describe)
+app.command()(settings)

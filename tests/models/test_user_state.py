@@ -1,6 +1,7 @@
 """The user state against a slow reference that keeps every event and recounts at each one."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,3 +234,9 @@ def test_digest_follows_the_declaration() -> None:
     one = compile_features([WindowCount("a", ("view",), 60)])
     assert one.digest == compile_features([WindowCount("a", ("view",), 60)]).digest
     assert one.digest != compile_features([WindowCount("a", ("view",), 120)]).digest
+
+
+def test_documented_features_are_those_declared() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "features.md").read_text()
+    for feature in compile_features().features:
+        assert f"| `{feature.name}` | {feature.unit} | {feature.meaning} |" in page
