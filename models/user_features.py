@@ -156,7 +156,7 @@ SESSION_FEATURES: tuple[Feature, ...] = (
         "seconds_since_last",
         Measure.SECONDS_SINCE_LAST,
         "s",
-        "since the user's newest event before this one; at most, and without one, the longest window",
+        "since the user's newest event before this; at most, and without one, the longest window",
     ),
 )
 
@@ -164,7 +164,7 @@ SESSION_FEATURES: tuple[Feature, ...] = (
 def declared_features(
     windows_ms: Sequence[tuple[str, int]] = DEFAULT_WINDOWS,
 ) -> tuple[Feature, ...]:
-    """The features of the main job: a count of each event type over each window, and the session's."""
+    """The main job's: a count of each event type over each window, and what the session tells."""
     return (*counts_by_type(windows_ms), *SESSION_FEATURES)
 
 
@@ -251,7 +251,8 @@ def _check_count(feature: WindowCount) -> None:
     for event_type in feature.event_types:
         if event_type not in EVENT_TYPES:
             raise ValueError(
-                f"feature {feature.name!r} expected event types of {EVENT_TYPES}, got {event_type!r}"
+                f"feature {feature.name!r} expected event types of {EVENT_TYPES}, "
+                f"got {event_type!r}"
             )
     if feature.buckets < 1 or feature.window_ms < 1 or feature.window_ms % feature.buckets:
         raise ValueError(
