@@ -96,12 +96,13 @@ class Program:
                 self._emit(op.BRANCH, node.path, null_branch, argument=-1)
             self._record(value, reader, node)
             return
+        here = len(self.code)  # a null list goes on after the instruction named by ARGUMENT
         if writer.kind == "null" and _takes_null(node):
-            self._emit(op.NULL, node.path, node=node)
+            self._emit(op.NULL, node.path, node=node, argument=here, extra=node.level)
         elif not _fits(value, reader):
             # A nullable writer is still of use to a nullable reader: its nulls can be read.
             if null_branch >= 0 and _takes_null(node):
-                self._emit(op.FAIL, node.path, null_branch, node)
+                self._emit(op.FAIL, node.path, null_branch, node, here, node.level)
             else:
                 raise _mismatch(node, writer)
         elif value.kind == "array":
@@ -147,7 +148,13 @@ class Program:
 
     def _array(self, writer: Type, null_branch: int, node: Node, item: Node) -> None:
         at = self._emit(op.ARRAY, node.path, null_branch, node, extra=node.level)
-        self._value(writer.branches[0], item)
+        inside = len(self.code)
+        try:
+            self._value(writer.branches[0], item)
+        except ResolutionError:
+            # Lists without items can be read all the same.
+            del self.code[inside:]
+            self._emit(op.FAIL, item.path)
         self._next(writer.branches[0], at, node.path)
 
     def _next(self, item: Type, array_at: int, path: str) -> None:
@@ -235,7 +242,10 @@ def _fits(writer: Type, reader: Type) -> bool:
         return (writer.kind, reader.kind) in _PROMOTIONS
     if writer.kind in ("fixed", "enum"):
         return writer.size == reader.size and _same_name(writer, reader)
-    return True
+    if writer.kind == "array":
+        items = writer.branches[0], reader.branches[0]
+        return "union" in (items[0].kind, items[1].kind) or _fits(*items)
+    return writer.kind != "record" or _same_name(writer, reader)
 
 
 def _same_name(writer: Type, reader: Type) -> bool:
