@@ -1,9 +1,9 @@
 """The compiled loop that proposes candidates for sessions and fills in the ranker's inputs.
 
-For each session: walk the newest lines of its items (session kNN and suffix match), the pairs of its
-last items (rules, co-occurrence, two hops), the leaders and its own items; gather one row of scores
-for every item met; keep the best by a weighted sum of scores, each divided by its maximum in the
-session; write features of those kept. Nothing of the state is changed.
+For each session: walk the newest lines of its items (session kNN and suffix match), the pairs of
+its last items (rules, co-occurrence, two hops), the leaders and its own items; gather one row of
+scores for every item met; keep the best by a weighted sum of scores, each divided by its maximum in
+the session; write features of those kept. Nothing of the state is changed.
 """
 
 from typing import NamedTuple
@@ -157,7 +157,7 @@ class Tables(NamedTuple):
 
 RECENCY_ROWS = 1_024
 
-SCRATCH_TYPE = numba.types.NamedTuple(
+SCRATCH_TYPE = numba.types.NamedTuple(  # type: ignore[no-untyped-call]  # numba has no types here
     [
         numba.int32[::1],
         numba.int32[::1],
@@ -173,7 +173,9 @@ SCRATCH_TYPE = numba.types.NamedTuple(
     ],
     Scratch,
 )
-TABLES_TYPE = numba.types.NamedUniTuple(numba.float32[::1], 4, Tables)
+TABLES_TYPE = numba.types.NamedUniTuple(  # type: ignore[no-untyped-call]  # numba has no types here
+    numba.float32[::1], 4, Tables
+)
 
 _WRAP = 0xFFFFFFFF
 
@@ -251,9 +253,7 @@ def _walk_lines(
         count = block[POSTS]
         if count == 0:
             continue
-        weight = np.float32(
-            tables.query[asked] * np.log(1.0 + lines / count) ** weights[IDF_POWER]
-        )
+        weight = np.float32(tables.query[asked] * np.log(1.0 + lines / count) ** weights[IDF_POWER])
         room = block[POST_ROOM]
         start = block[POST_START]
         limit = min(min(count, room), sizes[SAMPLED] if asked == 0 else sizes[SAMPLED] >> 1)
@@ -297,7 +297,7 @@ def _vote(
     VSTAN's weights (Ludewig et al., UMUAI 2021) with distances before and after told apart; what
     directly follows the query's last item also counts for the suffix match.
     """
-    cut = np.float32(0.0)
+    cut = 0.0
     if n_found > sizes[NEIGHBOURS]:
         scratch.spare[:n_found] = scratch.faded[:n_found]
         cut = _largest(scratch.spare, n_found, sizes[NEIGHBOURS])
@@ -460,7 +460,7 @@ def _cut(
     kept = min(n_kept, n_positive)
     if kept == 0:
         return 0
-    cut = np.float32(0.0)
+    cut = 0.0
     ties = kept
     if n_positive > kept:
         cut = _largest(scratch.spare, n_union, kept)
@@ -537,7 +537,6 @@ def _describe(
         for column in range(SCORES):
             sums[column] += rows[chosen[index], column]
     best_blend = blend[chosen[0]]
-    lines = state.counters[LINES]
     clock = state.counters[CLICKS]
     short_now = np.float32(1.0 / state.growth[SHORT_NOW])
     long_now = np.float32(1.0 / state.growth[LONG_NOW])
@@ -754,9 +753,7 @@ def propose(
                 item = state.leaders[index]
                 slot, n_union = _meet(scratch, n_union, item)
                 if slot >= 0:
-                    scratch.rows[slot, POPULAR] = (
-                        np.float32(state.stats[item, SHORT]) * short_now
-                    )
+                    scratch.rows[slot, POPULAR] = np.float32(state.stats[item, SHORT]) * short_now
         count = _cut(scratch, weights, n_union, slots, maxima)
         for index in range(count):
             place = scratch.chosen[index]
@@ -817,11 +814,11 @@ def best_of(
         mine = scores[row]
         for index in range(count):
             score = mine[index]
-            rank = np.int32(0)
+            rank = 0
             for other in range(count):
-                rank += np.int32(mine[other] > score)
+                rank += mine[other] > score
             for other in range(index):
-                rank += np.int32(mine[other] == score)
+                rank += mine[other] == score
             if rank < k:
                 out_items[row, rank] = items[row, index]
                 out_methods[row, rank] = methods[row, index]

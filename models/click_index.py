@@ -17,6 +17,7 @@ from models.index_state import (
     WAYS,
     State,
 )
+from models.items import grown
 from models.learn_kernel import forget_items, learn_clicks
 from models.settings import Bounds, Weights
 
@@ -67,14 +68,14 @@ class ClickIndex:
         if n_items > len(state.stats):
             capacity = min(max(n_items, 2 * len(state.stats)), self.bounds.items_max)
             state = state._replace(
-                stats=_grown(state.stats, capacity), blocks=_grown(state.blocks, capacity)
+                stats=grown(state.stats, capacity), blocks=grown(state.blocks, capacity)
             )
         # The ring only doubles before it has come round: then a line's place stays the same.
         lines = len(state.lines)
         while lines < self.bounds.sessions_max and state.counters[LINES] + len(sessions) > lines:
             lines *= 2
         if lines > len(state.lines):
-            state = state._replace(lines=_grown(state.lines, lines))
+            state = state._replace(lines=grown(state.lines, lines))
         self.state = state
         row = 0
         while True:
@@ -118,7 +119,7 @@ class ClickIndex:
         loaded = {}
         for name, array in fresh.items():
             given = np.ascontiguousarray(arrays[name], array.dtype)
-            loaded[name] = _grown(given, len(given) + room[name]) if name in room else given
+            loaded[name] = grown(given, len(given) + room[name]) if name in room else given
         self.state = State(**loaded)
 
     def _make_room(self) -> None:
@@ -126,19 +127,13 @@ class ClickIndex:
         posts = int(state.counters[POST_TOP]) * 3 // 2 + 4 * (CONTEXT + 1) * self.bounds.posts_max
         pairs = int(state.counters[PAIR_TOP]) * 3 // 2 + 8 * DISTANCE_MAX * self.bounds.pairs_max
         if posts > len(state.posts):
-            self.state = self.state._replace(posts=_grown(state.posts, posts))
+            self.state = self.state._replace(posts=grown(state.posts, posts))
         if pairs > len(state.pair_items):
             self.state = self.state._replace(
-                pair_items=_grown(state.pair_items, pairs),
-                pair_values=_grown(state.pair_values, pairs),
-                pair_seen=_grown(state.pair_seen, pairs),
+                pair_items=grown(state.pair_items, pairs),
+                pair_values=grown(state.pair_values, pairs),
+                pair_seen=grown(state.pair_seen, pairs),
             )
 
 
 _ARENAS = ("posts", "pair_items", "pair_values", "pair_seen")
-
-
-def _grown(array, capacity):  # type: ignore[no-untyped-def]
-    grown = np.zeros((capacity, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown

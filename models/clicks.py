@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -83,10 +83,16 @@ class SessionRows:
     """Each click of a log as the session that it makes, on demand and without a Python loop.
 
     `numbers` (n,) are the item numbers of the log's clicks. `key_base` keeps the keys of two logs
-    apart.
+    apart. `user_features` (n, n_user_features) are those of each click's user right after it.
     """
 
-    def __init__(self, log: ClickLog, numbers: NDArray[np.int32], key_base: int = 0) -> None:
+    def __init__(
+        self,
+        log: ClickLog,
+        numbers: NDArray[np.int32],
+        key_base: int = 0,
+        user_features: NDArray[np.float32] | None = None,
+    ) -> None:
         unique, of_click = np.unique(log.sessions, return_inverse=True)
         order = np.argsort(of_click, kind="stable")
         counts = np.bincount(of_click, minlength=len(unique))
@@ -95,9 +101,11 @@ class SessionRows:
         self.keys = of_click.astype(np.int64) + key_base
         self.place = np.empty(len(log), np.int64)  # of each click among those sorted by session
         self.place[order] = np.arange(len(log))
+        self.row_of_place = order  # the click at each place
         self.first = (ends - counts)[of_click]  # place of its session's first click
         self.last = ends[of_click] - 1  # place of its session's last click
         self._items = numbers[order]
+        self._user_features = user_features
         self._times = log.times_ms[order]
 
     def __len__(self) -> int:
@@ -116,14 +124,12 @@ class SessionRows:
             times_ms=self._times[index],
             bounds=bounds,
             positions=positions.astype(np.int32),
-            user_features=np.zeros((len(place), 0), np.float32),
+            user_features=(
+                np.zeros((len(place), 0), np.float32)
+                if self._user_features is None
+                else np.ascontiguousarray(self._user_features[rows])
+            ),
         )
-
-    def row_of_place(self) -> NDArray[np.int64]:
-        """The click at each place: the inverse of `place`."""
-        rows = np.empty(len(self), np.int64)
-        rows[self.place] = np.arange(len(self))
-        return rows
 
     def judged_rows(self) -> NDArray[np.int64]:
         """Clicks that have a next one in their session."""
@@ -160,7 +166,7 @@ def is_jsonl(path: Path) -> bool:
     return head[:1] in (b"[", b"{")
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes] | gzip.GzipFile:
     """The file's bytes, unzipped where they are a gzip stream, whatever the name says."""
     file = path.open("rb")
     if file.read(2) == b"\x1f\x8b":
@@ -367,7 +373,7 @@ def _seconds(text: str | None) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _json_lines(paths: list[Path], bad: BadRows) -> Iterator[tuple[Path, int, object]]:
+def _json_lines(paths: list[Path], bad: BadRows) -> Iterator[tuple[Path, int, Any]]:
     for path in paths:
         with open_bytes(path) as file:
             for line, text in enumerate(file, start=1):

@@ -36,9 +36,10 @@ from models.clicks import (
     read_sessions,
 )
 from models.contract import Sessions
+from models.fitting import RANKERS
 from models.metrics import Mean, hits, mean_of, reciprocal_ranks, target_ranks
 from models.recommender import SessionRecommender
-from models.training import RANKERS, TrainingSettings, train
+from models.training import TrainingSettings, train
 
 _ASKED = 40  # items asked for: twice the largest cut-off, so that ties across it count against us
 _SHOWN = 20
@@ -181,16 +182,10 @@ def asked_models(trained: SessionRecommender, names: Sequence[str]) -> list[Aske
     """The models by name, all on the index that `trained` has learned."""
     asked = []
     for name in names:
-        alone = (name,) if name in METHODS else METHODS
-        model = SessionRecommender(
-            trained.bounds,
-            trained.weights,
-            ranker=trained.ranker if name in RANKERS else None,
-            methods=alone,
-            candidates=trained.slots,
-        )
         # What is learned is the same for all: predicting changes nothing, so they can share it.
-        model.items, model.index = trained.items, trained.index
+        model = trained.alone(*((name,) if name in METHODS else METHODS))
+        if name in RANKERS:
+            model.ranker = trained.ranker
         asked.append(Asked(name, model))
     return asked
 
@@ -315,7 +310,9 @@ def evaluate(
             )
             training_s = time.monotonic() - begin
             # The methods and the blend are judged with the first ranker only: they are the same.
-            mine = [name for name in names if name == ranker or (place == 0 and name not in RANKERS)]
+            mine = [
+                name for name in names if name == ranker or (place == 0 and name not in RANKERS)
+            ]
             results += _judged_results(
                 model, log, test_files, columns, mine, prequential, limit, training_s, progress, bad
             )

@@ -1,9 +1,9 @@
 """What the methods remember of the clicks: one set of arrays that all kernels share.
 
-Sessions lie in a ring of 64-byte lines, one cache line each: the 15 newest items and a word with the
-line's length and 27 bits of its session's key. A session that outgrows its line goes on in a new
-one that begins with its last items. Lines are numbered as they begin (`seq`); line `seq` lies in
-place `seq % len(lines)`, and a number older than the ring is stale.
+Sessions lie in a ring of 64-byte lines, one cache line each: the 15 newest items and a word with
+the line's length and 27 bits of its session's key. A session that outgrows its line goes on in a
+new one that begins with its last items. Lines are numbered as they begin (`seq`); line `seq` lies
+in place `seq % len(lines)`, and a number older than the ring is stale.
 
 Each item owns two blocks that grow by doubling: the newest lines that hold it ("posts"), and the
 items clicked near it ("pairs"). What fades is kept by forward decay: a click adds a weight that
@@ -55,7 +55,7 @@ class State(NamedTuple):
     leaders: NDArray[np.int32]  # (N_LEADERS,) most popular items lately, in no order
 
 
-STATE_TYPE = numba.types.NamedTuple(
+STATE_TYPE = numba.types.NamedTuple(  # type: ignore[no-untyped-call]  # numba has no types here
     [
         numba.int64[::1],
         numba.float64[::1],

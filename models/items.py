@@ -173,9 +173,7 @@ class ItemTable:
         """One more than the largest number in use."""
         return int(self._counters[USED])
 
-    def numbers(
-        self, keys: NDArray[np.int64], ids: Bytes | None, add: bool
-    ) -> NDArray[np.int32]:
+    def numbers(self, keys: NDArray[np.int64], ids: Bytes | None, add: bool) -> NDArray[np.int32]:
         """Numbers of n items, (n,) int32; -1: unknown, which only happens without `add`.
 
         `keys` (n,) int64 and `ids`, n strings or None where the key itself is the id. With `add`,
@@ -256,9 +254,9 @@ class ItemTable:
         needed = min(len(self) + n_new, self.items_max)
         if needed > len(self._keys):
             capacity = min(max(needed, 2 * len(self._keys)), self.items_max)
-            self._keys = _grown(self._keys, capacity)
-            self._links = _grown(self._links, capacity)
-            self._spans = _grown(self._spans, capacity)
+            self._keys = grown(self._keys, capacity)
+            self._links = grown(self._links, capacity)
+            self._spans = grown(self._spans, capacity)
         if 2 * len(self._keys) > len(self._table):
             self._reindex()
         end = int(self._counters[TEXT_END])
@@ -266,9 +264,7 @@ class ItemTable:
             if self._counters[TEXT_WASTE] > end // 2:
                 end = self._drop_dead_text()
             # A new array, never in place: columns handed out by `ids` still look at the old one.
-            grown = np.zeros(max(end + text_bytes, 2 * end), np.uint8)
-            grown[:end] = self._text[:end]
-            self._text = grown
+            self._text = grown(self._text[:end], max(end + text_bytes, 2 * end))
 
     def _drop_dead_text(self) -> int:
         used = len(self)
@@ -290,10 +286,11 @@ class ItemTable:
         _index_keys(self._table, self._keys, len(self))
 
 
-def _grown(array: NDArray[_Scalar], capacity: int) -> NDArray[_Scalar]:
-    grown = np.zeros((capacity, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown
+def grown(array: NDArray[_Scalar], capacity: int) -> NDArray[_Scalar]:
+    """A copy with zeros after it, `capacity` long."""
+    larger = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 _NO_BYTES = np.zeros(0, np.uint8)

@@ -25,13 +25,11 @@ from models.index_state import (
     LINES,
     LONG,
     LONG_NOW,
-    LONG_STEP,
     N_LEADERS,
     NEXT,
     PAIR_NOW,
     PAIR_ROOM,
     PAIR_START,
-    PAIR_STEP,
     PAIR_TOP,
     PAIRS,
     POST_ROOM,
@@ -41,7 +39,6 @@ from models.index_state import (
     REPEATS,
     SHORT,
     SHORT_NOW,
-    SHORT_STEP,
     STARTS,
     STATE_TYPE,
     WAYS,
@@ -111,7 +108,7 @@ def _free_pairs(state: State, start: int, room: int) -> None:
 def _add_pair(
     state: State, owner: int, item: int, side: int, weight: float, pairs_max: int
 ) -> None:
-    """Note that `item` was clicked after (or before) `owner`; a full block gives up its faintest."""
+    """Note that `item` was clicked after or before `owner`; a full block gives up its faintest."""
     block = state.blocks[owner]
     start = block[PAIR_START]
     count = block[PAIRS]
@@ -194,7 +191,7 @@ def find_line(state: State, key: int) -> int:
     home = (key_hash(key) & (len(state.open_keys) // WAYS - 1)) * WAYS
     for way in range(home, home + WAYS):
         if state.open_keys[way] == key and state.open_lines[way] >= 0:
-            seq = state.open_lines[way]
+            seq = int(state.open_lines[way])
             if state.counters[LINES] - seq <= len(state.lines):
                 return seq
     return -1
@@ -203,7 +200,7 @@ def find_line(state: State, key: int) -> int:
 @numba.njit(cache=True)
 def _open_line(state: State, key: int) -> int:
     """Begin a line for the session; the session of its set that began longest ago is closed."""
-    seq = state.counters[LINES]
+    seq = int(state.counters[LINES])
     state.counters[LINES] = seq + 1
     spread = key_hash(key)
     home = (spread & (len(state.open_keys) // WAYS - 1)) * WAYS
@@ -282,10 +279,9 @@ def learn_clicks(
         end = bounds[row + 1]
         if end == begin or items[end - 1] < 0:
             continue
-        if (
-            state.counters[POST_TOP] + (CONTEXT + 1) * posts_max > len(state.posts)
-            or state.counters[PAIR_TOP] + 2 * DISTANCE_MAX * pairs_max > len(state.pair_items)
-        ):
+        if state.counters[POST_TOP] + (CONTEXT + 1) * posts_max > len(
+            state.posts
+        ) or state.counters[PAIR_TOP] + 2 * DISTANCE_MAX * pairs_max > len(state.pair_items):
             return row
         item = items[end - 1]
         state.counters[CLICKS] += 1

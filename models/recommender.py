@@ -1,7 +1,7 @@
 """`SessionRecommender`: the candidate methods and a ranker behind the contract's one face."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,11 @@ _LANES = 16  # candidates come in multiples of what one vector register holds
 
 
 class SessionRecommender:
-    """Proposes by neighbours, rules, co-occurrence and popularity; ranks by the ranker it is given.
+    """Proposes by neighbours, rules, co-occurrence and popularity; ranks by the ranker given.
 
-    Without a ranker the order is the untrained blend of the methods' scores. A new recommender works
-    at once: as soon as one item was learned it is recommended, to empty and unknown sessions too.
+    Without a ranker the order is the untrained blend of the methods' scores. A new recommender
+    works at once: as soon as one item was learned it is recommended, to empty and unknown sessions
+    too.
 
     `items` numbers the items; the caller uses it to fill in `Sessions`. `methods` leaves methods
     out; one method alone ranks by its score. Used by one thread: calls share working memory.
@@ -67,10 +68,18 @@ class SessionRecommender:
         self._scratch = _scratch(1_024, len(self.index.state.lines), 0)
         self._use_weights()
 
-    def with_weights(self, weights: Weights) -> None:
-        """Weigh by these from now on; memories of popularity and pairs stay as they were made."""
+    def use_weights(self, weights: Weights) -> None:
+        """Weigh by these from now on; the memories of popularity and pairs stay as they are."""
         self.weights = weights
         self._use_weights()
+
+    def alone(self, *methods: str) -> "SessionRecommender":
+        """These methods only and no ranker, on what this recommender has learned and learns."""
+        model = SessionRecommender(
+            self.bounds, self.weights, None, methods, self.slots, self.info.user_features
+        )
+        model.items, model.index = self.items, self.index
+        return model
 
     def candidates(self, sessions: Sessions) -> Candidates:
         """What the methods propose, in the order of the blend, with the ranker's inputs.
@@ -113,7 +122,7 @@ class SessionRecommender:
         write_arrays(folder / "items.npz", self.items.state())
         write_arrays(folder / "index.npz", self.index.arrays())
         files = ["items.npz", "index.npz"]
-        about = {
+        about: dict[str, Any] = {
             "kind": "session-recommender",
             "format": 1,
             "bounds": {name: getattr(self.bounds, name) for name in Bounds.__slots__},
@@ -154,9 +163,7 @@ class SessionRecommender:
         model.items.restore(read_arrays(folder / "items.npz"))
         model.index.restore(read_arrays(folder / "index.npz"))
         info = model.info
-        model.info = ModelInfo(
-            info.name, version, info.methods, info.features, info.user_features
-        )
+        model.info = ModelInfo(info.name, version, info.methods, info.features, info.user_features)
         return model
 
     @property

@@ -1,13 +1,14 @@
 """`TreeRanker`: LightGBM's trees scored by bit masks, all candidates of a session side by side.
 
-QuickScorer (Lucchese et al., SIGIR 2015) without its sorted walk: every node of a tree is tested for
-16 candidates at once, and where the test fails, the leaves of its left subtree are masked out. The
-lowest leaf that is left is the one that a walk would reach. No branch depends on data, so the
-compiler makes vector code of it: about 2 ns a tree and candidate, where a walk takes 20.
+QuickScorer (Lucchese et al., SIGIR 2015) without its sorted walk: every node of a tree is tested
+for several candidates at once, and where the test fails, the leaves of its left subtree are masked
+out. The lowest leaf that is left is the one that a walk would reach. No branch depends on data, so
+the compiler makes vector code of it: about 2 ns a tree and candidate, where a walk takes 20.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numba
 import numpy as np
@@ -86,6 +87,8 @@ def _score(
 class TreeRanker:
     """Scores with a LightGBM model of numeric splits, at most 32 leaves a tree and no missing
     values. `text` is LightGBM's own text format, the artifact; it is parsed, never run."""
+
+    kind: ClassVar[str] = "lightgbm"
 
     text: str
     n_features: int
