@@ -6,8 +6,6 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from confluent_kafka import (
-    OFFSET_INVALID,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -29,10 +27,10 @@ from connectors.kafka_client import (
     explained,
     is_passing,
 )
+from connectors.kafka_group import KafkaGroup
 from connectors.log import Bounds, LogError, TopicInfo, TopicSpec, UnknownTopicError
 
 _SETTLE_S = 15.0  # for a change to be known to every broker
-_COMMIT_S = 5.0
 _RETRY_S = 0.1
 
 T = TypeVar("T")
@@ -43,6 +41,7 @@ class KafkaAdmin:
 
     def __init__(self, where: str, options: Mapping[str, Any]) -> None:
         self._where = where
+        self._options = options
         self._faults = Faults(where)
         ours: dict[str, Any] = {"error_cb": self._faults.report}
         # As in the writer: asking for a topic must never make it.
@@ -114,15 +113,14 @@ class KafkaAdmin:
         }
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        partitions = [TopicPartition(topic, partition) for partition in self._partitions(topic)]
-
-        def ask() -> Any:
-            return self._client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, partitions)], request_timeout=REQUEST_S
-            )[group].result()
-
-        found = self._asked(ask, f"group {group!r}").topic_partitions
-        return {place.partition: place.offset for place in found if place.offset != OFFSET_INVALID}
+        partitions = list(self._partitions(topic))
+        members = KafkaGroup(self._where, self._options, group)
+        try:
+            return self._asked(
+                lambda: members.committed(topic, partitions), f"group {group!r}, topic {topic!r}"
+            )
+        finally:
+            members.close()
 
     def partitions(self, topic: str) -> int:
         """How many partitions the topic has. Raises UnknownTopicError."""
@@ -132,16 +130,6 @@ class KafkaAdmin:
         """The largest message that the topic takes, in bytes. Raises UnknownTopicError."""
         self._partitions(topic)
         return int(self._configs(topic)["max.message.bytes"].value)
-
-    def alter_committed(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Set a group's offsets. Raises KafkaException, unlike all else here."""
-        places = [TopicPartition(topic, partition, at) for partition, at in offsets.items()]
-        answer = self._client.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, places)], request_timeout=_COMMIT_S
-        )[group].result()
-        for place in answer.topic_partitions:
-            if place.error is not None:
-                raise KafkaException(place.error)
 
     def close(self) -> None:
         self._client.poll(0)
@@ -173,6 +161,9 @@ class KafkaAdmin:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
 
         def ask() -> dict[int, int]:
+            # After a broker's restart the client asks with an old leader epoch, and is refused,
+            # until something makes it look for the leader again: `list_topics` does.
+            self._client.list_topics(topic, timeout=REQUEST_S)
             asked = self._client.list_offsets(wanted, request_timeout=REQUEST_S)
             return {place.partition: found.result().offset for place, found in asked.items()}
 

@@ -37,7 +37,12 @@ _PASSING = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_CONTROLLER,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.NOT_COORDINATOR,
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -95,15 +100,19 @@ def explained(where: str, error: KafkaError) -> LogError:
     return LogError(f"{said}; look up the name among librdkafka's error codes")
 
 
-class _WithoutForeignOptions(logging.Filter):
-    """Options pass to consumers and producers alike; that one ignores the other's is no news."""
+class _WithoutNoise(logging.Filter):
+    """Options pass to consumers and producers alike: that one ignores the other's is no news. Nor
+    is each failed attempt to connect, of which `Faults` tells once; debugging shows them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "will be ignored by this" not in record.getMessage()
+        text = record.getMessage()
+        if text.startswith("FAIL ") or "brokers are down" in text:
+            return logger.isEnabledFor(logging.DEBUG)
+        return "will be ignored by this" not in text
 
 
 client_logger = logging.getLogger("connectors.kafka.librdkafka")
-client_logger.addFilter(_WithoutForeignOptions())
+client_logger.addFilter(_WithoutNoise())
 _silent = logging.getLogger("connectors.kafka.options")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False

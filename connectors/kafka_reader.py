@@ -21,6 +21,7 @@ from connectors.kafka_client import (
     is_passing,
     logger,
 )
+from connectors.kafka_group import KafkaGroup
 from connectors.log import (
     NO_TIMESTAMP_MS,
     Detail,
@@ -64,6 +65,8 @@ class KafkaReader:
             {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=client_logger
         )
         self._admin = KafkaAdmin(where, options)
+        self._options = options
+        self._groups: dict[str, KafkaGroup] = {}
         self._topics: set[str] = set()
         self._failure: LogError | None = None
         self._closed = False
@@ -116,27 +119,15 @@ class KafkaReader:
         return self._batches(messages)
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Record offsets as an admin does, with no member in the group.
-
-        While the broker is away this logs and goes on: the next commit says more than this one.
-        Raises LogError when the group has members of its own, or its use is not allowed.
-        """
-        try:
-            self._admin.alter_committed(group, topic, offsets)
-        except KafkaException as exception:
-            error = exception.args[0]
-            if not is_passing(error):
-                raise explained(f"{self._where}: group {group!r}", error) from exception
-            logger.warning(
-                "%s: group %r: offsets not committed, its lag stands still: %s",
-                self._where,
-                group,
-                error.str(),
-            )
+        if group not in self._groups:
+            self._groups[group] = KafkaGroup(self._where, self._options, group)
+        self._groups[group].commit(topic, offsets)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            for group in self._groups.values():
+                group.close()
             self._consumer.close()
             self._admin.close()
 

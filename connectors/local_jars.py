@@ -18,7 +18,8 @@ from types import ModuleType
 
 import httpx
 
-KAFKA = "org.apache.kafka:kafka_2.13:4.1.1"
+# Kafka logs through SLF4J 1.7 and brings no binding of its own: without one its log is empty.
+KAFKA = "org.apache.kafka:kafka_2.13:4.1.1+org.slf4j:slf4j-simple:1.7.36"
 _REGISTRY_GROUP, _REGISTRY_NAME, _REGISTRY_VERSION = (
     "io.apicurio",
     "apicurio-registry-app",

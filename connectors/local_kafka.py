@@ -58,15 +58,6 @@ broker.heartbeat.interval.ms=500
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 """
-_LOG4J = """\
-status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %p %m (%c)%n
-rootLogger.level = info
-rootLogger.appenderRef.console.ref = console
-"""
 
 
 class LocalKafka:
@@ -141,7 +132,6 @@ class LocalKafka:
         return process
 
     def _format(self) -> None:
-        (self._folder / "log4j2.properties").write_text(_LOG4J)
         (self._folder / "server.properties").write_text(
             _SERVER_PROPERTIES.format(
                 host=_HOST,
@@ -162,7 +152,7 @@ class LocalKafka:
         return [
             str(java_path()),
             "-Xmx512m",
-            f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-cp",
             jars,
             main,
