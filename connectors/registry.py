@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -45,6 +46,8 @@ class ConfluentRegistry:
             # A proxy from the environment must not come between us and loopback.
             trust_env=parts.hostname not in _LOOPBACK,
         )
+        # A dataflow has no end at which it could close this one.
+        weakref.finalize(self, self._client.close)
         self._by_id: dict[int, str] = {}
         self._lock = threading.Lock()
 
