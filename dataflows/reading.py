@@ -16,6 +16,16 @@ def read_range(
     log: Log, topic: str, starts: Mapping[int, int], stops: Mapping[int, int]
 ) -> Iterator[Record]:
     """Records from `starts` up to, not including, `stops`; in order within a partition."""
+    for batch in read_batches(log, topic, starts, stops):
+        for record in records_of(batch):
+            if record.offset < stops[batch.partition]:
+                yield record
+
+
+def read_batches(
+    log: Log, topic: str, starts: Mapping[int, int], stops: Mapping[int, int]
+) -> Iterator[RawBatch]:
+    """The same as batches, whose last may go beyond `stops`."""
     positions = {p: start for p, start in starts.items() if start < stops.get(p, start)}
     if not positions:
         return
@@ -29,17 +39,21 @@ def read_range(
                 return
             for batch in batches:
                 positions[batch.partition] = int(batch.offsets[-1]) + 1
-                for record in records_of(batch):
-                    if record.offset < stops[batch.partition]:
-                        yield record
+                yield batch
 
 
 def read_all(log: Log, topic: str) -> Iterator[Record]:
     """Every record that the topic holds now. Raises UnknownTopicError."""
+    starts, stops = whole(log, topic)
+    return read_range(log, topic, starts, stops)
+
+
+def whole(log: Log, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+    """Where the partitions of a topic start and stop. Raises UnknownTopicError."""
     with closing(log.admin()) as admin:
         bounds = admin.bounds(topic)
     starts = {p: bound.low for p, bound in bounds.items()}
-    return read_range(log, topic, starts, {p: bound.high for p, bound in bounds.items()})
+    return starts, {p: bound.high for p, bound in bounds.items()}
 
 
 def records_of(batch: RawBatch) -> Iterator[Record]:

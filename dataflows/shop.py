@@ -50,6 +50,11 @@ class ShopBatch:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def part(self, rows: slice) -> "ShopBatch":
+        return ShopBatch(
+            self.keys[rows], self.values[rows], self.faults[rows], self.clicks.take(rows)
+        )
+
     def reason_at(self, row: int) -> str | None:
         """The reason under which the record must come out as an error; None: it must not."""
         return None if self.faults[row] == GOOD else FAULTS[self.faults[row]].reason

@@ -1,5 +1,6 @@
 """The command line: one program, a module for each group of commands."""
 
+from dataflows.cli.demo import demo
 from dataflows.cli.describe import describe
 from dataflows.cli.errors import errors
 from dataflows.cli.import_file import import_file
@@ -15,5 +16,6 @@ app.command("send")(send)
 app.command("receive")(receive)
 app.add_typer(errors, name="errors")
 app.command("import")(import_file)
+app.command()(demo)
 app.command()(describe)
 app.command()(settings)
