@@ -57,13 +57,13 @@ class EncodeErrors:
         timestamps = np.array([f.timestamp_ms for f in failed], np.int64)
         known = timestamps != NO_TIMESTAMP_MS
         texts: dict[str, Column] = {
-            name: strings([getattr(f, name).encode() for f in failed])
+            name: strings([_utf8(getattr(f, name)) for f in failed])
             for name in ("exception", "message", "topic", "reason", "stage")
         }
         return {
             **texts,
             "stacktrace": strings(
-                [None if f.stacktrace is None else f.stacktrace.encode() for f in failed]
+                [None if f.stacktrace is None else _utf8(f.stacktrace) for f in failed]
             ),
             "partition": Numbers(np.array([f.partition for f in failed], np.int32)),
             "offset": Numbers(np.array([f.offset for f in failed], np.int64)),
@@ -72,7 +72,7 @@ class EncodeErrors:
             "headers": Lists(
                 header_bounds,
                 {
-                    "name": strings([name.encode() for name, _ in headers]),
+                    "name": strings([_utf8(name) for name, _ in headers]),
                     "value": strings([value for _, value in headers]),
                 },
             ),
@@ -81,10 +81,15 @@ class EncodeErrors:
         }
 
 
+def _utf8(text: str) -> bytes:
+    """A model's message may hold what UTF-8 cannot (lone surrogates): it must not stop the flow."""
+    return text.encode(errors="backslashreplace")
+
+
 def _headers(failed: Failed) -> Headers:
     return [
-        (_HEADER_PREFIX + "exception", failed.exception.encode()),
-        (_HEADER_PREFIX + "message", failed.message.encode()),
+        (_HEADER_PREFIX + "exception", _utf8(failed.exception)),
+        (_HEADER_PREFIX + "message", _utf8(failed.message)),
         (_HEADER_PREFIX + "topic", failed.topic.encode()),
         (_HEADER_PREFIX + "partition", str(failed.partition).encode()),
         (_HEADER_PREFIX + "offset", str(failed.offset).encode()),
