@@ -7,6 +7,7 @@ for the next call to raise.
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -118,12 +119,18 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
+# When each cluster was last said to be unreachable. A process has several clients of one, and each
+# finds out by itself, some only when the cluster is back: shared, so that this is logged once.
+_TOLD_AGAIN_S = 60.0
+_told_s: dict[str, float] = {}
+_unreachable: set[str] = set()
+
+
 class Faults:
     """Collects what librdkafka reports outside of any call, for one client."""
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._unreachable = False
         self.failure: LogError | None = None  # what only a person can mend
         self.topic_doubted: KafkaError | None = None  # a topic or partition seems to be gone
 
@@ -133,14 +140,15 @@ class Faults:
             self.failure = self.failure or explained(self._where, error)
         elif is_unknown_topic(error):
             self.topic_doubted = error
-        elif not self._unreachable:
-            self._unreachable = True
+        elif time.monotonic() - _told_s.get(self._where, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+            _told_s[self._where] = time.monotonic()
+            _unreachable.add(self._where)
             logger.warning("%s: unreachable, waiting: %s", self._where, error.str())
 
     def reached(self) -> None:
         """The broker has answered."""
-        if self._unreachable:
-            self._unreachable = False
+        if self._where in _unreachable:
+            _unreachable.discard(self._where)
             logger.info("%s: reached again", self._where)
 
 
