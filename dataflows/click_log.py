@@ -191,16 +191,13 @@ def format_of(path: Path, form: FileForm) -> Format:
 
 def read_table(path: Path, form: FileForm, wanted: Sequence[str]) -> Table:
     """Read the wanted columns. Raises ClickLogError."""
-    try:
-        match format_of(path, form):
-            case "parquet":
-                return _read_parquet(path, wanted)
-            case "csv":
-                return _read_csv(path, form, wanted)
-            case "jsonl":
-                return _read_jsonl(path, wanted)
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise ClickLogError(f"{path}: {error}") from error
+    match format_of(path, form):
+        case "parquet":
+            return _read_parquet(path, wanted)
+        case "csv":
+            return _read_csv(path, form, wanted)
+        case "jsonl":
+            return _read_jsonl(path, wanted)
 
 
 def _open(path: Path) -> io.BufferedIOBase:
@@ -307,6 +304,19 @@ class Clicks:
 
     def __len__(self) -> int:
         return len(self.users)
+
+
+def load(
+    path: Path, form: FileForm, given: Names, meaning: Meaning, by_time: bool
+) -> tuple[Names, Clicks]:
+    """Read a file as clicks, and say which column was taken for what. Raises ClickLogError."""
+    try:
+        names = name_columns(read_names(path, form), given)
+        wanted = [name for f in fields(names) if (name := getattr(names, f.name)) is not None]
+        table = read_table(path, form, wanted)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise ClickLogError(f"{path}: {error}") from error
+    return names, understand(table, names, meaning, by_time)
 
 
 def understand(table: Table, names: Names, meaning: Meaning, by_time: bool) -> Clicks:

@@ -9,6 +9,7 @@ from dataflows.cli.receive import receive
 from dataflows.cli.send import send
 from dataflows.cli.settings import settings
 from dataflows.cli.topics import topics
+from dataflows.cli.train import train
 
 app = program()
 app.add_typer(topics, name="topics")
@@ -16,6 +17,7 @@ app.command("send")(send)
 app.command("receive")(receive)
 app.add_typer(errors, name="errors")
 app.command("import")(import_file)
+app.command()(train)
 app.command()(demo)
 app.command()(describe)
 app.command()(settings)

@@ -19,10 +19,7 @@ from dataflows.click_log import (
     Names,
     Rejected,
     chunks,
-    name_columns,
-    read_names,
-    read_table,
-    understand,
+    load,
 )
 from dataflows.topics import subject_of
 from schemas.wire import WireEncoder
@@ -45,12 +42,10 @@ def import_clicks(
     """The command, its options parsed."""
     started = time.monotonic()
     try:
-        names = name_columns(read_names(file, form), given)
-        say(f"columns: {names}")
-        wanted = [name for role in Names.__slots__ if (name := getattr(names, role)) is not None]
-        clicks = understand(read_table(file, form, wanted), names, meaning, by_time)
+        names, clicks = load(file, form, given, meaning, by_time)
     except ClickLogError as error:
         raise UsageError(f"import {file.name}: {error}") from None
+    say(f"columns: {names}")
     _report(clicks, rejects)
     if not len(clicks):
         raise CommandError(f"import {file.name}: expected clicks, got none that is good")
