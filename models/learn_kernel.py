@@ -369,4 +369,6 @@ def forget_items(state: State, numbers: NDArray[np.int32]) -> None:
         block[:] = 0
         block[BORN] = state.counters[LINES]
         state.stats[item, :] = 0.0
+        # Until the number's next item is clicked, every pair that names it is older than that.
+        state.stats[item, FIRST] = state.counters[CLICKS] + 1
         state.counters[DROPPED] += 1

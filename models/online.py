@@ -21,7 +21,8 @@ class OnlineRanker:
 
     `scores` is river's own prediction worked out for all rows at once. `learn` takes one group of
     candidates that was shown: each one taken, and four evenly spaced of those that were not, since
-    a row costs about 0.1 ms (only the best of those not taken would teach it to rank upside down). Squashed inputs (`models.squash`). Used by one thread.
+    a row costs about 0.1 ms (from the best of those not taken alone it would learn to rank upside
+    down). Squashed inputs (`models.squash`). Used by one thread.
 
     State: 4 numbers a feature, never more; saved as an array and read back exactly.
     """
