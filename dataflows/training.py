@@ -28,7 +28,7 @@ from dataflows.topics import CLICKS
 from dataflows.user_features import UserFeaturesShard
 from models import user_kernels as kernels
 from models.clicks import ClickLog
-from models.user_features import compile_features
+from models.user_features import compile_features, declared_features
 from models.user_state import UserState
 from schemas.columns import Bytes
 from schemas.wire import WireDecoder, WireEncoder
@@ -50,7 +50,7 @@ class History:
 
 def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
     """Send clicks through the steps `decode` and `user features`."""
-    features = compile_features()
+    features = compile_features(declared_features(settings.windows))
     decode = DecodeClicks(
         lambda: decoder, len(features), shards=1, max_ahead_s=settings.max_ahead_s
     )
