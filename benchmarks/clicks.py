@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.place import Place
-from dataflows.encoding import keys_of
+from dataflows.placing import keys_of
 from dataflows.recommending import take
 from schemas import hashing, load
 from schemas.columns import Bytes, Columns, Numbers

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -12,14 +12,14 @@ from connectors.log import Headers
 from connectors.sink import Out
 from dataflows.batches import Clicks, Failed
 from dataflows.decoding import ERRORS_KEY
+from dataflows.placing import keys_of
 from dataflows.recommending import Learned, Recommended, take
 from models import user_kernels as kernels
 from models.contract import ModelInfo
 from schemas import hashing
 from schemas.columns import Bytes, Columns, Lists, Numbers
+from schemas.encoder import Encoded
 from schemas.wire import WireEncoder
-
-LOST = -1
 
 Keyed = tuple[str, Out | Failed]
 
@@ -65,40 +65,52 @@ class EncodeAnswers:
     max_message_bytes: int
 
     def emit(
-        self, clicks: Clicks, rows: NDArray[np.int64], columns: Columns, out: list[Keyed]
+        self,
+        clicks: Clicks,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int32],
+        columns: Columns,
+        out: list[Keyed],
     ) -> None:
         """Encode `columns`, one record for each of `rows`, and append `(lane, Out)`, and
-        `("errors", Failed)` for those that cannot be."""
+        `("errors", Failed)` for those that cannot be. `targets` are the partitions of the keys."""
+        users = columns["user_id"]
+        assert isinstance(users, Bytes)
+        encoded = self.encoder().encode(columns)
+        keys = keys_of(users)
+        sources = np.empty((len(rows), 2), np.int64)
+        sources[:, 0], sources[:, 1] = clicks.matrix[kernels.PARTITION, rows], clicks.offsets[rows]
+        values = encoded.values
+        if encoded.failures or max(map(len, values), default=0) > self.max_message_bytes:
+            good = self._take_out_failures(clicks, rows, encoded, out)
+            values = [values[index] for index in good.tolist()]
+            kept = encoded.rows[good]
+            keys, sources, targets = [keys[row] for row in kept], sources[kept], targets[kept]
+        outs = by_partition(targets, keys, values, sources)
+        out.extend((o.lane(self.lanes), o) for o in outs)
+
+    def _take_out_failures(
+        self, clicks: Clicks, rows: NDArray[np.int64], encoded: Encoded, out: list[Keyed]
+    ) -> NDArray[np.int64]:
+        """Append what failed; returns which of the encoded values may be written."""
 
         def fail(row: int, reason: str, exception: str, message: str) -> None:
             origin_row = int(clicks.origin_rows[rows[row]])
             failed = clicks.origins.fail(origin_row, self.stage, reason, exception, message)
             out.append((ERRORS_KEY, failed))
 
-        users = columns["user_id"]
-        assert isinstance(users, Bytes)
-        encoded = self.encoder().encode(columns)
         for failure in encoded.failures:
             fail(failure.row, "output_unencodable", "EncodeError", failure.message)
-        targets = hashing.partitions(users, self.partitions())
-        keys = keys_of(users)
-        if encoded.failures:
-            targets = targets[encoded.rows]
-            keys = [keys[row] for row in encoded.rows.tolist()]
-        sizes = np.fromiter(map(len, encoded.values), np.int64, len(encoded.values))
-        for index in np.flatnonzero(sizes > self.max_message_bytes).tolist():
+        sizes = np.array(list(map(len, encoded.values)), np.int64)
+        is_small = sizes <= self.max_message_bytes
+        for index in np.flatnonzero(~is_small).tolist():
             fail(
                 int(encoded.rows[index]),
                 "output_too_large",
                 "RecordTooLargeError",
                 f"record expected at most {self.max_message_bytes} bytes, got {int(sizes[index])}",
             )
-            targets[index] = LOST
-        sources = np.column_stack([clicks.matrix[kernels.PARTITION, rows], clicks.offsets[rows]])
-        if encoded.failures:
-            sources = sources[encoded.rows]
-        outs = by_partition(targets, keys, encoded.values, sources)
-        out.extend((o.lane(self.lanes), o) for o in outs)
+        return np.flatnonzero(is_small)
 
 
 @dataclass
@@ -132,8 +144,9 @@ class EncodeRecommendations(EncodeAnswers):
         item_bounds = np.zeros(n + 1, np.int64)
         np.cumsum(found.sum(axis=1), out=item_bounds[1:])
         n_features = clicks.features.shape[1]
+        users = take(clicks.user_ids, rows)
         columns: Columns = {
-            "user_id": take(clicks.user_ids, rows),
+            "user_id": users,
             "source_topic": constant(clicks.topic, n),
             "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows].astype(np.int32)),
             "source_offset": Numbers(clicks.offsets[rows]),
@@ -155,15 +168,8 @@ class EncodeRecommendations(EncodeAnswers):
                 np.arange(n + 1) * n_features, {"": Numbers(clicks.features[rows].reshape(-1))}
             ),
         }
-        self.emit(clicks, rows, columns, out)
-
-
-def keys_of(column: Bytes) -> list[bytes | None]:
-    """The strings of a column, one bytes object each."""
-    whole = column.data.tobytes()
-    starts = column.starts.tolist()
-    ends = (column.starts + column.lengths).tolist()
-    return [whole[start:end] for start, end in zip(starts, ends, strict=True)]
+        targets = hashing.partitions(users, self.partitions())
+        self.emit(clicks, rows, targets, columns, out)
 
 
 def by_partition(
@@ -173,25 +179,25 @@ def by_partition(
     sources: NDArray[np.int64],
     headers: Sequence[Headers] | None = None,
 ) -> list[Out]:
-    """Split records by target partition, in order within each; LOST ones are left out."""
-    order = np.argsort(targets, kind="stable")
-    ranked = targets[order]
-    cuts = np.flatnonzero(np.diff(ranked)) + 1
-    outs: list[Out] = []
-    for start, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(order)], strict=True):
-        if start == end or ranked[start] == LOST:
-            continue
-        rows = order[start:end].tolist()
-        outs.append(
-            Out(
-                partition=int(ranked[start]),
-                keys=[keys[row] for row in rows],
-                values=[values[row] for row in rows],
-                headers=None if headers is None else [headers[row] for row in rows],
-                sources=sources[rows],
-            )
+    """Split records by target partition, in order within each."""
+    if (targets[1:] < targets[:-1]).any():
+        order = np.argsort(targets, kind="stable")
+        rows = order.tolist()
+        targets, sources = targets[order], sources[order]
+        keys, values = [keys[row] for row in rows], [values[row] for row in rows]
+        headers = None if headers is None else [headers[row] for row in rows]
+    cuts = [0, *(np.flatnonzero(np.diff(targets)) + 1).tolist(), len(targets)]
+    return [
+        Out(
+            partition=int(targets[start]),
+            keys=keys[start:end],
+            values=list(values[start:end]),
+            headers=None if headers is None else list(headers[start:end]),
+            sources=sources[start:end],
         )
-    return outs
+        for start, end in pairwise(cuts)
+        if start < end
+    ]
 
 
 @dataclass

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dataflows.batches import Clicks, Failed, ShardClicks
 from dataflows.decoding import ERRORS_KEY
 from dataflows.encoding import EncodeAnswers, Keyed, constant
+from dataflows.placing import order_by_partition
 from dataflows.recommending import take
 from models import user_kernels as kernels
 from models.propensity import Propensity
@@ -84,17 +85,20 @@ class EncodeScores(EncodeAnswers):
         return out
 
     def _encode(self, scored: Scored, out: list[Keyed]) -> None:
-        clicks, rows = scored.clicks, scored.rows
+        clicks = scored.clicks
+        # Sorted by partition before they are encoded, so that afterwards each is a slice.
+        order, targets = order_by_partition(take(clicks.user_ids, scored.rows), self.partitions())
+        rows = scored.rows[order]
         n, n_features = len(rows), clicks.features.shape[1]
         columns: Columns = {
             "user_id": take(clicks.user_ids, rows),
             "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows]),
             "source_offset": Numbers(clicks.offsets[rows]),
             "scored_at": Numbers(clicks.matrix[kernels.TIME_MS, rows]),
-            "score": Numbers(scored.scores),
+            "score": Numbers(scored.scores[order]),
             "model_version": constant(self.model_version, n),
             "features": Lists(
                 np.arange(n + 1) * n_features, {"": Numbers(clicks.features[rows].reshape(-1))}
             ),
         }
-        self.emit(clicks, rows, columns, out)
+        self.emit(clicks, rows, targets, columns, out)

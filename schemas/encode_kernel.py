@@ -163,6 +163,36 @@ def encode_rows(  # type: ignore[no-untyped-def]
                     pos += 1
                     pc = program[pc + ARGUMENT] + WIDTH
                     continue
+                item = pc + WIDTH
+                if (
+                    program[item] == op.FLOAT4
+                    and program[item + NULL_BRANCH] < 0
+                    and frame[bases + program[item + VALID]] < 0  # the column has no null mask
+                    and program[item + WIDTH] == op.NEXT
+                ):
+                    # Lists of plain floats, such as features, are most of a record: a loop of their
+                    # own takes a quarter of the time of three instructions an item.
+                    if limit - pos < 4 * (last - first) + 2 * _VARINT_BYTES_MAX:
+                        frame[op.FRAME_STOP] = row
+                        frame[op.FRAME_GOOD] = good
+                        return
+                    pos = write_varint(pos, last - first)
+                    base = frame[bases + program[item + SLOT]]
+                    for at in range(first, last):
+                        wide = doubles[base + at]
+                        scratch[0] = wide
+                        if np.isinf(scratch[0]) and not np.isinf(wide):
+                            fault = _FLOAT_RANGE
+                            index, pc = at, item
+                            break
+                        put_int32(pos, scratch_bits[0])
+                        pos += 4
+                    if fault:
+                        break
+                    put_byte(pos, np.uint8(0))
+                    pos += 1
+                    pc = program[pc + ARGUMENT] + WIDTH
+                    continue
                 pos = write_varint(pos, last - first)
                 index = first
             elif operation == op.JUMP:
