@@ -132,7 +132,8 @@ def _show(
     as_expected = True
     for setup, run in zip(setups, runs, strict=True):
         asked = sent.asks(setup.settings)
-        table = Table(title=f"main job with the {_MODELS[run.model]}", title_justify="left")
+        out.print(f"main job with the {_MODELS[run.model]}")
+        table = Table()
         table.add_column("")
         table.add_column("came out", justify="right")
         table.add_column("had to", justify="right")
@@ -149,7 +150,8 @@ def _show(
         )
         as_expected &= run.recommendations == asked and run.errors == expected_errors
 
-    table = Table(title="what users clicked next, among the 20 recommended", title_justify="left")
+    out.print("what users clicked next: was it among the 20 recommended, and how far up")
+    table = Table()
     table.add_column("")
     table.add_column("hit rate", justify="right")
     table.add_column("MRR@20", justify="right")
