@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from connectors.log import Headers, Log, LogAdmin, LogError, LogReader, Outgoing, RawBatch
 from connectors.source import lane_name
-from connectors.state_files import write_durably
+from connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
 
@@ -75,19 +75,13 @@ def output_start(folder: Path, topic: str, admin: LogAdmin) -> OutputStart:
     The key's partition must be the same when a crash makes the flow repeat itself; and what a run
     wrote that was killed before its first snapshot must be found.
     """
-    path = folder / f"{topic}.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def found() -> bytes:
         bounds = admin.bounds(topic)
-        found = {"partitions": len(bounds), "offsets": {str(p): b.high for p, b in bounds.items()}}
-        own = folder / f"{topic}.{threading.get_native_id()}.{time.time_ns()}"
-        write_durably(own, json.dumps(found).encode())
-        try:
-            path.hardlink_to(own)  # fails when another process was first
-        except FileExistsError:
-            _logger.info("output topic %s: another process recorded its start", topic)
-        own.unlink()
-    recorded = json.loads(path.read_text())
+        ends = {str(p): bound.high for p, bound in bounds.items()}
+        return json.dumps({"partitions": len(bounds), "offsets": ends}).encode()
+
+    recorded = json.loads(write_once(folder / f"{topic}.json", found))
     offsets = {int(partition): offset for partition, offset in recorded["offsets"].items()}
     return OutputStart(recorded["partitions"], offsets)
 

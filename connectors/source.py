@@ -6,21 +6,26 @@
   fetches).
 - *A snapshot* holds, for each partition of the lane, the offset of the next message.
 - *A poll* never blocks: while little comes in, messages gather for `gather_ms` between polls.
-- *After a crash* what was read since the last snapshot is read again.
+- *After a crash* what was read since the last snapshot is read again. Where a partition began that
+  no snapshot knows is on disk from the first start on (`SourceStart`): a crash before the first
+  snapshot must begin there again, whatever `latest` or the group's offsets say by then.
 """
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from typing_extensions import override
 
 from connectors.log import Log, LogAdmin, LogReader, RawBatch
+from connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +75,37 @@ def parse_start(text: str) -> Start:
     return Start("timestamp", timestamp_ms=int(moment.timestamp() * 1000))
 
 
+def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Positions:
+    """Where each partition of a topic begins now."""
+    bounds = admin.bounds(topic)
+    low = {p: bound.low for p, bound in bounds.items()}
+    if start.kind == "latest":
+        return {p: bound.high for p, bound in bounds.items()}
+    if start.kind == "timestamp":
+        return admin.offsets_at(topic, start.timestamp_ms)
+    if start.kind == "offsets":
+        return {p: start.offsets.get(p, low[p]) for p in bounds}
+    if start.kind == "committed":
+        committed = admin.committed(group, topic)
+        return {p: committed.get(p, low[p]) for p in bounds}
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStart:
+    """Where a topic's partitions begin that no snapshot knows: found once, then read from disk."""
+
+    path: Path
+
+    def __call__(self, admin: LogAdmin, options: "SourceOptions") -> Positions:
+        def found() -> bytes:
+            positions = positions_at(options.start, admin, options.group, options.topic)
+            return json.dumps({str(p): offset for p, offset in positions.items()}).encode()
+
+        recorded = json.loads(write_once(self.path, found))
+        return {int(partition): offset for partition, offset in recorded.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How a topic is read."""
@@ -83,6 +119,7 @@ class SourceOptions:
     gather_ms: int = 5
     discover_s: float = 10.0  # how often to look for new partitions
     commit: bool = True  # commit group offsets, so that lag shows
+    remember_start: SourceStart | None = None  # None: nothing is kept over a restart
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
 
 
@@ -121,17 +158,20 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
         self._lane = lane
         self._round = -1
         self._durable: Positions = {}
+        self._ended = False
         self._next = shared.open_lane(lane, resume)
 
     @override
     def next_batch(self) -> list[RawBatch]:
         if self._shared.options.stopping():
+            self._ended = True
             raise StopIteration
         batches = self._shared.take(self._lane, self._round)
         self._round = self._shared.round
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
         if not batches and self._shared.ended(self._lane, self._next):
+            self._ended = True
             raise StopIteration
         return batches
 
@@ -143,14 +183,15 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
     def snapshot(self) -> Positions:
         # The engine lets a source into epoch N only when N - 1 is durable, so what the previous
         # snapshot held is safe now and may be shown as the group's progress.
-        if self._durable:
-            self._shared.commit(self._durable)
+        self._shared.commit_soon(self._durable)
         self._durable = dict(self._next)
         return dict(self._next)
 
     @override
     def close(self) -> None:
-        self._shared.close_lane(self._lane, self._next)
+        # The engine also closes what it drops when another process has died. What was read then
+        # has not been processed, and its end must not be taken for the group's progress.
+        self._shared.close_lane(self._lane, self._next if self._ended else {})
 
 
 class _SharedReader:
@@ -162,6 +203,7 @@ class _SharedReader:
         self._admin: LogAdmin = log.admin()
         self._queues: dict[int, list[RawBatch]] = {}
         self._known: set[int] = set()
+        self._progress: Positions = {}  # durable, not committed yet
         self._ends: Positions = {}
         self._discover_at = time.monotonic() + options.discover_s
         self.round = 0
@@ -178,26 +220,20 @@ class _SharedReader:
         options = self.options
         bounds = self._admin.bounds(options.topic)
         mine = [p for p in bounds if p % options.lanes == lane and p not in self._known]
-        positions = {p: resume[p] for p in mine if p in resume}
         fresh = [p for p in mine if p not in resume]
-        start = options.start
-        if fresh and (not at_start or start.kind == "earliest"):
-            # A partition found later is read whole: its first messages may be older than the find.
-            positions |= {p: bounds[p].low for p in fresh}
-        elif fresh and start.kind == "latest":
-            positions |= {p: bounds[p].high for p in fresh}
-        elif fresh and start.kind == "timestamp":
-            at = self._admin.offsets_at(options.topic, start.timestamp_ms)
-            positions |= {p: at[p] for p in fresh}
-        elif fresh and start.kind == "offsets":
-            positions |= {p: start.offsets.get(p, bounds[p].low) for p in fresh}
-        elif fresh:
-            committed = self._admin.committed(options.group, options.topic)
-            positions |= {p: committed.get(p, bounds[p].low) for p in fresh}
+        # A partition found later is read whole: its first messages may be older than the find.
+        starts = self._starts() if fresh and at_start else {}
+        positions = {p: resume.get(p, starts.get(p, bounds[p].low)) for p in mine}
         if positions:
             self._reader.assign(options.topic, positions)
             self._known.update(positions)
         return positions
+
+    def _starts(self) -> Positions:
+        options = self.options
+        if options.remember_start is not None:
+            return options.remember_start(self._admin, options)
+        return positions_at(options.start, self._admin, options.group, options.topic)
 
     def take(self, lane: int, lane_round: int) -> list[RawBatch]:
         """What has come for a lane. The first lane to come twice starts the next round."""
@@ -212,6 +248,7 @@ class _SharedReader:
         self.round += 1
         options = self.options
         count = 0
+        self._commit()
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.
         if sum(len(b) for queue in self._queues.values() for b in queue) < options.batch_messages:
             for batch in self._reader.poll(options.batch_messages):
@@ -238,13 +275,19 @@ class _SharedReader:
         mine = {p: end for p, end in self._ends.items() if p % lanes == lane}
         return all(positions.get(p, 0) >= end for p, end in mine.items())
 
-    def commit(self, positions: Positions) -> None:
-        if self.options.commit:
-            self._reader.commit(self.options.group, self.options.topic, positions)
+    def commit_soon(self, positions: Positions) -> None:
+        """Record progress with the next poll: one request for all lanes, not one each."""
+        self._progress.update(positions)
+
+    def _commit(self) -> None:
+        if self._progress and self.options.commit:
+            self._reader.commit(self.options.group, self.options.topic, self._progress)
+        self._progress = {}
 
     def close_lane(self, lane: int, positions: Positions) -> None:
-        self.commit(positions)
+        self._progress.update(positions)
         del self._queues[lane]
         if not self._queues:
+            self._commit()
             self._reader.close()
             self._admin.close()

@@ -16,8 +16,10 @@ its folder, before its name is in any reference.
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,3 +195,15 @@ def write_durably(path: Path, content: Any, sync: bool = True) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_once(path: Path, content: Callable[[], bytes]) -> bytes:
+    """What a file holds; the first who asks, of whatever process, writes it durably."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
+        write_durably(own, content())
+        with suppress(FileExistsError):  # another was first
+            path.hardlink_to(own)
+        own.unlink()
+    return path.read_bytes()

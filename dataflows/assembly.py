@@ -17,7 +17,7 @@ from dataflows.decoding import DecodeClicks
 from dataflows.encoding import EncodeRecommendations, EncodeSessions
 from dataflows.encoding_errors import EncodeErrors
 from dataflows.engine import Stopping, prepare_recovery_directory
-from dataflows.outputs import Outputs, shard_files
+from dataflows.outputs import Outputs, shard_files, source_start
 from dataflows.reading_back import ANSWER_FIELDS, ERROR_FIELDS
 from dataflows.recommender import Sinks, Steps, build_flow
 from dataflows.recommending import BuildRecommend, RecommendOptions, SharedRecommender
@@ -98,6 +98,7 @@ def click_source(log: Log, settings: Settings) -> LogSource:
             lanes=settings.lanes,
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,
+            remember_start=source_start(settings),
             stopping=Stopping().on_signals(),
         ),
     )

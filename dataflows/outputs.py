@@ -6,6 +6,7 @@ from pathlib import Path
 
 from connectors.log import Log, SchemaRegistry
 from connectors.sink import LogSink, OutputStart, SinkOptions, output_start
+from connectors.source import SourceStart
 from connectors.state_files import StateFiles
 from dataflows.engine import backup_interval_s, recovery_directory
 from dataflows.reading_back import sources_reader
@@ -28,6 +29,14 @@ def shard_files(settings: Settings) -> Callable[[str], StateFiles] | None:
         return None
     keep_s = backup_interval_s()
     return lambda shard: StateFiles(folder / "user-features" / shard, keep_s)
+
+
+def source_start(settings: Settings) -> SourceStart | None:
+    """Remembers where the clicks began; None: nothing is kept over a restart."""
+    folder = state_directory(settings)
+    if folder is None:
+        return None
+    return SourceStart(folder / "inputs" / f"{settings.clicks_topic}.json")
 
 
 class Outputs:

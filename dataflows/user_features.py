@@ -38,12 +38,13 @@ class UserFeaturesShard(
         with_sessions: bool,
         open_files: Callable[[str], StateFiles] | None,
         files: StateFiles | None = None,
+        shard: str = "",  # not known before the first clicks, or the snapshot, name it
     ) -> None:
         self._state = state
         self._with_sessions = with_sessions
         self._open_files = open_files
         self._files = files
-        self._shard = ""
+        self._shard = shard
 
     @override
     def on_batch(self, values: list[ShardClicks]) -> tuple[list[ShardClicks | Failed], bool]:
@@ -88,6 +89,7 @@ class UserFeaturesShard(
             return None  # the engine asks even when it keeps nothing
         if self._files is None:
             self._files = self._open_files(self._shard)
+            self._files.remove_strays()
         state = self._state
         is_base = self._files.wants_base
         slots = state.held() if is_base else state.changed()
@@ -113,9 +115,10 @@ class BuildUserFeatures:
         state = self.new_state()
         if resume is None or self.open_files is None:
             return UserFeaturesShard(state, self.with_sessions, self.open_files)
-        files = self.open_files(resume["shard"])
+        shard = resume["shard"]
+        files = self.open_files(shard)
         restore(state, files, Reference.of_plain(resume["reference"]))
-        return UserFeaturesShard(state, self.with_sessions, self.open_files, files)
+        return UserFeaturesShard(state, self.with_sessions, self.open_files, files, shard)
 
 
 def restore(state: UserState, files: StateFiles, reference: Reference) -> None:
