@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -20,19 +21,23 @@ _STOP_S = 10.0  # between asking a process to end and ending it
 
 
 class GuardedProcess:
-    """A command in a process group of its own. Its output goes to the file `log`, appended."""
+    """A command in a process group of its own. Its output goes to the file `log`, appended, or
+    without one to where ours goes."""
 
     def __init__(
-        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        log: Path | None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         # The guard by its path, not as `-m`: it needs nothing of the package and starts at once.
         guard = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), *command]
-        with log.open("ab") as output:
+        with nullcontext() if log is None else log.open("ab") as output:
             self._guard = subprocess.Popen(
                 guard,
                 stdin=subprocess.PIPE,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=None if log is None else subprocess.STDOUT,
                 start_new_session=True,
                 env=dict(os.environ if environment is None else environment),
             )
@@ -42,13 +47,22 @@ class GuardedProcess:
         """The guard's id, which is also the process group's."""
         return self._guard.pid
 
+    @property
+    def status(self) -> int | None:
+        """How it ended, 0 in good order, by a signal otherwise than 0; None: it runs."""
+        return self._guard.poll()
+
     def running(self) -> bool:
         return self._guard.poll() is None
 
-    def stop(self) -> None:
-        """Ask it to end, and end it after some seconds. Does nothing when it has ended."""
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and do not wait."""
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ask it to end, and end it after some seconds. Does nothing when it has ended."""
+        self.ask_to_stop()
         try:
             self._guard.wait(_STOP_S)
         except subprocess.TimeoutExpired:
