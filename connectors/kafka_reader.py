@@ -109,8 +109,9 @@ class KafkaReader:
         if not messages:
             self._raise_failure()
             return []
-        errors = list(map(Message.error, messages))
-        if errors.count(None) != len(messages):
+        # Not by comparing with None: a KafkaError compared so leaves an exception set, which the
+        # next call into the client then raises as SystemError.
+        if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
         if not messages:
             self._raise_failure()

@@ -1,0 +1,45 @@
+"""Batches of clicks as the source hands them over, for tests of single steps."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from connectors.log import Detail, RawBatch
+from dataflows.decoding import DecodeClicks
+from schemas import load
+from schemas.wire import WireDecoder
+
+START_MS = 1_767_225_600_000
+NOW_S = START_MS / 1000 + 3_600
+_SCHEMA = fastavro.parse_schema(json.loads(load("clicks")))
+
+
+def click(**fields: Any) -> bytes:
+    """A view by `u1` of `i1` but for the fields given, under schema id 1."""
+    out = io.BytesIO()
+    out.write(b"\0\0\0\0\1")
+    found = {"user_id": "u1", "item_id": "i1", "event_type": "view", "timestamp": START_MS}
+    fastavro.schemaless_writer(out, _SCHEMA, {**found, **fields})
+    return out.getvalue()
+
+
+def raw_batch(
+    values: Sequence[bytes | None], partition: int = 0, offsets: Sequence[int] | None = None
+) -> RawBatch:
+    """Messages whose key and header name their partition and offset."""
+    places = list(range(len(values))) if offsets is None else list(offsets)
+
+    def detail(index: int) -> Detail:
+        name = b"%d:%d" % (partition, places[index])
+        return Detail(name, [("at", name)], START_MS + places[index])
+
+    return RawBatch("clicks", partition, np.array(places, np.int64), list(values), detail)
+
+
+def make_decode(shards: int = 4, clock_s: Callable[[], float] = lambda: NOW_S) -> DecodeClicks:
+    decoder = WireDecoder(load("clicks"), {1: load("clicks")}.__getitem__)
+    return DecodeClicks(lambda: decoder, 3, shards, 86_400, clock_s)

@@ -1,0 +1,130 @@
+"""The step `decode`: which clicks are valid, which shard owns them, and where they stood."""
+
+import numpy as np
+import pytest
+
+from dataflows.batches import Failed, ShardClicks
+from dataflows.decoding import MAX_ID_BYTES, Decoded
+from models import user_kernels as kernels
+from tests.dataflows.click_batches import NOW_S, START_MS, click, make_decode, raw_batch
+
+LATEST_MS = int(NOW_S * 1000) + 86_400_000
+
+
+def parts(decoded: list[Decoded]) -> tuple[list[ShardClicks], list[Failed]]:
+    good = [item for _, item in decoded if isinstance(item, ShardClicks)]
+    return good, [item for _, item in decoded if isinstance(item, Failed)]
+
+
+def places(good: list[ShardClicks]) -> list[tuple[int, int]]:
+    found = []
+    for part in good:
+        matrix, rows = part.clicks.matrix, part.rows
+        partitions = matrix[kernels.PARTITION, rows].tolist()
+        found += list(zip(partitions, part.clicks.offsets[rows].tolist(), strict=True))
+    return found
+
+
+def test_users_are_split_by_shard_and_keep_their_order() -> None:
+    users = [f"u{n % 13}" for n in range(200)]
+    values = [click(user_id=user, timestamp=START_MS + n) for n, user in enumerate(users)]
+    decoded = make_decode(shards=4)([raw_batch(values)])
+
+    good, failed = parts(decoded)
+
+    assert failed == []
+    assert [shard for shard, _ in decoded] == [part.shard for part in good]
+    assert len({part.shard for part in good}) == len(good) <= 4
+    assert sorted(places(good)) == [(0, n) for n in range(200)]
+    shard_of: dict[bytes, str] = {}
+    for part in good:
+        assert part.rows.tolist() == sorted(part.rows.tolist())
+        for row in part.rows.tolist():
+            user = part.clicks.user_ids.bytes_at(row)
+            assert shard_of.setdefault(user, part.shard) == part.shard
+    assert len(shard_of) == 13
+
+
+def test_rows_know_their_partition_and_offset_whatever_failed_before_them() -> None:
+    batches = [
+        raw_batch([click(), b"", click(item_id=""), click()], partition=5, offsets=[7, 8, 9, 12]),
+        raw_batch([None, click()], partition=2, offsets=[100, 3_000_000_000]),
+    ]
+
+    good, failed = parts(make_decode()(batches))
+
+    assert sorted(places(good)) == [(2, 3_000_000_000), (5, 7), (5, 12)]
+    assert [(f.partition, f.offset, f.reason) for f in failed] == [
+        (5, 8, "not_wire_format"),
+        (2, 100, "not_wire_format"),
+        (5, 9, "invalid_value"),
+    ]
+    for f in failed:
+        name = b"%d:%d" % (f.partition, f.offset)
+        assert (f.key, f.headers, f.timestamp_ms) == (name, [("at", name)], START_MS + f.offset)
+        assert f.message.endswith(f"(topic 'clicks', partition {f.partition}, offset {f.offset})")
+    assert good[0].clicks.partitions == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"user_id": ""}, "field user_id expected a string of 1 to 256 bytes, got ''"),
+        ({"user_id": "ü" * 129}, "field user_id expected a string of 1 to 256 bytes, got 'üüü"),
+        ({"item_id": ""}, "field item_id expected a string of 1 to 256 bytes, got ''"),
+        ({"timestamp": 0}, "field timestamp expected Unix milliseconds > 0, got 0"),
+        ({"timestamp": LATEST_MS + 1}, f"86400 s ahead of the clock, got {LATEST_MS + 1}"),
+        ({"price_cents": -1}, "field price_cents expected an integer >= 0, got -1"),
+        ({"price_cents": -2}, "field price_cents expected an integer >= 0, got -2"),
+    ],
+)
+def test_value_out_of_range_is_named(fields: dict[str, object], expected: str) -> None:
+    good, failed = parts(make_decode()([raw_batch([click(**fields)])]))
+    assert good == []
+    assert [f.exception for f in failed] == ["InvalidValueError"]
+    assert expected in failed[0].message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user_id": "x" * MAX_ID_BYTES},
+        {"item_id": "ü" * (MAX_ID_BYTES // 2)},
+        {"timestamp": 1},
+        {"timestamp": LATEST_MS},
+        {"price_cents": 0},
+        {"price_cents": 2**62},
+        {"price_cents": None, "session_id": ""},
+        {"event_type": "other", "session_id": "s"},
+    ],
+)
+def test_value_at_the_edge_of_its_range_is_good(fields: dict[str, object]) -> None:
+    good, failed = parts(make_decode()([raw_batch([click(**fields)])]))
+    assert failed == []
+    assert len(good) == 1
+
+
+def test_null_price_and_empty_session_mean_none() -> None:
+    values = [click(), click(session_id=""), click(session_id="s", price_cents=5)]
+    (part,), _ = parts(make_decode(shards=1)([raw_batch(values)]))
+    matrix = part.clicks.matrix
+    assert matrix[kernels.PRICE_CENTS].tolist() == [kernels.NO_PRICE, kernels.NO_PRICE, 5]
+    sessions = matrix[kernels.SESSION]
+    assert (sessions == kernels.NO_SESSION).tolist() == [True, True, False]
+
+
+def test_batch_of_nothing_but_bad_records_emits_errors_only() -> None:
+    good, failed = parts(make_decode()([raw_batch([None, b"x", click()[:-1]])]))
+    assert good == []
+    assert [f.reason for f in failed] == ["not_wire_format", "not_wire_format", "undecodable"]
+
+
+def test_split_is_the_same_for_every_batch_size() -> None:
+    values = [click(user_id=f"u{n}") for n in range(64)]
+    whole, _ = parts(make_decode(shards=8)([raw_batch(values)]))
+    single: dict[str, list[int]] = {}
+    for n, value in enumerate(values):
+        (part,), _ = parts(make_decode(shards=8)([raw_batch([value], offsets=[n])]))
+        single.setdefault(part.shard, []).append(n)
+    assert {part.shard: part.clicks.offsets[part.rows].tolist() for part in whole} == single
+    assert np.array([len(part.rows) for part in whole]).sum() == 64

@@ -1,0 +1,230 @@
+"""The steps that encode: records land on the right partition, in order, and bad ones fall out."""
+
+import io
+import json
+
+import fastavro
+import numpy as np
+
+from connectors.log import NO_TIMESTAMP_MS
+from connectors.partitioner import partition_for_key
+from connectors.sink import Out
+from dataflows.batches import Failed, ShardClicks
+from dataflows.encoding import (
+    LOST,
+    EncodeRecommendations,
+    EncodeSessions,
+    by_partition,
+    join_bytes,
+    strings,
+)
+from dataflows.encoding_errors import EncodeErrors
+from dataflows.recommending import Learned, Recommended
+from models.contract import ModelInfo, Ranking
+from schemas import load
+from schemas.columns import Bytes
+from schemas.wire import WireEncoder
+from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
+
+INFO = ModelInfo("m", "v1", ("knn", "popular"), (), ())
+PARTITIONS, LANES = 5, 2
+
+
+def encode_recommendations(max_bytes: int = 1_000_000) -> EncodeRecommendations:
+    encoder = WireEncoder(load("recommendations"), 3)
+    return EncodeRecommendations(
+        lambda: encoder, lambda: PARTITIONS, LANES, max_bytes, lambda: INFO, "digest"
+    )
+
+
+def recommended(users: list[str], items: list[list[bytes]]) -> list[tuple[str, Recommended]]:
+    """Recommendations of `items` for one click of each user, as their shards answer them."""
+    values = [click(user_id=user, timestamp=START_MS + n) for n, user in enumerate(users)]
+    found = []
+    for shard, part in make_decode(shards=3)([raw_batch(values, partition=9)]):
+        assert isinstance(part, ShardClicks)
+        rows = part.rows
+        k = max(map(len, items))
+        ranking = Ranking(
+            np.full((len(rows), k), -1, np.int32),
+            np.zeros((len(rows), k), np.float32),
+            np.full((len(rows), k), 3, np.int32),
+        )
+        ids: list[bytes | None] = []
+        for index, row in enumerate(rows.tolist()):
+            ranking.items[index, : len(items[row])] = range(len(items[row]))
+            ranking.scores[index] = -np.arange(k)
+            ids += items[row]
+        found.append((shard, Recommended(part.clicks, rows, ranking, strings(ids))))
+    return found
+
+
+def records(outs: list[Out], schema_name: str) -> list[dict[str, object]]:
+    schema = fastavro.parse_schema(json.loads(load(schema_name)))
+    found = []
+    for out in outs:
+        for value in out.values:
+            record = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
+            assert isinstance(record, dict)
+            found.append(record)
+    return found
+
+
+def parts(emitted: list[tuple[str, Out | Failed]]) -> tuple[list[Out], list[Failed]]:
+    for key, item in emitted:
+        assert key == (item.lane(LANES) if isinstance(item, Out) else "errors")
+    outs = [item for _, item in emitted if isinstance(item, Out)]
+    return outs, [item for _, item in emitted if isinstance(item, Failed)]
+
+
+def test_shards_of_a_batch_are_joined_and_each_click_has_one_record() -> None:
+    users = [f"u{n % 7}" for n in range(30)]
+    items = [[b"a%d" % n] * (n % 4) for n in range(30)]
+
+    outs, failed = parts(encode_recommendations()(recommended(users, items)))
+
+    assert failed == []
+    assert len({out.partition for out in outs}) == len(outs)
+    seen = {}
+    for out in outs:
+        assert out.sources is not None
+        for key, source, record in zip(
+            out.keys, out.sources.tolist(), records([out], "recommendations"), strict=True
+        ):
+            assert source == [9, record["source_offset"]]
+            assert key == str(record["user_id"]).encode()
+            assert out.partition == partition_for_key(key, PARTITIONS)
+            seen[source[1]] = record
+    assert sorted(seen) == list(range(30))
+    for n, record in seen.items():
+        assert record["user_id"] == users[n]
+        assert record["items"] == [
+            {"item_id": f"a{n}", "score": -float(rank), "methods": 3} for rank in range(n % 4)
+        ]
+        assert (record["model_name"], record["method_names"]) == ("m", "knn,popular")
+
+
+def test_record_that_cannot_be_encoded_falls_out_and_its_neighbours_stay() -> None:
+    items = [[b"fine"], [b"\xff\xfe"], [b"x" * 2_000], [b"fine"]]
+
+    outs, failed = parts(encode_recommendations(1_000)(recommended(["u1"] * 4, items)))
+
+    assert [record["source_offset"] for record in records(outs, "recommendations")] == [0, 3]
+    assert [out.sources.tolist() for out in outs if out.sources is not None] == [[[9, 0], [9, 3]]]
+    assert [(f.offset, f.reason) for f in failed] == [
+        (1, "output_unencodable"),
+        (2, "output_too_large"),
+    ]
+    assert failed[0].value == click(user_id="u1", timestamp=START_MS + 1)
+    assert "record expected at most 1000 bytes, got 2" in failed[1].message
+
+
+def test_lost_rows_are_left_out_and_order_is_kept_in_each_partition() -> None:
+    targets = np.array([2, 0, LOST, 2, 0], np.int32)
+    keys: list[bytes | None] = [b"a", b"b", b"c", b"d", None]
+    outs = by_partition(targets, keys, [b"0", b"1", b"2", b"3", b"4"], np.zeros((5, 2), np.int64))
+    assert [(out.partition, out.keys, out.values) for out in outs] == [
+        (0, [b"b", None], [b"1", b"4"]),
+        (2, [b"a", b"d"], [b"0", b"3"]),
+    ]
+    assert (
+        by_partition(np.full(1, LOST, np.int32), [b"a"], [b"0"], np.zeros((1, 2), np.int64)) == []
+    )
+
+
+def test_columns_over_one_buffer_share_it_and_others_are_joined() -> None:
+    whole = strings([b"ab", b"c", b"def"])
+    first, last = (
+        Bytes(whole.data, whole.starts[rows], whole.lengths[rows])
+        for rows in (slice(0, 1), slice(2, 3))
+    )
+    shared = join_bytes([last, first])
+    assert shared.data is whole.data
+    assert [shared.bytes_at(row) for row in range(2)] == [b"def", b"ab"]
+    joined = join_bytes([last, strings([b"", b"x"])])
+    assert [joined.bytes_at(row) for row in range(3)] == [b"def", b"", b"x"]
+
+
+def test_sessions_of_several_shards_are_one_record_of_the_writer() -> None:
+    encoder = WireEncoder(load("sessions"), 4)
+    step = EncodeSessions(lambda: encoder, lambda: PARTITIONS, LANES, "run-1")
+    learned = [
+        ("a", Learned(np.array([7, 8]), np.array([1, 2]), strings([b"i1", b"i2"]))),
+        ("b", Learned(np.array([9]), np.array([3]), strings([b"i3"]))),
+    ]
+    ((lane, out),) = step(learned)
+    assert lane == out.lane(LANES)
+    assert (out.partition, out.keys) == (partition_for_key(b"run-1", PARTITIONS), [b"run-1"])
+    assert records([out], "sessions") == [
+        {
+            "writer": "run-1",
+            "session_keys": [7, 8, 9],
+            "timestamps": [1, 2, 3],
+            "item_ids": ["i1", "i2", "i3"],
+        }
+    ]
+
+
+def failure(offset: int, key: bytes | None, **fields: object) -> Failed:
+    given = {
+        "stage": "decode",
+        "reason": "undecodable",
+        "exception": "E",
+        "message": "m",
+        "topic": "clicks",
+        "partition": 1,
+        "offset": offset,
+        "key": key,
+        "value": b"v",
+        "headers": [],
+        "timestamp_ms": 5,
+        **fields,
+    }
+    return Failed(**given)  # type: ignore[arg-type]  # the fields above, one by one
+
+
+def encode_errors() -> EncodeErrors:
+    encoder = WireEncoder(load("errors"), 2)
+    return EncodeErrors(lambda: encoder, lambda: PARTITIONS, LANES, lambda: 1_000.5)
+
+
+def test_errors_go_by_key_and_those_without_one_are_spread() -> None:
+    failures = [failure(n, b"k%d" % n if n % 2 else None) for n in range(20)]
+
+    outs = [out for _, out in encode_errors()([("errors", f) for f in failures])]
+
+    placed = {}
+    for out in outs:
+        assert out.sources is not None and out.headers is not None
+        for source, key in zip(out.sources.tolist(), out.keys, strict=True):
+            placed[source[1]] = out.partition
+            assert source[0] == 1
+            if key is not None:
+                assert out.partition == partition_for_key(key, PARTITIONS)
+    assert sorted(placed) == list(range(20))
+    assert {placed[n] for n in range(0, 20, 2)} == set(range(PARTITIONS))
+
+
+def test_error_holds_nulls_as_nulls_and_counts_by_reason() -> None:
+    step = encode_errors()
+    odd = failure(
+        0,
+        None,
+        value=None,
+        timestamp_ms=NO_TIMESTAMP_MS,
+        headers=[("h", None), ("", b"\xff")],
+        stacktrace="trace \udcff",
+        message="lone \ud800",
+    )
+
+    ((_, out),) = step([("errors", odd)])
+
+    (record,) = records([out], "errors")
+    assert record["key"] is record["value"] is record["timestamp"] is None
+    assert record["headers"] == [{"name": "h", "value": None}, {"name": "", "value": b"\xff"}]
+    assert (record["message"], record["stacktrace"]) == ("lone \\ud800", "trace \\udcff")
+    assert record["failed_at"].timestamp() == 1_000.5  # type: ignore[attr-defined]  # a datetime
+    assert out.headers is not None
+    assert ("__streams.errors.message", b"lone \\ud800") in out.headers[0]
+    step([("errors", failure(1, b"k", reason="too_late"))] * 3)
+    assert step.counts == {"undecodable": 1, "too_late": 3}
