@@ -60,14 +60,16 @@ def learn_rows(model: SessionRecommender, rows: SessionRows, begin: int, end: in
 def questions_between(
     rows: SessionRows, begin: int, end: int, rng: np.random.Generator, wanted: int
 ) -> NDArray[np.int64]:
-    """Up to `wanted` clicks, in order, of sessions that begin and go on within [begin, end)."""
-    block = np.arange(begin, end)
-    place = rows.place[begin:end]
-    row_of_place = rows.row_of_place
-    begins = row_of_place[rows.first[begin:end]] >= begin
-    goes_on = place < rows.last[begin:end]
-    follows = row_of_place[np.minimum(place + 1, len(rows) - 1)] < end
-    questions: NDArray[np.int64] = block[begins & goes_on & follows]
+    """Up to `wanted` clicks in [begin, end) that have a next one, in order.
+
+    Of sessions that begin there, so that nothing of them was learned, as in a published test; of
+    all sessions where that would leave fewer than half, as with users who stay for hours.
+    """
+    goes_on = rows.place[begin:end] < rows.last[begin:end]
+    begins = rows.row_of_place[rows.first[begin:end]] >= begin
+    if 2 * (begins & goes_on).sum() >= goes_on.sum():
+        goes_on &= begins
+    questions: NDArray[np.int64] = np.arange(begin, end)[goes_on]
     if len(questions) > wanted:
         questions = np.sort(rng.choice(questions, wanted, replace=False))
     return questions

@@ -40,14 +40,19 @@ def test_rows_do_not_depend_on_what_comes_after_their_block() -> None:
     assert made[0].labels.sum() == len(made[0].groups)
 
 
-def test_questions_are_of_sessions_wholly_inside_the_block() -> None:
+def test_questions_are_of_sessions_that_begin_in_the_block() -> None:
     rows = SessionRows(LOG, LOG.items.astype(np.int32))
     asked = questions_between(rows, 300, 700, np.random.default_rng(0), 10_000)
     assert len(asked) > 50
     for row in asked.tolist():
-        of_session = np.flatnonzero(LOG.sessions == LOG.sessions[row])
-        assert of_session[0] >= 300
-        assert of_session[of_session > row][0] < 700
+        assert 300 <= np.flatnonzero(LOG.sessions == LOG.sessions[row])[0] <= row < 700
+
+
+def test_questions_are_of_all_sessions_where_few_begin_in_the_block() -> None:
+    log = ClickLog(np.tile(np.arange(50), 10), np.arange(500), np.arange(500))
+    rows = SessionRows(log, log.items.astype(np.int32))
+    asked = questions_between(rows, 100, 200, np.random.default_rng(0), 10_000)
+    assert asked.tolist() == list(range(100, 200))
 
 
 def test_equal_seeds_train_equal_models(trained: SessionRecommender) -> None:
