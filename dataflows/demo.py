@@ -10,19 +10,18 @@ records must come out, which must not, and why.
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.guarded_process import GuardedProcess
 from connectors.log import Log
 from connectors.partitioner import partition_for_key
 from connectors.topics import ensure_topics
@@ -196,7 +195,7 @@ def run_recommender(
             return sum(high - low for t in outputs for low, high in admin.bounds(t).values())
 
         seen, first, last = 0, started, started
-        while main_job.poll() is None:
+        while main_job.running():
             time.sleep(_LOOK_S)
             now, count = time.monotonic(), written()
             if count > seen:
@@ -209,8 +208,8 @@ def run_recommender(
                     f"main job expected {expected:,} records out, got {seen:,} and nothing "
                     f"more for {_LINGER_S:.0f} s"
                 )
-        if main_job.returncode != 0:
-            raise DemoError(f"main job ended with status {main_job.returncode}, see above")
+        if main_job.status != 0:
+            raise DemoError(f"main job ended with status {main_job.status}, see above")
         progress(written() - seen)
         last = max(last, first + _LOOK_S)
     answers = read_answers(log, settings, sent)
@@ -228,18 +227,14 @@ def run_recommender(
 
 
 @contextmanager
-def process(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def process(environment: Mapping[str, str]) -> Iterator[GuardedProcess]:
     """`python -m bytewax.run dataflows.recommender`, ended with the block however that ends."""
     command = [sys.executable, "-m", "bytewax.run", "dataflows.recommender"]
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, cwd=Path(__file__).parents[1]
-    )
+    main_job = GuardedProcess(command, None, {**os.environ, **environment})
     try:
-        yield process
+        yield main_job
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        main_job.stop()
 
 
 def clicks_of(sent: Sent) -> Clicks:

@@ -217,11 +217,11 @@ def follow_shop(seed: int, models: str | None, path: Path, rate: int) -> None:
         def total(topic: str) -> int:
             return sum(high - low for low, high in admin.bounds(topic).values())
 
-        with demo.process(setup.environment) as process:
+        with demo.process(setup.environment) as main_job:
             shown = time.monotonic()
             for _ in demo.send_paced(log, settings, seed, rate):
-                if process.poll() is not None:
-                    raise CommandError(f"demo: main job ended with status {process.returncode}")
+                if not main_job.running():
+                    raise CommandError(f"demo: main job ended with status {main_job.status}")
                 if time.monotonic() - shown >= _LOOK_S:
                     shown = time.monotonic()
                     committed = sum(
