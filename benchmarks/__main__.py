@@ -10,10 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import scoring_full_speed
+from benchmarks import main_job, memory, scoring_full_speed, scoring_paced, steps
 from benchmarks.figures import Figure, print_figures, write_figures
 from benchmarks.place import Place, embedded_place, kafka_place
 from connectors.local_kafka import local_kafka
+
+
+_EXTERNAL = ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,16 @@ class Benchmark:
         return Benchmark(name, events, run, on or ("kafka",))
 
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (Benchmark.of(scoring_full_speed),)}
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark.of(scoring_full_speed),
+        Benchmark.of(scoring_paced),
+        Benchmark.of(main_job, "embedded", "kafka"),
+        Benchmark.of(steps),
+        Benchmark.of(memory, "embedded"),
+    )
+}
 
 
 def say(text: str) -> None:
@@ -54,9 +66,7 @@ class Places:
 
     def _kafka(self, folder: Path, say: Callable[[str], None]) -> Place:
         if self._external:
-            servers, url = (
-                os.environ[name] for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
-            )
+            servers, url = (os.environ[name] for name in _EXTERNAL)
         else:
             say("starting Kafka and a registry, some 10 s")
             kafka = self._stack.enter_context(local_kafka(folder / "kafka"))
@@ -76,6 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="start a broker, or use KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL",
     )
     given = parser.parse_args(arguments)
+    unset = [name for name in _EXTERNAL if not os.environ.get(name)]
+    if given.kafka == "external" and unset:
+        parser.error(f"--kafka external expected {' and '.join(unset)} to be set, got none")
     figures: list[Figure] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamrec-bench-")))

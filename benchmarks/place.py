@@ -29,6 +29,10 @@ class Place:
     say: Callable[[str], None]
     prefix: str = field(default_factory=lambda: f"bench-{secrets.token_hex(3)}")
 
+    @property
+    def backend(self) -> str:
+        return "kafka" if self.environment["KAFKA_BOOTSTRAP_SERVERS"] else "embedded"
+
     def make_topic(
         self,
         schema_name: str,

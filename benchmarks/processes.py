@@ -45,6 +45,23 @@ class Running:
         assert self.ended is not None
         return self.ended.ru_utime + self.ended.ru_stime
 
+    def rss_bytes(self) -> int:
+        """Memory that it has resident; 0 once it has ended."""
+        if not self.poll():
+            return 0
+        shown = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,  # it may have ended in between
+        ).stdout.strip()
+        return int(shown or 0) * 1024
+
+    def peak_bytes(self) -> int:
+        """The most that it had resident, once it has ended."""
+        assert self.ended is not None
+        return self.ended.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
     def stop(self) -> None:
         """Ask it to end (SIGTERM) and wait. Raises BenchmarkError when it fails."""
         if self.poll():
