@@ -25,6 +25,10 @@ lint-format:
 lint-types:
     mypy
 
+# 1,000,000 clicks with 1 % broken in ten ways, every answer checked by an independent reader
+verify *ARGS:
+    python -m benchmarks.correctness "$@"
+
 # put files into the project's format and mend what can be mended
 format:
     ruff check --fix
