@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from connectors.log import LogError, OffsetOutOfRangeError, UnknownTopicError
+from connectors.log import (
+    LogError,
+    OffsetOutOfRangeError,
+    UnknownTopicError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     KafkaMessage = Message[Any, Any]
@@ -90,14 +95,14 @@ def explained(where: str, error: KafkaError) -> LogError:
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
         return OffsetOutOfRangeError(
             f"{said}; retention has removed the offset, or it was never written: "
-            "choose where to start anew"
+            "start again to be told what is gone and how to go on"
         )
     if error.code() in _DENIED:
         return LogError(
             f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
         )
     if is_passing(error):
-        return LogError(f"{said}; check KAFKA_BOOTSTRAP_SERVERS and that the broker runs")
+        return UnreachableError(f"{said}; check KAFKA_BOOTSTRAP_SERVERS and that the broker runs")
     return LogError(f"{said}; look up the name among librdkafka's error codes")
 
 

@@ -103,6 +103,10 @@ class LogError(Exception):
     """The log could not do what was asked; the message says where, what, and what to try."""
 
 
+class UnreachableError(LogError):
+    """No answer in time, as from a broker that is away: the same may succeed later."""
+
+
 class UnknownTopicError(LogError):
     """The topic does not exist."""
 

@@ -24,7 +24,15 @@ from typing import Literal
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from typing_extensions import override
 
-from connectors.log import Log, LogAdmin, LogReader, RawBatch
+from connectors.log import (
+    Bounds,
+    Log,
+    LogAdmin,
+    LogReader,
+    OffsetOutOfRangeError,
+    RawBatch,
+    UnreachableError,
+)
 from connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
@@ -119,6 +127,7 @@ class SourceOptions:
     gather_ms: int = 5
     discover_s: float = 10.0  # how often to look for new partitions
     commit: bool = True  # commit group offsets, so that lag shows
+    skip_lost: bool = False  # go on when retention removed what was to be read; False: stop
     remember_start: SourceStart | None = None  # None: nothing is kept over a restart
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
 
@@ -224,10 +233,31 @@ class _SharedReader:
         # A partition found later is read whole: its first messages may be older than the find.
         starts = self._starts() if fresh and at_start else {}
         positions = {p: resume.get(p, starts.get(p, bounds[p].low)) for p in mine}
+        lost = {p: at for p, at in positions.items() if at < bounds[p].low}
+        if lost:
+            self._tell_loss(lost, bounds)
+            positions |= {p: bounds[p].low for p in lost}
         if positions:
             self._reader.assign(options.topic, positions)
             self._known.update(positions)
         return positions
+
+    def _tell_loss(self, lost: Positions, bounds: Mapping[int, Bounds]) -> None:
+        """Records that were to be read are gone: stop, or say so and go on, as the option says."""
+        spans = ", ".join(
+            f"partition {p} from offset {at} to {bounds[p].low - 1}" for p, at in lost.items()
+        )
+        count = sum(bounds[p].low - at for p, at in lost.items())
+        what = (
+            f"topic {self.options.topic!r}: expected to go on where reading had stopped, but up to "
+            f"{count} records are gone that were never read: {spans}; retention removed them"
+        )
+        if not self.options.skip_lost:
+            raise OffsetOutOfRangeError(
+                f"{what}; to go on without them, with all state kept, set "
+                "STREAMREC_LOST_RECORDS=skip; raise retention.ms so that it is longer than an outage"
+            )
+        _logger.error("%s; going on without them", what)
 
     def _starts(self) -> Positions:
         options = self.options
@@ -261,11 +291,22 @@ class _SharedReader:
         else:
             self.awake_at = datetime.fromtimestamp(time.time() + options.gather_ms / 1000, UTC)
         if options.follow and time.monotonic() >= self._discover_at:
+            self._discover()
             self._discover_at = time.monotonic() + options.discover_s
+
+    def _discover(self) -> None:
+        """Look for new partitions: one question while there are none. A broker that is away is no
+        reason to stop, since the reader waits for it."""
+        topic = self.options.topic
+        try:
+            if self._known.issuperset(self._admin.bounds(topic)):
+                return
             for lane in self._queues:
                 found = self._assign_new(lane, {}, at_start=False)
                 if found:
-                    _logger.info("topic %s: new partitions %s", options.topic, sorted(found))
+                    _logger.info("topic %s: new partitions %s", topic, sorted(found))
+        except UnreachableError as error:
+            _logger.warning("topic %s: cannot look for new partitions: %s", topic, error)
 
     def ended(self, lane: int, positions: Positions) -> bool:
         """Whether a finite run has read everything that the lane's partitions held at the start."""

@@ -95,6 +95,7 @@ def click_source(log: Log, settings: Settings) -> LogSource:
             group=settings.consumer_group,
             start=settings.start_from,
             follow=settings.follow,
+            skip_lost=settings.lost_records == "skip",
             lanes=settings.lanes,
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,

@@ -1,10 +1,11 @@
 """The output topics of a dataflow: where records go, and how a restart finds what has gone."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from connectors.log import Log, SchemaRegistry
+from connectors.log import Log, SchemaRegistry, UnreachableError
 from connectors.sink import LogSink, OutputStart, SinkOptions, output_start
 from connectors.source import SourceStart
 from connectors.state_files import StateFiles
@@ -12,6 +13,8 @@ from dataflows.engine import backup_interval_s, recovery_directory
 from dataflows.reading_back import sources_reader
 from dataflows.settings import Settings
 from dataflows.sharing import Once
+
+_logger = logging.getLogger(__name__)
 
 
 def state_directory(settings: Settings) -> Path | None:
@@ -102,6 +105,10 @@ class PartitionCount:
             admin = self._log.admin()
             try:
                 self._count = len(admin.bounds(self._topic))
+            except UnreachableError as error:
+                if not self._count:
+                    raise
+                _logger.warning("topic %s: taken to have grown no more: %s", self._topic, error)
             finally:
                 admin.close()
             self._until = time.monotonic() + self.REFRESH_S

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from connectors.log import RawBatch, SchemaRegistry
 from connectors.sink import Source, SourcesOf
+from dataflows.registered import schema_by_id
 from schemas import load
 from schemas.columns import Bytes, Numbers
 from schemas.wire import WireDecoder
@@ -29,7 +31,8 @@ def sources_reader(
     partition_field, offset_field, *topic_field = fields
 
     def make() -> SourcesOf:
-        decoder = WireDecoder(projection, registry.by_id)
+        # What is there already must be known before anything is written: wait for the registry.
+        decoder = WireDecoder(projection, partial(schema_by_id, registry, True))
 
         def sources_of(batch: RawBatch) -> list[Source]:
             columns = decoder.decode(batch.values).columns

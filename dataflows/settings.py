@@ -37,6 +37,10 @@ class Settings(LogSettings):
         description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
     )
     follow: bool = Field(True, description="go on for ever; false: stop at the end of the topic")
+    lost_records: Literal["stop", "skip"] = Field(
+        "stop",
+        description="when retention removed clicks before they were read: stop, or skip and say so",
+    )
     recommend_on: Annotated[frozenset[str], NoDecode] = Field(
         frozenset({"view"}),
         description="event types that ask for a recommendation, comma-separated",
