@@ -255,7 +255,7 @@ class _SharedReader:
         if not self.options.skip_lost:
             raise OffsetOutOfRangeError(
                 f"{what}; to go on without them, with all state kept, set "
-                "STREAMREC_LOST_RECORDS=skip; raise retention.ms so that it is longer than an outage"
+                "STREAMREC_LOST_RECORDS=skip; let retention.ms be longer than an outage"
             )
         _logger.error("%s; going on without them", what)
 
