@@ -7,13 +7,14 @@ after at most some 10 ms, and durable after `flush` (see `embedded_file` for wha
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from connectors.embedded_admin import EmbeddedAdmin
 from connectors.embedded_file import EmbeddedFile, Synchronous
 from connectors.embedded_reader import EmbeddedReader
 from connectors.embedded_registry import EmbeddedRegistry
 from connectors.embedded_writer import EmbeddedWriter
-from connectors.log import SchemaRegistry
+from connectors.log import LogError, SchemaRegistry
 
 
 class EmbeddedLog:
@@ -29,11 +30,17 @@ class EmbeddedLog:
         self._file = EmbeddedFile(Path(path), synchronous)
         self._registry = registry
 
-    def reader(self) -> EmbeddedReader:
+    def reader(self, ends: bool = False) -> EmbeddedReader:
         return EmbeddedReader(self._file)
 
     def writer(self) -> EmbeddedWriter:
         return EmbeddedWriter(self._file)
+
+    def transactional_writer(self, name: str, timeout_s: float) -> NoReturn:
+        raise LogError(
+            f"{self._file.where}: expected Kafka for transactions, got the embedded log; set "
+            "KAFKA_BOOTSTRAP_SERVERS, or deliver by read_back"
+        )
 
     def admin(self) -> EmbeddedAdmin:
         return EmbeddedAdmin(self._file)

@@ -105,6 +105,12 @@ class EmbeddedReader:
                 [(group, topic, partition, offset) for partition, offset in offsets.items()],
             )
 
+    def position(self, topic: str, partition: int) -> int:
+        for place in self._places.values():
+            if (place.topic, place.partition) == (topic, partition):
+                return place.next if place.behind() else place.high
+        raise LogError(f"{self._where}: partition {partition} of topic {topic!r} is not assigned")
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -11,6 +11,7 @@ from typing import Any
 from connectors.kafka_admin import KafkaAdmin
 from connectors.kafka_client import checked_options
 from connectors.kafka_reader import KafkaReader
+from connectors.kafka_transactions import KafkaTransactionalWriter
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import SchemaRegistry
 
@@ -23,11 +24,14 @@ class KafkaLog:
         self._options = checked_options(self._where, options)
         self._registry = registry
 
-    def reader(self) -> KafkaReader:
-        return KafkaReader(self._where, self._options)
+    def reader(self, ends: bool = False) -> KafkaReader:
+        return KafkaReader(self._where, self._options, ends)
 
     def writer(self) -> KafkaWriter:
         return KafkaWriter(self._where, self._options)
+
+    def transactional_writer(self, name: str, timeout_s: float) -> KafkaTransactionalWriter:
+        return KafkaTransactionalWriter(self._where, self._options, name, timeout_s)
 
     def admin(self) -> KafkaAdmin:
         return KafkaAdmin(self._where, self._options)

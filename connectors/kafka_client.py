@@ -73,6 +73,12 @@ _DENIED = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 }
 
+_FENCED = {
+    KafkaError._FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+}
+
 
 def is_passing(error: KafkaError) -> bool:
     return error.code() in _PASSING
@@ -100,6 +106,11 @@ def explained(where: str, error: KafkaError) -> LogError:
     if error.code() in _DENIED:
         return LogError(
             f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
+        )
+    if error.code() in _FENCED:
+        return LogError(
+            f"{said}; another instance of this dataflow has taken over and this one must end; if "
+            "that is a mistake, give each its own STREAMREC_CONSUMER_GROUP"
         )
     if is_passing(error):
         return UnreachableError(f"{said}; check KAFKA_BOOTSTRAP_SERVERS and that the broker runs")

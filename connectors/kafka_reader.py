@@ -57,10 +57,12 @@ _OURS = ("group.id", "enable.auto.commit", "enable.auto.offset.store", "auto.off
 class KafkaReader:
     """A LogReader. A poll blocks at most `timeout_s`, but for a first contact with the broker."""
 
-    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, options: Mapping[str, Any], ends: bool = False) -> None:
         self._where = where
         self._faults = Faults(where)
-        ours = {name: _DEFAULTS[name] for name in _OURS}
+        ours = {name: _DEFAULTS[name] for name in _OURS} | {"enable.partition.eof": ends}
+        # With `ends`: where each partition was read up, markers of transactions included.
+        self._ends: dict[tuple[str, int], int] = {}
         self._consumer = Consumer(
             {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=client_logger
         )
@@ -124,6 +126,12 @@ class KafkaReader:
             self._groups[group] = KafkaGroup(self._where, self._options, group)
         self._groups[group].commit(topic, offsets)
 
+    def position(self, topic: str, partition: int) -> int:
+        # The consumer's own position stays before what it does not hand out; an end says more, but
+        # only until messages come after it.
+        [place] = self._consumer.position([TopicPartition(topic, partition)])
+        return max(place.offset, self._ends.get((topic, partition), 0))
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -156,7 +164,10 @@ class KafkaReader:
             error = message.error()
             if error is None:
                 continue
-            if is_passing(error):
+            if error.code() == KafkaError._PARTITION_EOF:
+                place = (message.topic() or "", message.partition() or 0)
+                self._ends[place] = message.offset() or 0
+            elif is_passing(error):
                 self._faults.report(error)
             elif self._failure is None:
                 at = f"{self._where}: topic {message.topic()!r}, partition {message.partition()}"

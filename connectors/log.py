@@ -140,6 +140,13 @@ class LogReader(Protocol):
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Record the next offsets to be read under a consumer group, so that its lag shows."""
 
+    def position(self, topic: str, partition: int) -> int:
+        """The offset before which nothing more will come, for a reader opened with `ends`.
+
+        It goes past what holds no message (transaction markers, aborted and compacted records),
+        so that it reaches a partition's end though no message may stand there.
+        """
+
     def close(self) -> None: ...
 
 
@@ -163,6 +170,27 @@ class LogWriter(Protocol):
 
     def close(self) -> None:
         """Flush, then release. Raises WriteError like `flush`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOffsets:
+    """How far a consumer group has come in a topic, to be recorded inside a transaction."""
+
+    group: str
+    topic: str
+    offsets: Mapping[int, int]  # by partition, the next to be read
+
+
+class TransactionalWriter(LogWriter, Protocol):
+    """Writes in transactions: what is written is visible, to readers of what is committed, at once
+    when `commit` returns and never before. The first write after a commit begins the next one."""
+
+    def commit(self, progress: GroupOffsets | None, timeout_s: float) -> bool:
+        """Commit what was written since the last commit; says whether there was anything.
+
+        Raises WriteError, after which nothing of the transaction will ever be visible, also when
+        a newer writer of the same id has taken over.
+        """
 
 
 class LogAdmin(Protocol):
@@ -223,9 +251,15 @@ class SchemaRegistry(Protocol):
 class Log(Protocol):
     """A back end: one place that opens everything. `describe_target` names it without secrets."""
 
-    def reader(self) -> LogReader: ...
+    def reader(self, ends: bool = False) -> LogReader:
+        """`ends`: keep `position`, which costs a little for each time a partition is read up."""
 
     def writer(self) -> LogWriter: ...
+
+    def transactional_writer(self, name: str, timeout_s: float) -> TransactionalWriter:
+        """A writer with a name: opening it ends a transaction that an earlier one left open, and
+        shuts out that one if it still lives. A transaction open for longer than `timeout_s` is
+        given up by the log. Raises LogError when the back end has no transactions."""
 
     def admin(self) -> LogAdmin: ...
 

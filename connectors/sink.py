@@ -9,6 +9,9 @@
   any part of that. So a resumed lane first reads the log from its snapshot to its end, learns from
   each record which input it answers, and drops these answers when they come again. A lane without
   a snapshot reads from where the log ended when the recovery directory was new (OutputStart).
+- *In transactions* each lane writes under a name of its own, whatever worker has it, so that
+  opening it shuts out the worker that had it before. The transactions of an epoch are committed by
+  its snapshot. What was committed when the engine's own snapshot was not yet is read back as above.
 """
 
 import json
@@ -24,7 +27,18 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from connectors.log import Headers, Log, LogAdmin, LogError, LogReader, Outgoing, RawBatch
+from connectors.log import (
+    Headers,
+    Log,
+    LogAdmin,
+    LogError,
+    LogReader,
+    LogWriter,
+    Outgoing,
+    RawBatch,
+    TransactionalWriter,
+)
+from connectors.progress import GroupProgress
 from connectors.source import lane_name
 from connectors.state_files import write_once
 
@@ -86,6 +100,18 @@ def output_start(folder: Path, topic: str, admin: LogAdmin) -> OutputStart:
     return OutputStart(recorded["partitions"], offsets)
 
 
+SinkPosition = dict[int, int]  # partition to the offset at which it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """How a topic is written in transactions."""
+
+    prefix: str  # of the writers' names: what tells this dataflow from others
+    timeout_s: float  # longer than an epoch
+    progress: GroupProgress | None = None  # goes into the transactions of this topic
+
+
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
     """How a topic is written. Without `sources_of` and `start` a crash may repeat records."""
@@ -95,9 +121,7 @@ class SinkOptions:
     flush_timeout_s: float = 120.0
     sources_of: Callable[[], SourcesOf] | None = None  # called once for each worker that resumes
     start: Callable[[], OutputStart] | None = None
-
-
-SinkPosition = dict[int, int]  # partition to the offset at which it ended
+    transactions: Transactions | None = None  # None: each record is visible when it is written
 
 
 class LogSink(FixedPartitionedSink[Out, SinkPosition]):
@@ -141,7 +165,7 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
             if self._written:
                 out = self._without_written(out)
             if out.values:
-                self._shared.write(out)
+                self._shared.write(self._lane, out)
 
     def _without_written(self, out: Out) -> Out:
         """Drop what the log already holds from before the crash."""
@@ -177,15 +201,23 @@ class _SharedWriter:
     reader: LogReader | None = None
     sources_of: SourcesOf | None = None
     admin: LogAdmin = field(init=False)
+    in_lanes: dict[int, TransactionalWriter] = field(default_factory=dict)
+    writer: LogWriter | None = None  # of all lanes; None: each has its own
 
     def __post_init__(self) -> None:
-        self.writer = self.log.writer()
+        if self.options.transactions is None:
+            self.writer = self.log.writer()
         self.admin = self.log.admin()
         self.start = None if self.options.start is None else self.options.start()
 
     def open_lane(self, lane: int, resume: SinkPosition | None) -> set[Source]:
         """Count a lane in; returns the inputs whose answers the log already holds."""
         self.lanes_open += 1
+        transactions = self.options.transactions
+        if transactions is not None:
+            # Before looking where the topic ends: from here on nobody else can add to it.
+            name = f"{transactions.prefix}.{self.options.topic}.{lane_name(lane)}"
+            self.in_lanes[lane] = self.log.transactional_writer(name, transactions.timeout_s)
         if self.options.sources_of is None or self.start is None:
             return set()
         position = {p: end for p, end in self.start.offsets.items() if self._is_of(p, lane)}
@@ -209,7 +241,7 @@ class _SharedWriter:
     def _read_back(self, behind: dict[int, int], ends: dict[int, int]) -> set[Source]:
         assert self.options.sources_of is not None
         if self.reader is None:
-            self.reader = self.log.reader()
+            self.reader = self.log.reader(ends=True)
             self.sources_of = self.options.sources_of()
         assert self.sources_of is not None
         reader, written = self.reader, set[Source]()
@@ -219,8 +251,9 @@ class _SharedWriter:
             for batch in reader.poll(10_000, timeout_s=0.1):
                 until_s = time.monotonic() + self.options.flush_timeout_s
                 written.update(self.sources_of(batch))
-                if int(batch.offsets[-1]) + 1 >= ends[batch.partition]:
-                    behind.pop(batch.partition, None)
+            read = [p for p in behind if reader.position(self.options.topic, p) >= ends[p]]
+            for partition in read:
+                del behind[partition]
             if time.monotonic() > until_s:
                 raise LogError(
                     f"output topic {self.options.topic!r}: partitions {sorted(behind)} expected to "
@@ -228,12 +261,13 @@ class _SharedWriter:
                 )
         return written
 
-    def write(self, out: Out) -> None:
+    def write(self, lane: int, out: Out) -> None:
         self.ends = None
+        writer = self.writer or self.in_lanes[lane]
         if out.headers is None:
-            self.writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
+            writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
             return
-        self.writer.write(
+        writer.write(
             self.options.topic,
             [
                 Outgoing(key, value, headers, partition=out.partition)
@@ -244,15 +278,34 @@ class _SharedWriter:
     def flushed_ends(self, lane: int) -> SinkPosition:
         """Where the lane's partitions end once everything written is acknowledged."""
         if self.ends is None:
-            self.writer.flush(self.options.flush_timeout_s)
+            self._flush_or_commit()
             self.ends = {p: b.high for p, b in self.admin.bounds(self.options.topic).items()}
         return {p: end for p, end in self.ends.items() if self._is_of(p, lane)}
 
+    def _flush_or_commit(self) -> None:
+        """For all lanes of the worker: the first snapshot of an epoch does it for the others."""
+        timeout_s = self.options.flush_timeout_s
+        if self.writer is not None:
+            self.writer.flush(timeout_s)
+            return
+        assert self.options.transactions is not None
+        progress = self.options.transactions.progress
+        for writer in self.in_lanes.values():
+            waiting = None if progress is None else progress.waiting()
+            if writer.commit(waiting, timeout_s) and waiting is not None:
+                assert progress is not None
+                progress.taken()
+
     def close_lane(self) -> None:
-        self.writer.flush(self.options.flush_timeout_s)
+        """The engine closes what it drops after a crash, too: a transaction that is open then is
+        not committed; its epoch will run again."""
+        if self.writer is not None:
+            self.writer.flush(self.options.flush_timeout_s)
         self.lanes_open -= 1
         if not self.lanes_open:
-            self.writer.close()
+            for writer in (self.writer, *self.in_lanes.values()):
+                if writer is not None:
+                    writer.close()
             self.admin.close()
             if self.reader is not None:
                 self.reader.close()

@@ -33,6 +33,7 @@ from connectors.log import (
     RawBatch,
     UnreachableError,
 )
+from connectors.progress import GroupProgress
 from connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
@@ -52,6 +53,18 @@ class Start:
     kind: Literal["earliest", "latest", "committed", "timestamp", "offsets"] = "committed"
     timestamp_ms: int = 0
     offsets: Mapping[int, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """As `parse_start` reads it.
+
+        >>> Start("offsets", offsets={3: 5, 0: 17}).text()
+        '0:17,3:5'
+        """
+        if self.kind == "timestamp":
+            return str(self.timestamp_ms)
+        if self.kind == "offsets":
+            return ",".join(f"{p}:{offset}" for p, offset in sorted(self.offsets.items()))
+        return self.kind
 
 
 def parse_start(text: str) -> Start:
@@ -108,10 +121,11 @@ class SourceStart:
     def __call__(self, admin: LogAdmin, options: "SourceOptions") -> Positions:
         def found() -> bytes:
             positions = positions_at(options.start, admin, options.group, options.topic)
-            return json.dumps({str(p): offset for p, offset in positions.items()}).encode()
+            offsets = {str(p): offset for p, offset in positions.items()}
+            return json.dumps({"start": options.start.text(), "offsets": offsets}).encode()
 
         recorded = json.loads(write_once(self.path, found))
-        return {int(partition): offset for partition, offset in recorded.items()}
+        return {int(partition): offset for partition, offset in recorded["offsets"].items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,7 @@ class SourceOptions:
     commit: bool = True  # commit group offsets, so that lag shows
     skip_lost: bool = False  # go on when retention removed what was to be read; False: stop
     remember_start: SourceStart | None = None  # None: nothing is kept over a restart
+    progress: GroupProgress | None = None  # what takes offsets into its transactions
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
 
 
@@ -208,7 +223,8 @@ class _SharedReader:
 
     def __init__(self, log: Log, options: SourceOptions) -> None:
         self.options = options
-        self._reader: LogReader = log.reader()
+        # A finite run must know that it has reached an end where no message stands.
+        self._reader: LogReader = log.reader(ends=not options.follow)
         self._admin: LogAdmin = log.admin()
         self._queues: dict[int, list[RawBatch]] = {}
         self._known: set[int] = set()
@@ -314,11 +330,16 @@ class _SharedReader:
             return False
         lanes = self.options.lanes
         mine = {p: end for p, end in self._ends.items() if p % lanes == lane}
-        return all(positions.get(p, 0) >= end for p, end in mine.items())
+        topic = self.options.topic
+        return all(
+            positions.get(p, 0) >= end or self._reader.position(topic, p) >= end
+            for p, end in mine.items()
+        )
 
     def commit_soon(self, positions: Positions) -> None:
         """Record progress with the next poll: one request for all lanes, not one each."""
-        self._progress.update(positions)
+        handed_over = self.options.progress
+        self._progress.update(positions if handed_over is None else handed_over.offer(positions))
 
     def _commit(self) -> None:
         if self._progress and self.options.commit:

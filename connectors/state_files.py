@@ -29,6 +29,8 @@ from connectors.log import LogError
 
 _CHANGES_MAX = 24
 _SNAPSHOTS_KEPT = 2
+_READ_ATTEMPTS = 5
+_READ_AGAIN_S = 0.1
 MANIFEST = "MANIFEST.json"
 
 
@@ -178,6 +180,25 @@ def read_manifest(folder: Path) -> Reference | None:
     except FileNotFoundError:
         return None
     return Reference.of_plain(found)
+
+
+def read_newest(folder: Path) -> list[pa.Table]:
+    """The newest snapshot's files, of a shard that may be writing its next; none: there are none.
+
+    Raises StateFileError, when files are missing or damaged and stay so.
+    """
+    for attempt in range(_READ_ATTEMPTS):
+        reference = read_manifest(folder)
+        if reference is None:
+            return []
+        try:
+            return read_tables(folder, reference)
+        except StateFileError:
+            # A file may have been superseded and removed since the manifest was read.
+            if attempt == _READ_ATTEMPTS - 1:
+                raise
+            time.sleep(_READ_AGAIN_S)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def write_durably(path: Path, content: Any, sync: bool = True) -> None:

@@ -12,6 +12,7 @@ from bytewax.dataflow import Dataflow
 
 from connectors.backend import open_log
 from connectors.log import Log, SchemaRegistry
+from connectors.progress import GroupProgress
 from connectors.source import LogSource, SourceOptions
 from dataflows.decoding import DecodeClicks
 from dataflows.encoding import EncodeRecommendations, EncodeSessions
@@ -22,6 +23,7 @@ from dataflows.reading_back import ANSWER_FIELDS, ERROR_FIELDS
 from dataflows.recommender import Sinks, Steps, build_flow
 from dataflows.recommending import BuildRecommend, RecommendOptions, SharedRecommender
 from dataflows.registered import StartError, decoder_of, encoder_of
+from dataflows.replay import settle_replay
 from dataflows.session_table import SessionTable
 from dataflows.settings import Settings, load_settings
 from dataflows.sharing import Once
@@ -38,6 +40,7 @@ SHIPPED_MODEL = Path(__file__).parent.parent / "models" / "artifacts" / "default
 def recommender_flow(settings: Settings | None = None) -> Dataflow:
     """The main job as the environment says. Raises SettingsError, StartError."""
     settings = settings or load_settings()
+    settle_replay(settings)
     prepare_recovery_directory()
     log = open_log(settings)
     registry = log.registry()
@@ -49,7 +52,7 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
     errors = settings.errors_topic
     _logger.info("recommender on %s", log.describe_target())
     return build_flow(
-        click_source(log, settings),
+        click_source(log, settings, outputs.progress),
         Sinks(
             recommendations=outputs.sink(recommendations, "recommendations", ANSWER_FIELDS),
             sessions=outputs.sink(sessions, "sessions", None),
@@ -81,13 +84,16 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
                 run,
             ),
             encode_errors=EncodeErrors(
-                encoder_of(registry, errors, "errors"), outputs.partitions(errors), settings.lanes
+                encoder_of(registry, errors, "errors"),
+                outputs.partitions(errors),
+                settings.lanes,
+                outputs.largest_bytes(errors),
             ),
         ),
     )
 
 
-def click_source(log: Log, settings: Settings) -> LogSource:
+def click_source(log: Log, settings: Settings, progress: GroupProgress | None) -> LogSource:
     return LogSource(
         log,
         SourceOptions(
@@ -100,6 +106,7 @@ def click_source(log: Log, settings: Settings) -> LogSource:
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,
             remember_start=source_start(settings),
+            progress=progress,
             stopping=Stopping().on_signals(),
         ),
     )

@@ -22,6 +22,7 @@ from bytewax.recovery import init_db_dir
 _logger = logging.getLogger(__name__)
 
 _RECOVERY_PARTITIONS = 4
+LOCK = "init.lock"  # in the recovery directory, held while it is prepared
 
 
 def flag(
@@ -56,10 +57,30 @@ def recovery_directory() -> Path | None:
     return None if found is None else Path(found)
 
 
+def with_recovery_directory(folder: Path) -> list[str]:
+    """This process's arguments with another recovery directory."""
+    found = recovery_directory()
+    return [
+        *(
+            argument
+            for index, argument in enumerate(sys.argv[1:])
+            if not argument.startswith(("-r", "--recovery-directory"))
+            and not (sys.argv[index] in ("-r", "--recovery-directory") and Path(argument) == found)
+        ),
+        f"--recovery-directory={folder}",
+    ]
+
+
 def backup_interval_s() -> float:
     """For how long superseded snapshots are kept."""
     found = flag("--backup-interval", "-b", "BYTEWAX_RECOVERY_BACKUP_INTERVAL")
     return 0.0 if found is None else float(found)
+
+
+def epoch_interval_s() -> float:
+    """How long an epoch is, before what closing it takes."""
+    found = flag("--snapshot-interval", "-s", "BYTEWAX_SNAPSHOT_INTERVAL")
+    return 10.0 if found is None else float(found)
 
 
 def addresses() -> list[str]:
@@ -82,7 +103,7 @@ def prepare_recovery_directory() -> None:
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "init.lock").open("w") as lock:  # another process may be starting, too
+    with (folder / LOCK).open("w") as lock:  # another process may be starting, too
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _all_here(addresses()) and not any(folder.glob("part-*.sqlite3")):
             init_db_dir(folder, _RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]  # native

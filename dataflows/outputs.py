@@ -6,13 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connectors.log import Log, SchemaRegistry, UnreachableError
-from connectors.sink import LogSink, OutputStart, SinkOptions, output_start
+from connectors.progress import GroupProgress
+from connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
 from connectors.source import SourceStart
 from connectors.state_files import StateFiles
-from dataflows.engine import backup_interval_s, recovery_directory
+from dataflows.engine import backup_interval_s, epoch_interval_s, recovery_directory
 from dataflows.reading_back import sources_reader
 from dataflows.settings import Settings
 from dataflows.sharing import Once
+
+
+_BROKER_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's default
 
 _logger = logging.getLogger(__name__)
 
@@ -42,10 +46,24 @@ def source_start(settings: Settings) -> SourceStart | None:
     return SourceStart(folder / "inputs" / f"{settings.clicks_topic}.json")
 
 
+def group_progress(settings: Settings) -> GroupProgress | None:
+    """What takes the group's offsets into transactions; None: the source commits them."""
+    if settings.delivery != "transactions" or state_directory(settings) is None:
+        return None
+    return GroupProgress(settings.consumer_group, settings.clicks_topic)
+
+
+def transaction_timeout_s() -> float:
+    """How long the broker keeps a transaction open: well above an epoch, since one that is given up
+    stops the dataflow; at most the 15 minutes that brokers allow by default."""
+    return min(900.0, max(120.0, 10.0 * epoch_interval_s()))
+
+
 class Outputs:
     """Makes the sinks of a dataflow and says how many partitions each topic is spread over."""
 
     def __init__(self, log: Log, registry: SchemaRegistry, settings: Settings) -> None:
+        self.progress = group_progress(settings)
         self._log = log
         self._registry = registry
         self._settings = settings
@@ -58,10 +76,21 @@ class Outputs:
         settings = self._settings
         if self._folder is None or fields is None:
             return LogSink(self._log, SinkOptions(topic, settings.lanes))
+        transactions = None
+        if settings.delivery == "transactions":
+            transactions = Transactions(
+                settings.consumer_group, transaction_timeout_s(), self.progress
+            )
         sources_of = sources_reader(schema_name, fields, settings.clicks_topic, self._registry)
         return LogSink(
             self._log,
-            SinkOptions(topic, settings.lanes, sources_of=sources_of, start=self._start(topic)),
+            SinkOptions(
+                topic,
+                settings.lanes,
+                sources_of=sources_of,
+                start=self._start(topic),
+                transactions=transactions,
+            ),
         )
 
     def partitions(self, topic: str) -> Callable[[], int]:
@@ -74,6 +103,19 @@ class Outputs:
             return PartitionCount(self._log, topic)
         start = self._start(topic)
         return lambda: start().partitions
+
+    def largest_bytes(self, topic: str) -> Callable[[], int]:
+        """How large a record of a topic may be, as the topic stood at the first call."""
+
+        def ask() -> int:
+            admin = self._log.admin()
+            try:
+                configs = admin.describe(topic).configs
+            finally:
+                admin.close()
+            return int(configs.get("max.message.bytes", _BROKER_MAX_MESSAGE_BYTES))
+
+        return Once(ask)
 
     def _start(self, topic: str) -> Once[OutputStart]:
         folder = self._folder

@@ -14,6 +14,7 @@ from dataflows.engine import prepare_recovery_directory
 from dataflows.outputs import Outputs, shard_files
 from dataflows.reading_back import ERROR_FIELDS, SCORE_FIELDS
 from dataflows.registered import decoder_of, encoder_of
+from dataflows.replay import settle_replay
 from dataflows.scoring import Sinks, Steps, build_flow
 from dataflows.scoring_steps import EncodeScores, ScoreClicks, scoring_features
 from dataflows.settings import Settings, load_settings
@@ -33,6 +34,7 @@ def scoring_flow(settings: Settings | None = None) -> Dataflow:
     # A group of its own: the main job commits its progress on the same topic.
     group = f"{settings.consumer_group}-scoring"
     settings = settings.model_copy(update={"consumer_group": group})
+    settle_replay(settings)
     prepare_recovery_directory()
     log = open_log(settings)
     _logger.info("scoring on %s", log.describe_target())
@@ -43,7 +45,7 @@ def scoring_flow(settings: Settings | None = None) -> Dataflow:
         errors=outputs.sink(settings.errors_topic, "errors", ERROR_FIELDS),
     )
     steps = scoring_steps(registry, outputs, settings)
-    return build_flow(click_source(log, settings), sinks, steps)
+    return build_flow(click_source(log, settings, outputs.progress), sinks, steps)
 
 
 def scoring_steps(registry: SchemaRegistry, outputs: Outputs, settings: Settings) -> Steps:
@@ -73,5 +75,6 @@ def scoring_steps(registry: SchemaRegistry, outputs: Outputs, settings: Settings
             encoder_of(registry, settings.errors_topic, "errors"),
             outputs.partitions(settings.errors_topic),
             settings.lanes,
+            outputs.largest_bytes(settings.errors_topic),
         ),
     )

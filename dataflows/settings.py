@@ -1,9 +1,9 @@
 """Every setting of the dataflows, read from the environment, checked before anything connects."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from connectors.settings import LogSettings
@@ -35,6 +35,11 @@ class Settings(LogSettings):
     start_from: Annotated[Start, NoDecode] = Field(
         Start("committed"),
         description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
+    )
+    replay: Literal["refuse", "reset", "fork"] = Field(
+        "refuse",
+        description="saved state when START_FROM is another than it began with: refuse; reset: put "
+        "it aside; fork: begin in a directory beside it",
     )
     follow: bool = Field(True, description="go on for ever; false: stop at the end of the topic")
     lost_records: Literal["stop", "skip"] = Field(
@@ -71,7 +76,7 @@ class Settings(LogSettings):
         32, ge=2, le=256, description="last items of a session that are kept for each user"
     )
     max_ahead_s: int = Field(
-        86_400, ge=0, description="how far a timestamp may be ahead of the wall clock"
+        300, ge=0, description="how far a click may be ahead of the time it was written to the log"
     )
 
     shards: int = Field(
@@ -89,9 +94,23 @@ class Settings(LogSettings):
         "error",
         description="while the registry is away, records of new schema ids: wait, or go to errors",
     )
+    delivery: Literal["read_back", "transactions"] = Field(
+        "read_back",
+        description="how each output comes once: read_back: visible at once, a restart reads what "
+        "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka)",
+    )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"
     )
+
+    @model_validator(mode="after")
+    def _check_delivery(self) -> Self:
+        if self.delivery == "transactions" and self.backend == "embedded":
+            raise ValueError(
+                "STREAMREC_DELIVERY expected read_back on the embedded log, which has no "
+                "transactions, got 'transactions'; set KAFKA_BOOTSTRAP_SERVERS or read_back"
+            )
+        return self
 
     @field_validator("start_from", mode="before")
     @classmethod

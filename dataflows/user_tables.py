@@ -1,5 +1,7 @@
 """Saved users as Arrow tables: the columns of a state file, and of `streamrec state export`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -57,6 +59,13 @@ def users_of(table: pa.Table) -> UserTable:
         cell_counts=np.array(_list(table, "cell_counts")[1], np.int32),
         items=np.stack([keys, _list(table, "item_times_ms")[1]]),
     )
+
+
+def newest_of_each(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of what several files hold, oldest first: of a user saved twice, the later row."""
+    table = pa.concat_tables(tables)
+    last = {user: row for row, user in enumerate(table["user_id"].to_pylist())}
+    return table.take(pa.array(sorted(last.values()), pa.int64()))
 
 
 def _list(table: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

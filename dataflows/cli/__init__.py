@@ -8,6 +8,7 @@ from dataflows.cli.program import program
 from dataflows.cli.receive import receive
 from dataflows.cli.send import send
 from dataflows.cli.settings import settings
+from dataflows.cli.state import state
 from dataflows.cli.topics import topics
 from dataflows.cli.train import train
 
@@ -16,6 +17,7 @@ app.add_typer(topics, name="topics")
 app.command("send")(send)
 app.command("receive")(receive)
 app.add_typer(errors, name="errors")
+app.add_typer(state, name="state")
 app.command("import")(import_file)
 app.command()(train)
 app.command()(demo)

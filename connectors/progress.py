@@ -1,0 +1,34 @@
+"""Progress of a consumer group on its way from the source to the transactions of a sink.
+
+Both run in the same worker, which is a thread. What no transaction takes until the source has more
+to say is committed by the source itself, so that an input without outputs shows no lag for ever.
+"""
+
+import threading
+from collections.abc import Mapping
+
+from connectors.log import GroupOffsets
+
+
+class GroupProgress(threading.local):
+    """The next offsets of a group in a topic, durable and not yet recorded; of each thread."""
+
+    def __init__(self, group: str, topic: str) -> None:
+        self._group = group
+        self._topic = topic
+        self._offsets: dict[int, int] = {}
+
+    def offer(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Leave offsets for the next transaction; returns those of the last time, if still here."""
+        left = {p: self._offsets[p] for p in offsets if p in self._offsets}
+        self._offsets.update(offsets)
+        return left
+
+    def waiting(self) -> GroupOffsets | None:
+        if not self._offsets:
+            return None
+        return GroupOffsets(self._group, self._topic, dict(self._offsets))
+
+    def taken(self) -> None:
+        """A transaction with what was waiting has been committed."""
+        self._offsets.clear()
