@@ -226,6 +226,8 @@ def _scratch(items: int, lines: int, found: int) -> Scratch:
         similarity=np.zeros(found, np.float32),
         faded=np.zeros(found, np.float32),
         found_by=np.zeros(found, np.int32),
+        voters=np.zeros(found, np.int32),
+        words=np.zeros(found, np.int32),
         blend=np.zeros(UNION_MAX, np.float32),
         spare=np.zeros(max(UNION_MAX, found), np.float32),
         chosen=np.zeros(UNION_MAX, np.int32),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.candidate_kernel import (
     BLEND,
+    BLENDED,
     KNN_PLAIN,
     KNN_RECENT,
     METHODS,
@@ -17,7 +18,6 @@ from models.candidate_kernel import (
     RECENCY_ROWS,
     REPEAT,
     RULES,
-    SCORES,
     SUFFIX,
     TWO_HOP,
     Tables,
@@ -111,8 +111,8 @@ class Weights:
         )
 
     def as_floats(self, methods: tuple[str, ...]) -> NDArray[np.float64]:
-        """For the kernel: (BLEND + SCORES,). One method alone is ranked by its score alone."""
-        blend = np.zeros(SCORES)
+        """For the kernel: (BLEND + BLENDED,). One method alone is ranked by its score alone."""
+        blend = np.zeros(BLENDED)
         if len(methods) == 1:
             blend[SCORE_OF_METHOD[methods[0]]] = 1.0
         else:
