@@ -21,6 +21,8 @@ from schemas.columns import Bytes, Columns, Lists, Numbers
 from schemas.encoder import Encoded
 from schemas.wire import WireEncoder
 
+_SESSION_CLICKS_MAX = 2_000  # in a record of sessions: half a megabyte of the longest ids
+
 Keyed = tuple[str, Out | Failed]
 
 
@@ -212,9 +214,10 @@ class EncodeSessions:
     def __call__(self, batch: list[tuple[str, Learned]]) -> list[tuple[str, Out]]:
         parts = [learned for _, learned in batch]
         ids = join_bytes([part.item_ids for part in parts])
-        bounds = np.array([0, len(ids)])
+        bounds = np.append(np.arange(0, len(ids), _SESSION_CLICKS_MAX), len(ids))
+        writers = constant(self.writer, len(bounds) - 1)
         columns: Columns = {
-            "writer": constant(self.writer, 1),
+            "writer": writers,
             "session_keys": Lists(
                 bounds, {"": Numbers(np.concatenate([part.session_keys for part in parts]))}
             ),
@@ -225,9 +228,8 @@ class EncodeSessions:
         }
         encoded = self.encoder().encode(columns)
         assert not encoded.failures, encoded.failures
-        writer = constant(self.writer, 1)
-        partition = int(hashing.partitions(writer, self.partitions())[0])
-        o = Out(partition, keys_of(writer), list(encoded.values))
+        partition = int(hashing.partitions(writers, self.partitions())[0])
+        o = Out(partition, keys_of(writers), list(encoded.values))
         return [(o.lane(self.lanes), o)]
 
 

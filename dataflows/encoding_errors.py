@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,11 +15,16 @@ from schemas.columns import Column, Columns, Lists, Numbers
 from schemas.wire import WireEncoder
 
 _HEADER_PREFIX = "__streams.errors."
+_OVERHEAD_BYTES = 1_000  # what the log adds to a record, at most
+_MESSAGE_MAX = 2_000  # characters, where the record is too large or the message a header
 
 
 @dataclass
 class EncodeErrors:
     """Turns what failed into records of `errors`: the original's bytes and place, and the reason.
+
+    An original that does not fit a record of the topic is left out, and its size is said; it is
+    still at its place. An error that cannot be written would stop the flow at this record for ever.
 
     The same names stand as headers, as Kafka Streams' dead letter queue sets them (KIP-1034).
     """
@@ -27,14 +32,23 @@ class EncodeErrors:
     encoder: Callable[[], WireEncoder]  # one for each worker
     partitions: Callable[[], int]  # of the topic `errors`
     lanes: int
+    largest_bytes: Callable[[], int]  # that a record of the topic may have
     clock_s: Callable[[], float] = time.time
-    counts: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, batch: list[tuple[str, Failed]]) -> list[tuple[str, Out]]:
         failed = [f for _, f in batch]
-        for f in failed:
-            self.counts[f.reason] = self.counts.get(f.reason, 0) + 1
         encoded = self.encoder().encode(self._columns(failed))
+        largest = self.largest_bytes()
+        too_large = [
+            len(value) + _size_beside(f) > largest
+            for value, f in zip(encoded.values, failed, strict=True)
+        ]
+        if any(too_large):
+            failed = [
+                _without_original(f, largest) if is_over else f
+                for f, is_over in zip(failed, too_large, strict=True)
+            ]
+            encoded = self.encoder().encode(self._columns(failed))
         assert not encoded.failures, encoded.failures
         keys = strings([f.key for f in failed])
         targets = hashing.partitions(keys, self.partitions())
@@ -86,10 +100,32 @@ def _utf8(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
+def _size_beside(failed: Failed) -> int:
+    """Bytes of a record besides its value."""
+    headers = sum(len(name) + len(value or b"") for name, value in _headers(failed))
+    return len(failed.key or b"") + headers + _OVERHEAD_BYTES
+
+
+def _without_original(failed: Failed, largest: int) -> Failed:
+    key, value = failed.key, failed.value
+    note = (
+        f"; the original is left out: this record expected at most {largest} bytes, got "
+        f"{len(value or b'')} of value, {len(key or b'')} of key, and headers"
+    )
+    return replace(
+        failed,
+        message=failed.message[:_MESSAGE_MAX] + note,
+        stacktrace=None,
+        key=None if key is not None and len(key) > largest // 4 else key,
+        value=None,
+        headers=[],
+    )
+
+
 def _headers(failed: Failed) -> Headers:
     return [
         (_HEADER_PREFIX + "exception", _utf8(failed.exception)),
-        (_HEADER_PREFIX + "message", _utf8(failed.message)),
+        (_HEADER_PREFIX + "message", _utf8(failed.message[:_MESSAGE_MAX])),
         (_HEADER_PREFIX + "topic", failed.topic.encode()),
         (_HEADER_PREFIX + "partition", str(failed.partition).encode()),
         (_HEADER_PREFIX + "offset", str(failed.offset).encode()),

@@ -15,7 +15,6 @@ from dataflows.reading_back import sources_reader
 from dataflows.settings import Settings
 from dataflows.sharing import Once
 
-
 _BROKER_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's default
 
 _logger = logging.getLogger(__name__)

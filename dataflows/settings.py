@@ -91,7 +91,7 @@ class Settings(LogSettings):
         1_000_000, ge=1_024, description="largest record written; larger ones go to errors"
     )
     unknown_schema: Literal["wait", "error"] = Field(
-        "error",
+        "wait",
         description="while the registry is away, records of new schema ids: wait, or go to errors",
     )
     delivery: Literal["read_back", "transactions"] = Field(

@@ -60,7 +60,12 @@ SCORES = Topic(
 )
 ERRORS = Topic(
     # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
-    TopicSpec("errors", partitions=8, configs={"retention.ms": str(14 * _DAY_MS)}),
+    # Larger than a topic's usual limit, since it holds originals that filled theirs.
+    TopicSpec(
+        "errors",
+        partitions=8,
+        configs={"retention.ms": str(14 * _DAY_MS), "max.message.bytes": str(16 * 1024 * 1024)},
+    ),
     "errors.avsc",
     None,
     key_doc="the key of the record that failed",

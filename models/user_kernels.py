@@ -2,7 +2,6 @@
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 # Rows of the click matrix, int64: what the kernel needs to know of each click.
 HASH_HIGH, HASH_LOW, ITEM, SESSION, TIME_MS, PRICE_CENTS, EVENT_TYPE, PARTITION = range(8)
@@ -22,7 +21,7 @@ SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS = range(3)  # of `options`
 
 
 @numba.njit("int64(int32[::1], int64[:, ::1], int64, int64)", cache=True)
-def find(table: NDArray[np.int32], words: NDArray[np.int64], high: int, low: int) -> int:
+def find(table, words, high, low):  # type: ignore[no-untyped-def]  # the signature holds the types
     """Slot of the user with this hash; -1 when there is none."""
     mask = len(table) - 1
     place = low & mask
@@ -35,9 +34,7 @@ def find(table: NDArray[np.int32], words: NDArray[np.int64], high: int, low: int
 
 
 @numba.njit("int64(int32[::1], int64[:, ::1], int32[::1])", cache=True)
-def build_table(
-    table: NDArray[np.int32], words: NDArray[np.int64], free: NDArray[np.int32]
-) -> int:
+def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
     """Index the users in use (`table` all -1), list the free slots; returns how many are free."""
     mask = len(table) - 1
     n_free = 0
@@ -54,9 +51,7 @@ def build_table(
 
 
 @numba.njit("int64[::1](int64[:, ::1], int64[::1], int64)", cache=True)
-def idle_slots(
-    words: NDArray[np.int64], watermarks_ms: NDArray[np.int64], idle_ms: int
-) -> NDArray[np.int64]:
+def idle_slots(words, watermarks_ms, idle_ms):  # type: ignore[no-untyped-def]  # as above
     """Slots of users idle for longer than `idle_ms` before the watermark of their partition."""
     found = np.empty(len(words), np.int64)
     count = 0
@@ -71,7 +66,7 @@ def idle_slots(
 
 
 @numba.njit(inline="always")
-def _mix(a: int, b: int) -> int:
+def _mix(a, b):  # type: ignore[no-untyped-def]  # inlined
     """A 64-bit hash of two words (the finaliser of splitmix64)."""
     x = np.uint64(a) ^ (np.uint64(b) * np.uint64(0x9E3779B97F4A7C15))
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

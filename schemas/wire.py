@@ -20,7 +20,7 @@ from schemas.fallback import Transcoder, UndecodableError, UnresolvableError
 from schemas.layout import Layout
 from schemas.opcodes import Fault
 from schemas.parsing import InvalidSchemaError, UnsupportedSchemaError, parse
-from schemas.registry import UnknownSchemaError
+from schemas.registry import SchemaError, UnknownSchemaError
 from schemas.resolution import ResolutionError
 
 HEADER_BYTES = 5
@@ -154,8 +154,12 @@ class WireDecoder:
             except UnknownSchemaError:
                 self._unknown_until[schema_id] = now + self._unknown_kept_s
                 continue
+            except SchemaError as error:  # known, but no Avro, or not for us
+                self._unresolved[schema_id] = error
+                entry = -Fault.UNRESOLVED_ID
+            else:
+                entry = self._compile(schema_id, schema)
             self._unknown_until.pop(schema_id, None)
-            entry = self._compile(schema_id, schema)
             self._writers = np.concatenate([self._writers, [[schema_id, entry]]])
             learned = True
         return learned

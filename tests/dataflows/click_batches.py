@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import fastavro
@@ -14,7 +14,7 @@ from schemas import load
 from schemas.wire import WireDecoder
 
 START_MS = 1_767_225_600_000
-NOW_S = START_MS / 1000 + 3_600
+AHEAD_S = 300
 _SCHEMA = fastavro.parse_schema(json.loads(load("clicks")))
 
 
@@ -40,6 +40,6 @@ def raw_batch(
     return RawBatch("clicks", partition, np.array(places, np.int64), list(values), detail)
 
 
-def make_decode(shards: int = 4, clock_s: Callable[[], float] = lambda: NOW_S) -> DecodeClicks:
+def make_decode(shards: int = 4) -> DecodeClicks:
     decoder = WireDecoder(load("clicks"), {1: load("clicks")}.__getitem__)
-    return DecodeClicks(lambda: decoder, 3, shards, 86_400, clock_s)
+    return DecodeClicks(lambda: decoder, 3, shards, AHEAD_S)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from connectors.log import Detail, RawBatch
 from dataflows.batches import Failed, ShardClicks
-from dataflows.decoding import MAX_ID_BYTES, Decoded
+from dataflows.decoding import MAX_ID_BYTES, MAX_PRICE_CENTS, Decoded
 from models import user_kernels as kernels
-from tests.dataflows.click_batches import NOW_S, START_MS, click, make_decode, raw_batch
+from tests.dataflows.click_batches import AHEAD_S, START_MS, click, make_decode, raw_batch
 
-LATEST_MS = int(NOW_S * 1000) + 86_400_000
+LATEST_MS = START_MS + AHEAD_S * 1000
 
 
 def parts(decoded: list[Decoded]) -> tuple[list[ShardClicks], list[Failed]]:
@@ -73,9 +74,18 @@ def test_rows_know_their_partition_and_offset_whatever_failed_before_them() -> N
         ({"user_id": "ü" * 129}, "field user_id expected a string of 1 to 256 bytes, got 'üüü"),
         ({"item_id": ""}, "field item_id expected a string of 1 to 256 bytes, got ''"),
         ({"timestamp": 0}, "field timestamp expected Unix milliseconds > 0, got 0"),
-        ({"timestamp": LATEST_MS + 1}, f"86400 s ahead of the clock, got {LATEST_MS + 1}"),
-        ({"price_cents": -1}, "field price_cents expected an integer >= 0, got -1"),
-        ({"price_cents": -2}, "field price_cents expected an integer >= 0, got -2"),
+        (
+            {"timestamp": LATEST_MS + 1},
+            f"300 s ahead of the record's own in the log, got {LATEST_MS + 1}",
+        ),
+        (
+            {"price_cents": -1},
+            "field price_cents expected an integer from 0 to 1000000000000, got -1",
+        ),
+        (
+            {"price_cents": -2},
+            "field price_cents expected an integer from 0 to 1000000000000, got -2",
+        ),
     ],
 )
 def test_value_out_of_range_is_named(fields: dict[str, object], expected: str) -> None:
@@ -93,7 +103,7 @@ def test_value_out_of_range_is_named(fields: dict[str, object], expected: str) -
         {"timestamp": 1},
         {"timestamp": LATEST_MS},
         {"price_cents": 0},
-        {"price_cents": 2**62},
+        {"price_cents": MAX_PRICE_CENTS},
         {"price_cents": None, "session_id": ""},
         {"event_type": "other", "session_id": "s"},
     ],
@@ -128,3 +138,17 @@ def test_split_is_the_same_for_every_batch_size() -> None:
         single.setdefault(part.shard, []).append(n)
     assert {part.shard: part.clicks.offsets[part.rows].tolist() for part in whole} == single
     assert np.array([len(part.rows) for part in whole]).sum() == 64
+
+
+def test_click_is_judged_by_when_it_was_written_not_by_its_batch() -> None:
+    """Far ahead of its own log time is an error; beside later neighbours it is still its own."""
+    times = [START_MS, START_MS + 500_000, START_MS + 299_000, START_MS + 301_000, START_MS + 10]
+    written = [START_MS, START_MS + 400_000, START_MS, START_MS, START_MS + 400_000]
+    whole = raw_batch([click(timestamp=time) for time in times])
+    batch = RawBatch(
+        whole.topic, 0, whole.offsets, whole.values, lambda i: Detail(None, [], written[i])
+    )
+    good, failed = parts(make_decode(shards=1)([batch]))
+    assert places(good) == [(0, 0), (0, 1), (0, 2), (0, 4)]
+    assert [f.offset for f in failed] == [3]
+    assert f"got {START_MS + 301_000}" in failed[0].message

@@ -11,7 +11,6 @@ from connectors.partitioner import partition_for_key
 from connectors.sink import Out
 from dataflows.batches import Failed, ShardClicks
 from dataflows.encoding import (
-    LOST,
     EncodeRecommendations,
     EncodeSessions,
     by_partition,
@@ -23,7 +22,7 @@ from dataflows.recommending import Learned, Recommended
 from models.contract import ModelInfo, Ranking
 from schemas import load
 from schemas.columns import Bytes
-from schemas.wire import WireEncoder
+from schemas.wire import WireDecoder, WireEncoder
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 
 INFO = ModelInfo("m", "v1", ("knn", "popular"), (), ())
@@ -119,17 +118,15 @@ def test_record_that_cannot_be_encoded_falls_out_and_its_neighbours_stay() -> No
     assert "record expected at most 1000 bytes, got 2" in failed[1].message
 
 
-def test_lost_rows_are_left_out_and_order_is_kept_in_each_partition() -> None:
-    targets = np.array([2, 0, LOST, 2, 0], np.int32)
+def test_order_is_kept_in_each_partition() -> None:
+    targets = np.array([2, 0, 2, 2, 0], np.int32)
     keys: list[bytes | None] = [b"a", b"b", b"c", b"d", None]
     outs = by_partition(targets, keys, [b"0", b"1", b"2", b"3", b"4"], np.zeros((5, 2), np.int64))
     assert [(out.partition, out.keys, out.values) for out in outs] == [
         (0, [b"b", None], [b"1", b"4"]),
-        (2, [b"a", b"d"], [b"0", b"3"]),
+        (2, [b"a", b"c", b"d"], [b"0", b"2", b"3"]),
     ]
-    assert (
-        by_partition(np.full(1, LOST, np.int32), [b"a"], [b"0"], np.zeros((1, 2), np.int64)) == []
-    )
+    assert by_partition(np.zeros(0, np.int32), [], [], np.zeros((0, 2), np.int64)) == []
 
 
 def test_columns_over_one_buffer_share_it_and_others_are_joined() -> None:
@@ -183,9 +180,30 @@ def failure(offset: int, key: bytes | None, **fields: object) -> Failed:
     return Failed(**given)  # type: ignore[arg-type]  # the fields above, one by one
 
 
+LARGEST_ERROR = 20_000
+
+
 def encode_errors() -> EncodeErrors:
     encoder = WireEncoder(load("errors"), 2)
-    return EncodeErrors(lambda: encoder, lambda: PARTITIONS, LANES, lambda: 1_000.5)
+    return EncodeErrors(
+        lambda: encoder, lambda: PARTITIONS, LANES, lambda: LARGEST_ERROR, lambda: 1_000.5
+    )
+
+
+def test_original_too_large_for_the_topic_is_left_out_and_its_neighbours_are_whole() -> None:
+    large = failure(1, b"k", value=b"v" * LARGEST_ERROR, headers=[("h", b"x" * 100)])
+    encoded = encode_errors()([("errors", failure(0, b"k")), ("errors", large)])
+    values = [value for _, out in encoded for value in out.values]
+    assert sum(len(out.values) for _, out in encoded) == 2
+    assert all(len(value) < LARGEST_ERROR for value in values)
+    decoder = WireDecoder(load("errors"), {2: load("errors")}.__getitem__)
+    columns = decoder.decode(list(values)).columns
+    kept, message = columns["value"], columns["message"]
+    assert isinstance(kept, Bytes) and isinstance(message, Bytes)
+    assert kept.valid is not None and sorted(kept.valid.tolist()) == [False, True]
+    left_out = kept.valid.tolist().index(False)
+    expected = f"at most {LARGEST_ERROR} bytes, got {LARGEST_ERROR} of value, 1 of key"
+    assert expected in message.bytes_at(left_out).decode()
 
 
 def test_errors_go_by_key_and_those_without_one_are_spread() -> None:
@@ -226,5 +244,3 @@ def test_error_holds_nulls_as_nulls_and_counts_by_reason() -> None:
     assert record["failed_at"].timestamp() == 1_000.5  # type: ignore[attr-defined]  # a datetime
     assert out.headers is not None
     assert ("__streams.errors.message", b"lone \\ud800") in out.headers[0]
-    step([("errors", failure(1, b"k", reason="too_late"))] * 3)
-    assert step.counts == {"undecodable": 1, "too_late": 3}

@@ -1,18 +1,14 @@
 """The main job end to end: for each click exactly one recommendation or one error, and the right
 one, on both back ends."""
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 from bytewax.testing import cluster_main
 
 from dataflows.assembly import recommender_flow
-from dataflows.decoding import DecodeClicks
 from dataflows.shop_faults import FAULTS
 from models.user_features import DEFAULT_FEATURES, compile_features
 from schemas.columns import Bytes
@@ -151,24 +147,3 @@ def test_setting_says_which_clicks_ask(
     expected = {place for place, kind in zip(sent, kinds, strict=True) if kind in asking_types}
     assert places(job.recommendations()) == Counter(expected)
     assert job.errors() == []
-
-
-def test_clock_does_not_touch_features_or_lateness(
-    embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The wall clock only bounds how far ahead a timestamp may be: 200 days back, ten years on."""
-    answers: list[list[Any]] = []
-    for number, days in enumerate((0, -200, 3_650)):
-        at_s = time.time() + days * 86_400
-        monkeypatch.setattr(
-            "dataflows.assembly.DecodeClicks", partial(DecodeClicks, clock_s=partial(float, at_s))
-        )
-        names = ("clicks", "recommendations", "errors", "sessions")
-        job = embedded_job(
-            **{f"{name}_topic": f"{name}-{number}" for name in names}, consumer_group=f"g{number}"
-        )
-        job.send_shop(8_000)
-        job.run()
-        assert reasons_by_place(job.errors()) == job.sent.reasons
-        answers.append(sorted((a.place, a.fields["features"]) for a in job.recommendations()))
-    assert answers[0] == answers[1] == answers[2]
