@@ -20,9 +20,9 @@ def main(servers: str, topic: str, schema_id: int, rate: float, seconds: float, 
     producer = Producer({**WRITER_OPTIONS, "bootstrap.servers": servers, "linger.ms": 1})
     maker = ClickMaker(ClickLoad(0, users), schema_id)
     start = time.monotonic()
-    sent = 0
-    while sent < rate * seconds:
-        due = min(int((time.monotonic() - start) * rate), int(rate * seconds))
+    sent, total = 0, int(rate * seconds)
+    while sent < total:
+        due = min(int((time.monotonic() - start) * rate), total)
         if due > sent:
             now_ms = np.full(due - sent, int(time.time() * 1000))
             names, values = maker.make(now_ms)
