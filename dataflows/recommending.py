@@ -5,7 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dataflows.batches import Clicks, Failed, ShardClicks
-from dataflows.online_ranking import OnlineRanking
 from models import user_kernels as kernels
 from models.contract import Ranking, Sessions
 from models.recommender import SessionRecommender
 from schemas.columns import Bytes
+
+if TYPE_CHECKING:
+    from dataflows.online_ranking import OnlineRanking
 
 _logger = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, dict[str, Any
         self._options = options
         self._online: OnlineRanking | None = None
         if options.online:
-            self._online = OnlineRanking(shared.recommender, saved)
+            self._online = _online_ranking(shared.recommender, saved)
 
     @override
     def on_batch(self, values: list[ShardClicks]) -> tuple[list[Recommending], bool]:
@@ -140,7 +142,7 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, dict[str, Any
 
     def _rank_online(
         self,
-        online: OnlineRanking,
+        online: "OnlineRanking",
         shard_clicks: ShardClicks,
         sessions: Sessions,
         clicked: NDArray[np.int64],
@@ -173,6 +175,15 @@ class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, dict[str, Any
     @override
     def snapshot(self) -> dict[str, Any] | None:
         return None if self._online is None else self._online.state()
+
+
+def _online_ranking(
+    recommender: SessionRecommender, saved: dict[str, Any] | None
+) -> "OnlineRanking":
+    # river takes seconds to import, at every restart, and only this model needs it.
+    from dataflows.online_ranking import OnlineRanking
+
+    return OnlineRanking(recommender, saved)
 
 
 def _model_failed(shard_clicks: ShardClicks, row: int, error: Exception) -> Failed:
