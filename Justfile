@@ -57,6 +57,14 @@ train *ARGS:
 run *ARGS:
     python -m bytewax.run dataflows.recommender "$@"
 
+# the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
+run-cluster PROCESSES *ARGS:
+    python -m dataflows.supervisor --processes {{ PROCESSES }} dataflows.recommender "${@:2}"
+
+# kill -9 at random under load, then every input against every output; `--kills N`, `--seed S`
+chaos *ARGS:
+    python -m benchmarks.chaos "$@"
+
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
 kafka *ARGS:
     python -m connectors.local_kafka "$@"
