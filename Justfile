@@ -59,7 +59,7 @@ run *ARGS:
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
 run-cluster PROCESSES *ARGS:
-    python -m dataflows.supervisor --processes {{ PROCESSES }} dataflows.recommender "${@:2}"
+    shift && python -m dataflows.supervisor --processes {{ PROCESSES }} dataflows.recommender "$@"
 
 # kill -9 at random under load, then every input against every output; `--kills N`, `--seed S`
 chaos *ARGS:
