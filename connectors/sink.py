@@ -37,6 +37,7 @@ from connectors.log import (
     Outgoing,
     RawBatch,
     TransactionalWriter,
+    UnreachableError,
 )
 from connectors.progress import GroupProgress
 from connectors.source import lane_name
@@ -279,8 +280,19 @@ class _SharedWriter:
         """Where the lane's partitions end once everything written is acknowledged."""
         if self.ends is None:
             self._flush_or_commit()
-            self.ends = {p: b.high for p, b in self.admin.bounds(self.options.topic).items()}
+            self.ends = self._ends_now()
         return {p: end for p, end in self.ends.items() if self._is_of(p, lane)}
+
+    def _ends_now(self) -> SinkPosition:
+        """As patient as flushing is: a broker that is away must not end the flow sooner."""
+        give_up = time.monotonic() + self.options.flush_timeout_s
+        while True:
+            try:
+                return {p: b.high for p, b in self.admin.bounds(self.options.topic).items()}
+            except UnreachableError as error:
+                if time.monotonic() > give_up:
+                    raise
+                _logger.warning("snapshot waits for topic %s: %s", self.options.topic, error)
 
     def _flush_or_commit(self) -> None:
         """For all lanes of the worker: the first snapshot of an epoch does it for the others."""
