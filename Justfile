@@ -29,6 +29,10 @@ lint-types:
 verify *ARGS:
     python -m benchmarks.correctness "$@"
 
+# brokers, registries and disks that fail under the main job; the broker is away for 60 s
+faults *ARGS:
+    STREAMREC_AWAY_S=60 python -m pytest tests/dataflows/faults "$@"
+
 # put files into the project's format and mend what can be mended
 format:
     ruff check --fix
