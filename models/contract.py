@@ -21,11 +21,19 @@ class Sessions:
     """n sessions, each as it stands right after its latest click, in the order of those clicks."""
 
     keys: NDArray[np.int64]  # (n,) which session: equal keys are the same session
-    items: NDArray[np.int32]  # (total,) item numbers of an ItemTable, oldest first, session after session; -1: unknown
-    times_ms: NDArray[np.int64]  # (total,) event time of each click, Unix milliseconds; 0: not known
+    items: NDArray[
+        np.int32
+    ]  # (total,) item numbers of an ItemTable, oldest first, session after session; -1: unknown
+    times_ms: NDArray[
+        np.int64
+    ]  # (total,) event time of each click, Unix milliseconds; 0: not known
     bounds: NDArray[np.int64]  # (n + 1,) session i is items[bounds[i]:bounds[i + 1]]; may be empty
-    positions: NDArray[np.int32]  # (n,) clicks in the session so far, which may be more than are kept in items
-    user_features: NDArray[np.float32]  # (n, n_user_features) as declared in models.features; (n, 0): no users
+    positions: NDArray[
+        np.int32
+    ]  # (n,) clicks in the session so far, which may be more than are kept in items
+    user_features: NDArray[
+        np.float32
+    ]  # (n, n_user_features) as declared in models.user_features; (n, 0): no users
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -44,7 +52,9 @@ class Ranking:
 class Candidates:
     """What the methods propose for n sessions, with the ranker's inputs; c slots each."""
 
-    items: NDArray[np.int32]  # (n, c) item numbers in the order of the untrained blend, best first; -1: empty
+    items: NDArray[
+        np.int32
+    ]  # (n, c) item numbers in the order of the untrained blend, best first; -1: empty
     methods: NDArray[np.int32]  # (n, c) bit i: proposed by the i-th of ModelInfo.methods
     features: NDArray[np.float32]  # (n, c, n_features) in the order of ModelInfo.features
 
@@ -55,7 +65,9 @@ class ModelInfo:
     version: str  # digest of the artifact
     methods: tuple[str, ...]  # candidate methods, in the order of the bits
     features: tuple[str, ...]  # inputs of the ranker
-    user_features: tuple[str, ...]  # names that Sessions.user_features must follow; (): none are used
+    user_features: tuple[
+        str, ...
+    ]  # names that Sessions.user_features must follow; (): none are used
 
 
 class Recommender(Protocol):
@@ -77,8 +89,8 @@ class Ranker(Protocol):
     """Scores candidates; may learn online."""
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(rows, n_features) to (rows,): larger is better. Changes nothing."""
+        """(..., n_features) to (...): larger is better. Changes nothing."""
 
     def learn(self, features: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
-        """(rows, n_features), (rows,): one group of candidates that was shown, and which were taken.
+        """(rows, n_features), (rows,): one group of candidates shown, and which were taken.
         Raises TypeError where the ranker does not learn online."""
