@@ -63,6 +63,18 @@ class EmbeddedRegistry:
         version, schema_id, text, _ = row
         return RegisteredSchema(subject, version, schema_id, text)
 
+    def find(self, subject: str, schema: str) -> RegisteredSchema:
+        canonical = _canonical(self._where, subject, schema)
+        with self._lock, explained(self._where):
+            versions = self._db.execute(_VERSIONS, (subject,)).fetchall()
+        for version, schema_id, text, known in versions:
+            if known == canonical:
+                return RegisteredSchema(subject, version, schema_id, text)
+        raise UnknownSchemaError(
+            f"{self._where}: expected this schema under subject {subject!r}, got "
+            f"{len(versions)} others; register it with `topics create`"
+        )
+
     def register(self, subject: str, schema: str) -> RegisteredSchema:
         canonical = _canonical(self._where, subject, schema)
         with self._lock, explained(self._where), transaction(self._db):

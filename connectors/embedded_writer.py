@@ -25,7 +25,7 @@ from connectors.embedded_file import (
 from connectors.embedded_retention import apply_retention
 from connectors.embedded_rows import pack
 from connectors.embedded_topics import TopicRules, load_topic
-from connectors.log import Headers, LogError, Outgoing, WriteError
+from connectors.log import Headers, Outgoing, WriteError
 from connectors.partitioner import partition_for_key
 
 LINGER_S = 0.005
@@ -211,7 +211,7 @@ class EmbeddedWriter:
                     for row_id, part in pending.items():
                         self._append(row_id, part)
                 checkpoint_if_large(self._db, self._file.path)
-        except LogError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, a flush must not succeed now
             self._failure = WriteError(f"{error}; {count} messages were not written")
             self._failure.__cause__ = error
 

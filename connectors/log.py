@@ -242,6 +242,10 @@ class SchemaRegistry(Protocol):
     def latest(self, subject: str) -> RegisteredSchema:
         """Raises UnknownSchemaError, RegistryUnavailableError."""
 
+    def find(self, subject: str, schema: str) -> RegisteredSchema:
+        """A schema under a subject, in whatever version. Raises UnknownSchemaError when it is not
+        registered there, RegistryUnavailableError."""
+
     def register(self, subject: str, schema: str) -> RegisteredSchema:
         """Register, or find, a schema. Raises IncompatibleSchemaError, RegistryUnavailableError."""
 

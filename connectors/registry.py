@@ -74,16 +74,21 @@ class ConfluentRegistry:
             subject, int(answer["version"]), int(answer["id"]), str(answer["schema"])
         )
 
-    def register(self, subject: str, schema: str) -> RegisteredSchema:
-        path = f"/subjects/{quote(subject, safe='')}"
-        what = f"subject {subject!r}"
+    def find(self, subject: str, schema: str) -> RegisteredSchema:
         body = {"schema": schema, "schemaType": "AVRO"}
-        self._ask("POST", f"{path}/versions", what, body)
-        # Registering answers with an id alone; looking up what is registered tells the version.
-        found = self._ask("POST", path, what, body)
+        found = self._ask(
+            "POST", f"/subjects/{quote(subject, safe='')}", f"subject {subject!r}", body
+        )
         return RegisteredSchema(
             subject, int(found["version"]), int(found["id"]), str(found["schema"])
         )
+
+    def register(self, subject: str, schema: str) -> RegisteredSchema:
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        body = {"schema": schema, "schemaType": "AVRO"}
+        self._ask("POST", path, f"subject {subject!r}", body)
+        # Registering answers with an id alone; looking up what is registered tells the version.
+        return self.find(subject, schema)
 
     def set_compatibility(self, subject: str, level: str) -> None:
         """Set the subject's rule: BACKWARD, FORWARD, FULL, each also _TRANSITIVE, or NONE."""

@@ -1,6 +1,7 @@
 """Where the log and the registry are, from the environment, checked before anything connects."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +24,15 @@ def kafka_options_from(environ: Mapping[str, str]) -> dict[str, SecretStr]:
         for name, value in environ.items()
         if name.startswith(_OPTION_PREFIX)
     }
+
+
+def without_passwords(text: str) -> str:
+    """Users put credentials into URLs, and messages show what they got.
+
+    >>> without_passwords("expected a URL, got 'http://me:secret@host'")
+    "expected a URL, got 'http://***@host'"
+    """
+    return re.sub(r"//[^/\s]*@", "//***@", text)
 
 
 class LogSettings(BaseSettings):
@@ -79,6 +89,13 @@ class LogSettings(BaseSettings):
             "group.id",
             "enable.auto.commit",
             "enable.auto.offset.store",
+            "auto.offset.reset",
+            "enable.idempotence",
+            "acks",
+            "request.required.acks",
+            "isolation.level",
+            "allow.auto.create.topics",
+            "transactional.id",
         ):
             if name in self.kafka_options:
                 variable = _OPTION_PREFIX + name.upper().replace(".", "_")
@@ -88,7 +105,8 @@ class LogSettings(BaseSettings):
         url = self.schema_registry_url
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError(
-                f"SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got {url!r}"
+                "SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got "
+                f"{without_passwords(url)!r}"
             )
         return self
 

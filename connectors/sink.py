@@ -27,6 +27,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from connectors.ending import Ending
 from connectors.log import (
     Headers,
     Log,
@@ -122,6 +123,7 @@ class SinkOptions:
     flush_timeout_s: float = 120.0
     sources_of: Callable[[], SourcesOf] | None = None  # called once for each worker that resumes
     start: Callable[[], OutputStart] | None = None
+    ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
 
 
@@ -214,6 +216,8 @@ class _SharedWriter:
     def open_lane(self, lane: int, resume: SinkPosition | None) -> set[Source]:
         """Count a lane in; returns the inputs whose answers the log already holds."""
         self.lanes_open += 1
+        if self.options.ending is not None:
+            self.options.ending.sink_opened()
         transactions = self.options.transactions
         if transactions is not None:
             # Before looking where the topic ends: from here on nobody else can add to it.
@@ -223,8 +227,11 @@ class _SharedWriter:
             return set()
         position = {p: end for p, end in self.start.offsets.items() if self._is_of(p, lane)}
         position.update(resume or {})
-        ends = {p: bounds.high for p, bounds in self.admin.bounds(self.options.topic).items()}
-        behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}
+        bounds = self.admin.bounds(self.options.topic)
+        ends = {p: bound.high for p, bound in bounds.items()}
+        # Answers that retention has removed cannot be told from those never written.
+        position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
+        behind = {p: at for p, at in position.items() if at < ends[p]}
         if not behind:
             return set()
         written = self._read_back(behind, ends)
@@ -243,8 +250,8 @@ class _SharedWriter:
         assert self.options.sources_of is not None
         if self.reader is None:
             self.reader = self.log.reader(ends=True)
+        if self.sources_of is None:
             self.sources_of = self.options.sources_of()
-        assert self.sources_of is not None
         reader, written = self.reader, set[Source]()
         reader.assign(self.options.topic, behind)
         until_s = time.monotonic() + self.options.flush_timeout_s
@@ -264,6 +271,9 @@ class _SharedWriter:
 
     def write(self, lane: int, out: Out) -> None:
         self.ends = None
+        if self.reader is not None:  # all lanes are open: what it would fetch is our own output
+            self.reader.close()
+            self.reader = None
         writer = self.writer or self.in_lanes[lane]
         if out.headers is None:
             writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
@@ -313,6 +323,8 @@ class _SharedWriter:
         not committed; its epoch will run again."""
         if self.writer is not None:
             self.writer.flush(self.options.flush_timeout_s)
+        if self.options.ending is not None:
+            self.options.ending.sink_closed()
         self.lanes_open -= 1
         if not self.lanes_open:
             for writer in (self.writer, *self.in_lanes.values()):

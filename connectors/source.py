@@ -24,6 +24,7 @@ from typing import Literal
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from typing_extensions import override
 
+from connectors.ending import Ending
 from connectors.log import (
     Bounds,
     Log,
@@ -144,6 +145,7 @@ class SourceOptions:
     skip_lost: bool = False  # go on when retention removed what was to be read; False: stop
     remember_start: SourceStart | None = None  # None: nothing is kept over a restart
     progress: GroupProgress | None = None  # what takes offsets into its transactions
+    ending: Ending | None = None  # commits where the source ended; None: nobody does
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
 
 
@@ -347,7 +349,8 @@ class _SharedReader:
         self._progress = {}
 
     def close_lane(self, lane: int, positions: Positions) -> None:
-        self._progress.update(positions)
+        if self.options.ending is not None and self.options.commit:
+            self.options.ending.source_ended(positions)
         del self._queues[lane]
         if not self._queues:
             self._commit()

@@ -16,12 +16,12 @@ its folder, before its name is in any reference.
 import hashlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -91,6 +91,9 @@ class StateFiles:
             if is_base:
                 now_s = self._clock_s()
                 self._superseded += [(self._sequence, now_s, old) for old in self._files]
+                for old in self._files:  # from now on, also for who clears up after a crash
+                    with suppress(FileNotFoundError):
+                        os.utime(self.folder / old.name)
                 self._files = []
             self._files.append(file)
         reference = Reference(tuple(self._files), facts)
@@ -222,7 +225,7 @@ def write_once(path: Path, content: Callable[[], bytes]) -> bytes:
     """What a file holds; the first who asks, of whatever process, writes it durably."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
+        own = path.with_name(f"{path.name}.{uuid4().hex}")
         write_durably(own, content())
         with suppress(FileExistsError):  # another was first
             path.hardlink_to(own)

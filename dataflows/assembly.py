@@ -12,7 +12,6 @@ from bytewax.dataflow import Dataflow
 
 from connectors.backend import open_log
 from connectors.log import Log, SchemaRegistry
-from connectors.progress import GroupProgress
 from connectors.source import LogSource, SourceOptions
 from dataflows.decoding import DecodeClicks
 from dataflows.encoding import EncodeRecommendations, EncodeSessions
@@ -20,7 +19,7 @@ from dataflows.encoding_errors import EncodeErrors
 from dataflows.engine import Stopping, prepare_recovery_directory
 from dataflows.outputs import Outputs, shard_files, source_start
 from dataflows.reading_back import ANSWER_FIELDS, ERROR_FIELDS
-from dataflows.recommender import Sinks, Steps, build_flow
+from dataflows.recommender import FLOW_ID, Sinks, Steps, build_flow
 from dataflows.recommending import BuildRecommend, RecommendOptions, SharedRecommender
 from dataflows.registered import StartError, decoder_of, encoder_of
 from dataflows.replay import settle_replay
@@ -44,15 +43,16 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
     prepare_recovery_directory()
     log = open_log(settings)
     registry = log.registry()
-    outputs = Outputs(log, registry, settings)
+    outputs = Outputs(log, registry, settings, FLOW_ID)
     features = compile_features(declared_features(settings.windows))
     run = uuid4().hex
     shared = Once(lambda: share_recommender(log, registry, settings, features, run))
+    shared()  # a model or index that cannot be had is told before anything is read
     recommendations, sessions = settings.recommendations_topic, settings.sessions_topic
     errors = settings.errors_topic
     _logger.info("recommender on %s", log.describe_target())
     return build_flow(
-        click_source(log, settings, outputs.progress),
+        click_source(log, settings, outputs),
         Sinks(
             recommendations=outputs.sink(recommendations, "recommendations", ANSWER_FIELDS),
             sessions=outputs.sink(sessions, "sessions", None),
@@ -88,12 +88,13 @@ def recommender_flow(settings: Settings | None = None) -> Dataflow:
                 outputs.partitions(errors),
                 settings.lanes,
                 outputs.largest_bytes(errors),
+                FLOW_ID,
             ),
         ),
     )
 
 
-def click_source(log: Log, settings: Settings, progress: GroupProgress | None) -> LogSource:
+def click_source(log: Log, settings: Settings, outputs: Outputs) -> LogSource:
     return LogSource(
         log,
         SourceOptions(
@@ -106,7 +107,8 @@ def click_source(log: Log, settings: Settings, progress: GroupProgress | None) -
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,
             remember_start=source_start(settings),
-            progress=progress,
+            progress=outputs.progress,
+            ending=outputs.ending,
             stopping=Stopping().on_signals(),
         ),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from connectors.log import NO_TIMESTAMP_MS, Headers
 from connectors.sink import Out
 from dataflows.batches import Failed
-from dataflows.encoding import by_partition, strings
+from dataflows.encoding import by_partition, constant, strings
 from schemas import hashing
 from schemas.columns import Column, Columns, Lists, Numbers
 from schemas.wire import WireEncoder
@@ -33,6 +33,7 @@ class EncodeErrors:
     partitions: Callable[[], int]  # of the topic `errors`
     lanes: int
     largest_bytes: Callable[[], int]  # that a record of the topic may have
+    dataflow: str
     clock_s: Callable[[], float] = time.time
 
     def __call__(self, batch: list[tuple[str, Failed]]) -> list[tuple[str, Out]]:
@@ -76,6 +77,7 @@ class EncodeErrors:
         }
         return {
             **texts,
+            "dataflow": constant(self.dataflow, n),
             "stacktrace": strings(
                 [None if f.stacktrace is None else _utf8(f.stacktrace) for f in failed]
             ),

@@ -7,6 +7,7 @@ Where state is kept follows from two: so they are read here in the same way.
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -105,10 +106,21 @@ def prepare_recovery_directory() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # another process may be starting, too
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _all_here(addresses()) and not any(folder.glob("part-*.sqlite3")):
-            init_db_dir(folder, _RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]  # native
+        if _all_here(addresses()) and not (folder / "part-0.sqlite3").exists():
+            _init_whole(folder)
             _logger.info("recovery directory %s: new, made its partitions", folder)
         drop_abandoned_snapshots(folder)
+
+
+def _init_whole(folder: Path) -> None:
+    """Make the partitions all or none: the engine refuses a directory that lacks some."""
+    unfinished = folder / "init.part"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    init_db_dir(unfinished, _RECOVERY_PARTITIONS)  # type: ignore[no-untyped-call]  # native
+    for path in sorted(unfinished.iterdir(), reverse=True):  # part-0, which is looked for, last
+        path.rename(folder / path.name)
+    unfinished.rmdir()
 
 
 def drop_abandoned_snapshots(folder: Path) -> int:

@@ -34,6 +34,11 @@ class OnlineRanking:
         self._recommender = recommender
         n_features = len(recommender.info.features)
         self._ranker = OnlineRanker(n_features) if saved is None else OnlineRanker.of_state(saved)
+        if self._ranker.n_features != n_features:
+            raise ValueError(
+                f"saved ranker expected {self._ranker.n_features} inputs, got a model with "
+                f"{n_features}; begin with a new recovery directory"
+            )
         self._shown: OrderedDict[int, Shown] = OrderedDict()
 
     def state(self) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """The output topics of a dataflow: where records go, and how a restart finds what has gone."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from connectors.ending import Ending
 from connectors.log import Log, SchemaRegistry, UnreachableError
 from connectors.progress import GroupProgress
 from connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
 from connectors.source import SourceStart
-from connectors.state_files import StateFiles
+from connectors.state_files import StateFiles, write_once
 from dataflows.engine import backup_interval_s, epoch_interval_s, recovery_directory
 from dataflows.reading_back import sources_reader
-from dataflows.settings import Settings
+from dataflows.settings import Settings, SettingsError
 from dataflows.sharing import Once
 
 _BROKER_MAX_MESSAGE_BYTES = 1_048_588  # Kafka's default
@@ -35,6 +37,30 @@ def shard_files(settings: Settings) -> Callable[[str], StateFiles] | None:
         return None
     keep_s = backup_interval_s()
     return lambda shard: StateFiles(folder / "user-features" / shard, keep_s)
+
+
+def check_shape(settings: Settings, dataflow: str) -> None:
+    """Refuse saved state of another dataflow or another shape. Raises SettingsError.
+
+    Users are in the shard, and positions in the lane, that the numbers of these give them: with
+    other numbers a resumed run would not find them, and would count anew from nothing.
+    """
+    folder = state_directory(settings)
+    if folder is None:
+        return
+    shape = {
+        "dataflow": dataflow,
+        "STREAMREC_SHARDS": settings.shards,
+        "STREAMREC_LANES": settings.lanes,
+        "STREAMREC_CLICKS_TOPIC": settings.clicks_topic,
+    }
+    saved = json.loads(write_once(folder / "shape.json", lambda: json.dumps(shape).encode()))
+    for name, value in shape.items():
+        if saved.get(name) != value:
+            raise SettingsError(
+                f"{name}: expected {saved.get(name)!r}, with which the state in {folder} was made, "
+                f"got {value!r}; set it back, or begin with a new recovery directory"
+            )
 
 
 def source_start(settings: Settings) -> SourceStart | None:
@@ -61,7 +87,12 @@ def transaction_timeout_s() -> float:
 class Outputs:
     """Makes the sinks of a dataflow and says how many partitions each topic is spread over."""
 
-    def __init__(self, log: Log, registry: SchemaRegistry, settings: Settings) -> None:
+    def __init__(
+        self, log: Log, registry: SchemaRegistry, settings: Settings, dataflow: str
+    ) -> None:
+        check_shape(settings, dataflow)
+        self.ending = Ending(log, settings.consumer_group, settings.clicks_topic)
+        self._dataflow = dataflow
         self.progress = group_progress(settings)
         self._log = log
         self._registry = registry
@@ -74,19 +105,22 @@ class Outputs:
         of this topic may repeat after a crash."""
         settings = self._settings
         if self._folder is None or fields is None:
-            return LogSink(self._log, SinkOptions(topic, settings.lanes))
+            return LogSink(self._log, SinkOptions(topic, settings.lanes, ending=self.ending))
         transactions = None
         if settings.delivery == "transactions":
             transactions = Transactions(
                 settings.consumer_group, transaction_timeout_s(), self.progress
             )
-        sources_of = sources_reader(schema_name, fields, settings.clicks_topic, self._registry)
+        sources_of = sources_reader(
+            schema_name, fields, (settings.clicks_topic, self._dataflow), self._registry
+        )
         return LogSink(
             self._log,
             SinkOptions(
                 topic,
                 settings.lanes,
                 sources_of=sources_of,
+                ending=self.ending,
                 start=self._start(topic),
                 transactions=transactions,
             ),

@@ -11,24 +11,25 @@ from schemas import load
 from schemas.columns import Bytes, Numbers
 from schemas.wire import WireDecoder
 
-# Names of the fields that say partition, offset and, if there, topic of the input, by schema.
+# Names of the fields that say partition and offset of the input and, if there, its topic and the
+# dataflow that answers, by schema.
 ANSWER_FIELDS = ("source_partition", "source_offset", "source_topic")
-ERROR_FIELDS = ("partition", "offset", "topic")
+ERROR_FIELDS = ("partition", "offset", "topic", "dataflow")
 SCORE_FIELDS = ("source_partition", "source_offset")  # scores answer one topic only
 
 
 def sources_reader(
-    schema_name: str, fields: tuple[str, ...], topic: str, registry: SchemaRegistry
+    schema_name: str, fields: tuple[str, ...], ours: tuple[str, str], registry: SchemaRegistry
 ) -> Callable[[], SourcesOf]:
-    """Makes functions that list the inputs, from one topic, which the records of a batch answer.
+    """Makes functions that list the inputs which the records of a batch answer.
 
-    Reads with a schema of these fields only. Records that are not of this kind, or answer
-    inputs of another topic, are not ours and are passed over.
+    `ours` are topic of the input and dataflow. Reads with a schema of these fields only. Records
+    that are not of this kind, or are another dataflow's or topic's, are passed over.
     """
     schema = json.loads(load(schema_name))
     schema["fields"] = [field for field in schema["fields"] if field["name"] in fields]
     projection = json.dumps(schema)
-    partition_field, offset_field, *topic_field = fields
+    partition_field, offset_field, *names = fields
 
     def make() -> SourcesOf:
         # What is there already must be known before anything is written: wait for the registry.
@@ -39,12 +40,13 @@ def sources_reader(
             partitions, offsets = columns[partition_field], columns[offset_field]
             assert isinstance(partitions, Numbers) and isinstance(offsets, Numbers)
             sources = list(zip(partitions.values.tolist(), offsets.values.tolist(), strict=True))
-            for name in topic_field:
-                topics = columns[name]
-                assert isinstance(topics, Bytes)
-                wanted = topic.encode()
-                sources = [s for row, s in enumerate(sources) if topics.bytes_at(row) == wanted]
-            return sources
+            is_ours = [True] * len(sources)
+            for name, wanted in zip(names, ours, strict=False):
+                texts = columns[name]
+                assert isinstance(texts, Bytes)
+                for row in range(len(sources)):
+                    is_ours[row] &= texts.bytes_at(row) == wanted.encode()
+            return [source for source, mine in zip(sources, is_ours, strict=True) if mine]
 
         return sources_of
 

@@ -1,6 +1,5 @@
 """Schemas at the start and in the flow: what is asked of the registry, and what if it is away."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -52,24 +51,21 @@ def encoder_of(registry: SchemaRegistry, topic: str, schema_name: str) -> Callab
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
     schema = load(schema_name)
-    subject = subject_of(topic)
-    registered = _await_latest(registry, subject)
-    if json.loads(registered.schema) != json.loads(schema):
-        raise StartError(
-            f"subject {subject!r} expected the schema of schemas/{schema_name}.avsc, got version "
-            f"{registered.version}, which differs; run `streamrec topics create` to register it"
-        )
+    registered = _await(registry, subject_of(topic), schema, schema_name)
     return PerThread(lambda: WireEncoder(schema, registered.id))
 
 
-def _await_latest(registry: SchemaRegistry, subject: str) -> RegisteredSchema:
+def _await(
+    registry: SchemaRegistry, subject: str, schema: str, schema_name: str
+) -> RegisteredSchema:
+    """Our schema in whatever version it stands: a newer one of others does not stop this run."""
     while True:
         try:
-            return registry.latest(subject)
+            return registry.find(subject, schema)
         except UnknownSchemaError as error:
             raise StartError(
-                f"subject {subject!r} expected a registered schema, got none; "
-                "run `streamrec topics create` first"
+                f"subject {subject!r} expected the schema of schemas/{schema_name}.avsc among its "
+                "versions, got none that is equal; run `streamrec topics create` to register it"
             ) from error
         except RegistryUnavailableError as error:
             _logger.warning("%s; trying again in %.0f s", error, _RETRY_S)

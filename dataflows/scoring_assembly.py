@@ -15,7 +15,7 @@ from dataflows.outputs import Outputs, shard_files
 from dataflows.reading_back import ERROR_FIELDS, SCORE_FIELDS
 from dataflows.registered import decoder_of, encoder_of
 from dataflows.replay import settle_replay
-from dataflows.scoring import Sinks, Steps, build_flow
+from dataflows.scoring import FLOW_ID, Sinks, Steps, build_flow
 from dataflows.scoring_steps import EncodeScores, ScoreClicks, scoring_features
 from dataflows.settings import Settings, load_settings
 from dataflows.user_features import BuildUserFeatures
@@ -39,13 +39,13 @@ def scoring_flow(settings: Settings | None = None) -> Dataflow:
     log = open_log(settings)
     _logger.info("scoring on %s", log.describe_target())
     registry = log.registry()
-    outputs = Outputs(log, registry, settings)
+    outputs = Outputs(log, registry, settings, FLOW_ID)
     sinks = Sinks(
         scores=outputs.sink(settings.scores_topic, "scores", SCORE_FIELDS),
         errors=outputs.sink(settings.errors_topic, "errors", ERROR_FIELDS),
     )
     steps = scoring_steps(registry, outputs, settings)
-    return build_flow(click_source(log, settings, outputs.progress), sinks, steps)
+    return build_flow(click_source(log, settings, outputs), sinks, steps)
 
 
 def scoring_steps(registry: SchemaRegistry, outputs: Outputs, settings: Settings) -> Steps:
@@ -76,5 +76,6 @@ def scoring_steps(registry: SchemaRegistry, outputs: Outputs, settings: Settings
             outputs.partitions(settings.errors_topic),
             settings.lanes,
             outputs.largest_bytes(settings.errors_topic),
+            FLOW_ID,
         ),
     )

@@ -24,6 +24,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+_CELLS_MAX = 65_535  # a saved cell says its place in 16 bits
+
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
@@ -229,6 +231,8 @@ def compile_features(features: Sequence[Feature] = DEFAULT_FEATURES) -> FeatureS
         members = [i for i, f in enumerate(counts) if (f.window_ms, f.buckets) == key]
         windows.append((key[0] // key[1], key[1], members[0], len(members), cells))
         cells += key[1] * len(members)
+    if cells > _CELLS_MAX:
+        raise ValueError(f"features expected at most {_CELLS_MAX} buckets in all, got {cells}")
     declaration = json.dumps([[type(f).__name__, asdict(f)] for f in ordered], sort_keys=True)
     return FeatureSet(
         features=ordered,

@@ -89,8 +89,8 @@ def _setups(models: str | None, path: Path) -> list[_Setup]:
     # On Kafka the topics have names of their own, so that nothing else is touched or mixed in.
     prefix = "" if defaults.backend == "embedded" else f"demo-{int(time.time())}-"
     if defaults.backend == "embedded":
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
     setups = []
     for place, model in enumerate(chosen):
         suffix = "" if place == 0 else f"-{model}"

@@ -4,7 +4,6 @@ Exit status: 0 all done; 1 something could not be done (it was named); 2 the com
 wrong, and nothing was connected to.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 
 from connectors.backend import open_log
 from connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
+from connectors.settings import without_passwords
 from dataflows.settings import Settings, SettingsError, load_settings
 
 
@@ -55,15 +55,6 @@ def program() -> typer.Typer:
 
 def _all_commands() -> None:
     """Makes a group of the program even while it has only one command."""
-
-
-def without_passwords(text: str) -> str:
-    """Users put credentials into URLs, and messages show what they got.
-
-    >>> without_passwords("expected a URL, got 'http://me:secret@host'")
-    "expected a URL, got 'http://***@host'"
-    """
-    return re.sub(r"//[^/\s]*@", "//***@", text)
 
 
 def say(text: str) -> None:

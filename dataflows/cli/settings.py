@@ -6,6 +6,7 @@ import typer
 from pydantic import AliasChoices, AliasPath
 from pydantic.fields import FieldInfo
 
+from connectors.settings import without_passwords
 from dataflows.cli.program import opened
 from dataflows.settings import Settings
 
@@ -54,4 +55,4 @@ def _shown(value: Any, none: str | None) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return ",".join(sorted(value))
-    return str(getattr(value, "kind", value))
+    return without_passwords(str(getattr(value, "kind", value)))

@@ -186,7 +186,7 @@ LARGEST_ERROR = 20_000
 def encode_errors() -> EncodeErrors:
     encoder = WireEncoder(load("errors"), 2)
     return EncodeErrors(
-        lambda: encoder, lambda: PARTITIONS, LANES, lambda: LARGEST_ERROR, lambda: 1_000.5
+        lambda: encoder, lambda: PARTITIONS, LANES, lambda: LARGEST_ERROR, "flow", lambda: 1_000.5
     )
 
 

@@ -55,6 +55,7 @@ def test_error_keeps_the_original_and_says_where_and_why(make_job: MakeJob) -> N
         "partition": bad[0],
         "offset": bad[1],
         "reason": "invalid_value",
+        "dataflow": "recommender",
         "stage": "decode",
         "key": b"u1",
         "value": original,
