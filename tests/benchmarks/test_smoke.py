@@ -1,0 +1,63 @@
+"""The benchmarks at tiny sizes: they come to an end, and name their figures as they promise."""
+
+import json
+from pathlib import Path
+
+import bytewax.operators as op
+import pytest
+from bytewax.dataflow import Dataflow
+from bytewax.testing import TestingSink, TestingSource, run_main
+
+from benchmarks import scoring_full_speed
+from benchmarks.figures import Figure, write_figures
+from benchmarks.place import kafka_place
+from benchmarks.timed_flow import Clock, timed_flow
+from connectors.settings import LogSettings
+
+
+def test_file_holds_each_figure_under_its_name_and_what_missed(tmp_path: Path) -> None:
+    figures = [Figure("a.ratio", 1.5, "x", 1.6), Figure("b.ratio", 2.0, "x", 1.6)]
+
+    write_figures(figures, tmp_path / "out.json")
+
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written == {"a.ratio": 1.5, "b.ratio": 2.0, "missed": ["b.ratio"]}
+
+
+def test_timed_step_answers_as_before_and_is_counted() -> None:
+    found: list[int] = []
+    flow = Dataflow("doubling")
+    numbers = op.input("numbers", flow, TestingSource([1, 2, 3]))
+    doubled = op.flat_map_batch("double", numbers, lambda batch: [2 * n for n in batch])
+    op.output("doubled", doubled, TestingSink(found))
+    clock = Clock(warm_events=0)
+    for index, step in enumerate(flow.substeps):
+        if step.step_name == "double":  # the ends of this flow are not a log's
+            part = Dataflow("part", [step])
+            flow.substeps[index] = timed_flow(part, clock).substeps[0]
+
+    run_main(flow)  # type: ignore[no-untyped-call]  # bytewax leaves it so
+
+    assert found == [2, 4, 6]
+    assert clock.calls["double"] >= 1
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+def test_full_speed_gives_its_ratio(
+    kafka_settings: LogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kafka_settings.kafka_bootstrap_servers and kafka_settings.schema_registry_url
+    monkeypatch.setattr(scoring_full_speed, "ROUNDS", 1)
+    place = kafka_place(
+        kafka_settings.kafka_bootstrap_servers,
+        kafka_settings.schema_registry_url,
+        tmp_path,
+        lambda _: None,
+    )
+
+    figures = scoring_full_speed.run(place, 50_000)
+
+    by_name = {figure.name: figure for figure in figures}
+    assert by_name["scoring_full_speed.ratio_warm"].value > 0
+    assert by_name["scoring_full_speed.ratio_warm"].at_most == 1.6
