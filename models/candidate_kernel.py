@@ -566,7 +566,7 @@ def _describe(
     short_now = np.float32(1.0 / state.growth[SHORT_NOW])
     long_now = np.float32(1.0 / state.growth[LONG_NOW])
     last = -1
-    if len(items) > 0:
+    if len(items) > 0 and items[len(items) - 1] < len(state.stats):
         last = items[len(items) - 1]
     last_followed = np.float32(1.0)
     last_after = np.float32(1e-6)
@@ -634,7 +634,7 @@ def _describe(
     now_ms = times_ms[n_items - 1] if n_items > 0 else 0
     for back in range(min(n_items, SESSION_ITEMS)):
         item = items[n_items - 1 - back]
-        if item < 0:
+        if item < 0 or item >= len(state.stats):
             continue
         index = int(scratch.union_of[item])
         if index < 0 or index >= count or scratch.union[chosen[index]] != item:

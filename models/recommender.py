@@ -191,6 +191,15 @@ class SessionRecommender:
             scratch = _scratch(len(state.stats), len(state.lines), found_max)
             self._scratch = scratch
         n = end - first
+        user_features = sessions.user_features[first:end]
+        expected = len(self.info.user_features)
+        if expected == 0:
+            user_features = np.zeros((n, 0), np.float32)
+        elif user_features.shape[1] != expected:
+            raise ValueError(
+                f"user_features expected the {expected} columns {self.info.user_features}, "
+                f"got {user_features.shape[1]}"
+            )
         n_features = len(self.info.features) if with_features else 0
         items = np.empty((n, self.slots), np.int32)
         methods = np.empty((n, self.slots), np.int32)
@@ -207,7 +216,7 @@ class SessionRecommender:
             sessions.times_ms,
             sessions.bounds[first : end + 1],
             sessions.positions[first:end],
-            sessions.user_features[first:end],
+            user_features,
             items,
             methods,
             features,

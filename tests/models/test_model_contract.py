@@ -212,3 +212,22 @@ def test_new_shop_recommends_after_its_first_click() -> None:
     number = model.items.numbers(np.array([42]), None, add=True)
     model.learn(sessions_of([[int(number[0])]], [1]))
     assert model.recommend(sessions_of([[], [-1]]), 3).items[:, 0].tolist() == [0, 0]
+
+
+def test_user_features_that_were_not_asked_for_are_passed_over_and_missing_ones_named() -> None:
+    asked = sessions_of([[1]])
+    wide = Sessions(
+        asked.keys,
+        asked.items,
+        asked.times_ms,
+        asked.bounds,
+        asked.positions,
+        np.ones((1, 30), np.float32),
+    )
+    model = SessionRecommender()
+    learn_log(model, LOG)
+    assert same(model.candidates(wide), model.candidates(asked))
+    choosy = SessionRecommender(user_features=("age", "basket"))
+    learn_log(choosy, LOG)
+    with pytest.raises(ValueError, match=r"user_features expected the 2 columns .* got 30"):
+        choosy.candidates(wide)
