@@ -222,7 +222,7 @@ def test_memory_follows_active_users_not_time() -> None:
 def test_declaration_that_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match="'a' expected a name of its own, got it twice"):
         compile_features([WindowCount("a", ("view",), 60), WindowCount("a", ("cart",), 60)])
-    with pytest.raises(ValueError, match="'a' expected event types of .* got 'click'"):
+    with pytest.raises(ValueError, match=r"'a' expected event types of .* got 'click'"):
         compile_features([WindowCount("a", ("click",), 60)])
     with pytest.raises(ValueError, match="'a' expected a window that its buckets divide"):
         compile_features([WindowCount("a", ("view",), 61)])

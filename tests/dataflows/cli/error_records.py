@@ -19,6 +19,7 @@ def error(offset: int, partition: int = 0, **changed: Any) -> dict[str, Any]:
         "partition": partition,
         "offset": offset,
         "reason": "invalid_value",
+        "dataflow": "recommender",
         "stage": "decode",
         "key": f"u{offset}",
         "value": f"\x00\x00value {offset}",
