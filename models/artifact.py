@@ -20,7 +20,7 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
         assert array.dtype.hasobject is False, name
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -105,7 +105,9 @@ class UserState:
             grown[: len(self.watermarks_ms)] = self.watermarks_ms
             self.watermarks_ms = grown
         kept = self.kept_items if with_sessions else 0
-        scratch = np.empty((7, m), np.int64)  # rows, slots, is new, new slots, their rows, key, clicks
+        scratch = np.empty(
+            (7, m), np.int64
+        )  # rows, slots, is new, new slots, their rows, key, clicks
         bounds = np.zeros(m + 1, np.int64)
         history = np.empty((2, m * kept), np.int64)
         declared = self.features
@@ -267,7 +269,9 @@ class UserState:
     def _index(self) -> None:
         self._table = np.full(_table_size(len(self.words)), -1, np.int32)
         self._free = np.empty(len(self.words), np.int32)
-        self._counters[kernels.FREE_SLOTS] = kernels.build_table(self._table, self.words, self._free)
+        self._counters[kernels.FREE_SLOTS] = kernels.build_table(
+            self._table, self.words, self._free
+        )
 
     def _sweep_when_due(self) -> None:
         newest = int(self._counters[kernels.NEWEST_WATERMARK_MS])
