@@ -93,9 +93,9 @@ class UserState:
     ) -> SessionsAfter | None:
         """Take in the clicks of this shard, in order.
 
-        `clicks` is (CLICK_ROWS, n), with partitions below `partitions`; `rows` (m,) says which columns
-        are this shard's. Writes, for
-        these rows only, `status` (n,) (ACCEPTED or TOO_LATE) and `features` (n, len(FeatureSet)).
+        `clicks` is (CLICK_ROWS, n), with partitions below `partitions`; `rows` (m,) says which of
+        its columns are this shard's. Writes, for these rows only, `status` (n,) (ACCEPTED or
+        TOO_LATE) and `features` (n, len(FeatureSet)).
         Too late clicks change nothing. Returns the sessions of accepted clicks if asked for.
         """
         m = len(rows)
