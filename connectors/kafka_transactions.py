@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from typing_extensions import override
 
-from connectors.kafka_client import REQUEST_S, client_logger, error_of, explained
+from connectors.kafka_client import REQUEST_S, client_logger, error_of, explained, logger
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import GroupOffsets, Outgoing, WriteError
 
@@ -77,7 +77,16 @@ class KafkaTransactionalWriter(KafkaWriter):
             return
         self._closed = True
         self._producer.purge()
-        self._producer.close()
+        try:
+            self._producer.close()  # gives up what is open
+        except KafkaException as exception:
+            # The broker has given it up already, or will.
+            logger.warning(
+                "%s: transactions of %r: closing: %s",
+                self._where,
+                self._name,
+                error_of(exception).str(),
+            )
         self._admin.close()
 
     def _begin(self) -> None:

@@ -4,11 +4,13 @@
   lane `p % lanes`. The lanes of a worker share one writer.
 - *A snapshot* waits until everything written in the epoch is acknowledged, so that the engine never
   takes an epoch for done whose output could still be lost. It holds, for each partition of the
-  lane, the offset at which the log then ended.
+  lane, the offset at which the log then ended, or from which it must be read again.
 - *After a crash* the engine repeats what came after the last snapshot, and the log may already hold
   any part of that. So a resumed lane first reads the log from its snapshot to its end, learns from
   each record which input it answers, and drops these answers when they come again. A lane without
   a snapshot reads from where the log ended when the recovery directory was new (OutputStart).
+- *After a second crash* the log may hold answers that the run before had read back and not yet come
+  to again. So while some of these are waited for, a snapshot holds the offset of the first of them.
 - *In transactions* each lane writes under a name of its own, whatever worker has it, so that
   opening it shuts out the worker that had it before. The transactions of an epoch are committed by
   its snapshot. What was committed when the engine's own snapshot was not yet is read back as above.
@@ -47,7 +49,9 @@ from connectors.state_files import write_once
 _logger = logging.getLogger(__name__)
 
 Source = tuple[int, int]  # partition and offset of the input that a record answers
-SourcesOf = Callable[[RawBatch], list[Source]]  # of those records that are ours
+# Of those records that are ours: the input, and the offset of the record itself.
+SourcesOf = Callable[[RawBatch], list[tuple[Source, int]]]
+Written = dict[Source, tuple[int, int]]  # partition and offset of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
         self._lane = lane
         self._position = dict(resume or {})
         self._written = shared.open_lane(lane, resume)
+        self._reached: dict[int, int] = {}  # by source partition, while something was written
 
     @override
     def write_batch(self, values: list[Out]) -> None:
@@ -173,20 +178,29 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
     def _without_written(self, out: Out) -> Out:
         """Drop what the log already holds from before the crash."""
         assert out.sources is not None
-        found = [
-            index
-            for index, source in enumerate(map(tuple, out.sources.tolist()))
-            if source in self._written
-        ]
-        if not found:
-            return out
-        self._written.difference_update(map(tuple, out.sources[found].tolist()))
-        return out.without(found)
+        found = []
+        for index, (partition, offset) in enumerate(out.sources.tolist()):
+            self._reached[partition] = max(offset, self._reached.get(partition, -1))
+            if self._written.pop((partition, offset), None) is not None:
+                found.append(index)
+        return out.without(found) if found else out
 
     @override
     def snapshot(self) -> SinkPosition:
         self._position.update(self._shared.flushed_ends(self._lane))
-        return dict(self._position)
+        if not self._written:
+            return dict(self._position)
+        # Inputs come in order, and all of an epoch have come when it is closed: what was passed
+        # without coming again (another dataflow's answer, an error that did not repeat) never will.
+        self._written = {
+            source: place
+            for source, place in self._written.items()
+            if source[1] > self._reached.get(source[0], -1)
+        }
+        awaited = dict(self._position)
+        for partition, offset in self._written.values():
+            awaited[partition] = min(offset, awaited.get(partition, offset))
+        return awaited
 
     @override
     def close(self) -> None:
@@ -213,8 +227,8 @@ class _SharedWriter:
         self.admin = self.log.admin()
         self.start = None if self.options.start is None else self.options.start()
 
-    def open_lane(self, lane: int, resume: SinkPosition | None) -> set[Source]:
-        """Count a lane in; returns the inputs whose answers the log already holds."""
+    def open_lane(self, lane: int, resume: SinkPosition | None) -> Written:
+        """Count a lane in; returns the inputs whose answers the log already holds, and where."""
         self.lanes_open += 1
         if self.options.ending is not None:
             self.options.ending.sink_opened()
@@ -224,7 +238,7 @@ class _SharedWriter:
             name = f"{transactions.prefix}.{self.options.topic}.{lane_name(lane)}"
             self.in_lanes[lane] = self.log.transactional_writer(name, transactions.timeout_s)
         if self.options.sources_of is None or self.start is None:
-            return set()
+            return {}
         position = {p: end for p, end in self.start.offsets.items() if self._is_of(p, lane)}
         position.update(resume or {})
         bounds = self.admin.bounds(self.options.topic)
@@ -233,7 +247,7 @@ class _SharedWriter:
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
         behind = {p: at for p, at in position.items() if at < ends[p]}
         if not behind:
-            return set()
+            return {}
         written = self._read_back(behind, ends)
         _logger.info(
             "output topic %s: lane %d found %d records from before the restart",
@@ -246,19 +260,20 @@ class _SharedWriter:
     def _is_of(self, partition: int, lane: int) -> bool:
         return partition % self.options.lanes == lane
 
-    def _read_back(self, behind: dict[int, int], ends: dict[int, int]) -> set[Source]:
+    def _read_back(self, behind: dict[int, int], ends: dict[int, int]) -> Written:
         assert self.options.sources_of is not None
         if self.reader is None:
             self.reader = self.log.reader(ends=True)
         if self.sources_of is None:
             self.sources_of = self.options.sources_of()
-        reader, written = self.reader, set[Source]()
+        reader, written = self.reader, Written()
         reader.assign(self.options.topic, behind)
         until_s = time.monotonic() + self.options.flush_timeout_s
         while behind:
             for batch in reader.poll(10_000, timeout_s=0.1):
                 until_s = time.monotonic() + self.options.flush_timeout_s
-                written.update(self.sources_of(batch))
+                for source, offset in self.sources_of(batch):
+                    written[source] = (batch.partition, offset)
             read = [p for p in behind if reader.position(self.options.topic, p) >= ends[p]]
             for partition in read:
                 del behind[partition]

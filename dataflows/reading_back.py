@@ -35,11 +35,13 @@ def sources_reader(
         # What is there already must be known before anything is written: wait for the registry.
         decoder = WireDecoder(projection, partial(schema_by_id, registry, True))
 
-        def sources_of(batch: RawBatch) -> list[Source]:
-            columns = decoder.decode(batch.values).columns
+        def sources_of(batch: RawBatch) -> list[tuple[Source, int]]:
+            decoded = decoder.decode(batch.values)
+            columns = decoded.columns
             partitions, offsets = columns[partition_field], columns[offset_field]
             assert isinstance(partitions, Numbers) and isinstance(offsets, Numbers)
-            sources = list(zip(partitions.values.tolist(), offsets.values.tolist(), strict=True))
+            inputs = zip(partitions.values.tolist(), offsets.values.tolist(), strict=True)
+            sources = list(zip(inputs, batch.offsets[decoded.rows].tolist(), strict=True))
             is_ours = [True] * len(sources)
             for name, wanted in zip(names, ours, strict=False):
                 texts = columns[name]

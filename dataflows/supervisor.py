@@ -77,10 +77,10 @@ class Cluster:
     def end(self, leave_s: float = LEAVE_S) -> int:
         """Wait until the rest ends by itself after one died; returns how many had to be killed."""
         self.wait(leave_s)
-        left = self.running()
-        for process in left:
-            process.kill()
-        return len(left)
+        left = len(self.running())
+        for process in self.processes:
+            process.kill()  # of one that has ended this lets go of what is left
+        return left
 
     def stop(self, stop_s: float = STOP_S) -> bool:
         """Ask all to stop; says whether all did, in good order and in time."""
