@@ -35,6 +35,7 @@ _PASSING = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._FAIL,
     KafkaError._MAX_POLL_EXCEEDED,
+    KafkaError._NOENT,  # "no leaders found", for seconds after a broker has come back
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
