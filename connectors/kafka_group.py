@@ -85,11 +85,12 @@ class KafkaGroup:
         """For `on_commit`, which librdkafka calls from within poll."""
         self._pending -= 1
         errors = [error, *(place.error for place in partitions)]
+        topics = sorted({place.topic for place in partitions})
         for found in errors:
             if found is None:
                 continue
             if is_passing(found):
                 logger.warning("%s: not committed: %s", self._where, found.str())
             else:
-                self._failure = explained(self._where, found)
+                self._failure = explained(f"{self._where}, topics {topics}", found)
             return

@@ -20,7 +20,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,7 +174,8 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
             if self._written:
                 out = self._without_written(out)
             if out.values:
-                self._shared.write(self._lane, out)
+                with self._shared.failing():
+                    self._shared.write(self._lane, out)
 
     def _without_written(self, out: Out) -> Out:
         """Drop what the log already holds from before the crash."""
@@ -187,7 +189,8 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
 
     @override
     def snapshot(self) -> SinkPosition:
-        self._position.update(self._shared.flushed_ends(self._lane))
+        with self._shared.failing():
+            self._position.update(self._shared.flushed_ends(self._lane))
         if not self._written:
             return dict(self._position)
         # Inputs come in order, and all of an epoch have come when it is closed: what was passed
@@ -220,6 +223,7 @@ class _SharedWriter:
     admin: LogAdmin = field(init=False)
     in_lanes: dict[int, TransactionalWriter] = field(default_factory=dict)
     writer: LogWriter | None = None  # of all lanes; None: each has its own
+    failed: bool = False
 
     def __post_init__(self) -> None:
         if self.options.transactions is None:
@@ -333,9 +337,23 @@ class _SharedWriter:
                 assert progress is not None
                 progress.taken()
 
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Tell what ends the flow, and remember it: while the engine ends itself it closes every
+        lane, and an error there aborts the process before the first one was shown."""
+        try:
+            yield
+        except LogError as error:
+            if not self.failed:
+                _logger.error("output topic %s: %s", self.options.topic, error)
+            self.failed = True
+            raise
+
     def close_lane(self) -> None:
         """The engine closes what it drops after a crash, too: a transaction that is open then is
         not committed; its epoch will run again."""
+        if self.failed:
+            return
         if self.writer is not None:
             self.writer.flush(self.options.flush_timeout_s)
         if self.options.ending is not None:
