@@ -18,7 +18,6 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +42,7 @@ from connectors.log import (
     TransactionalWriter,
     UnreachableError,
 )
+from connectors.per_thread import PerThread
 from connectors.progress import GroupProgress
 from connectors.source import lane_name
 from connectors.state_files import write_once
@@ -138,7 +138,7 @@ class LogSink(FixedPartitionedSink[Out, SinkPosition]):
     def __init__(self, log: Log, options: SinkOptions) -> None:
         self._log = log
         self._options = options
-        self._worker = threading.local()
+        self._shared = PerThread(lambda: _SharedWriter(log, options))
 
     @override
     def list_parts(self) -> list[str]:
@@ -152,10 +152,7 @@ class LogSink(FixedPartitionedSink[Out, SinkPosition]):
     def build_part(
         self, step_id: str, for_part: str, resume_state: SinkPosition | None
     ) -> "SinkLane":
-        shared: _SharedWriter | None = getattr(self._worker, "shared", None)
-        if shared is None:
-            shared = self._worker.shared = _SharedWriter(self._log, self._options)
-        return SinkLane(shared, int(for_part.removeprefix("lane-")), resume_state)
+        return SinkLane(self._shared(), int(for_part.removeprefix("lane-")), resume_state)
 
 
 class SinkLane(StatefulSinkPartition[Out, SinkPosition]):

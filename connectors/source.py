@@ -13,7 +13,6 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from connectors.log import (
     RawBatch,
     UnreachableError,
 )
+from connectors.per_thread import PerThread
 from connectors.progress import GroupProgress
 from connectors.state_files import write_once
 
@@ -159,7 +159,8 @@ class LogSource(FixedPartitionedSource[RawBatch, Positions]):
     def __init__(self, log: Log, options: SourceOptions) -> None:
         self._log = log
         self._options = options
-        self._worker = threading.local()  # a worker is a thread, and a reader is for one thread
+        # A reader is for one thread.
+        self._shared = PerThread(lambda: _SharedReader(log, options))
 
     @override
     def list_parts(self) -> list[str]:
@@ -170,10 +171,7 @@ class LogSource(FixedPartitionedSource[RawBatch, Positions]):
         self, step_id: str, for_part: str, resume_state: Positions | None
     ) -> "SourceLane":
         lane = int(for_part.removeprefix("lane-"))
-        shared: _SharedReader | None = getattr(self._worker, "shared", None)
-        if shared is None:
-            shared = self._worker.shared = _SharedReader(self._log, self._options)
-        return SourceLane(shared, lane, resume_state)
+        return SourceLane(self._shared(), lane, resume_state)
 
 
 class SourceLane(StatefulSourcePartition[RawBatch, Positions]):

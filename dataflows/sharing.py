@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from connectors.per_thread import PerThread as PerThread
+
 T = TypeVar("T")
 
 
@@ -20,17 +22,3 @@ class Once(Generic[T]):
             if not self._made:
                 self._made.append(self._make())
         return self._made[0]
-
-
-class PerThread(Generic[T]):
-    """Makes a thing of its own for each thread."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._local = threading.local()
-
-    def __call__(self) -> T:
-        if not hasattr(self._local, "made"):
-            self._local.made = self._make()
-        made: T = self._local.made
-        return made
