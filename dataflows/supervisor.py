@@ -56,6 +56,7 @@ class Cluster:
     def start(self) -> None:
         """Start all. Those of an earlier start must have ended."""
         assert not self.running(), "a cluster that runs cannot be started"
+        self.end(0.0)
         options = self.options
         command = [sys.executable, "-m", "bytewax.run", options.flow, *options.flags]
         if options.workers > 1:
