@@ -59,8 +59,8 @@ def count(found: Found) -> int:
 
 
 def fill(log: Log, topic: str, partitions: int = 3, each: int = 10) -> None:
-    """Offset n of partition p has the timestamp 1,000 n + p."""
-    create(log, topic, partitions)
+    """Offset n of partition p has the timestamp 1,000,000 + 1,000 n + p, which is long ago."""
+    create(log, topic, partitions, retention_ms="-1")
     write(
         log,
         topic,
@@ -147,7 +147,7 @@ def test_partition_added_in_mid_run_is_found_and_read_whole(log: Log, topic_name
 
 
 def test_group_shows_what_the_snapshot_before_held(log: Log, topic_name: str) -> None:
-    fill(log, topic_name, partitions=1)
+    fill(log, topic_name, partitions=1, each=12)
     options = SourceOptions(topic_name, topic_name, lanes=1, batch_messages=4)
     with closing(log.admin()) as admin:
         with lanes_of(log, options) as (lane,):
