@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import typer
+
 from dataflows.cli.program import CommandError, UsageError, opened, say
 from dataflows.click_log import ClickLogError, FileForm, Meaning, Names, load
 from dataflows.settings import Settings, SettingsError, load_settings
@@ -16,8 +19,15 @@ from dataflows.training import (
     shop_history,
     topic_history,
 )
+from models.clicks import SessionRows
+from models.metrics import hits, mean_of, reciprocal_ranks, target_ranks
 from models.recommender import SessionRecommender
+from models.replay import CUT_OFF, questions_between
 from models.training import TrainingSettings, train
+from schemas.columns import Bytes
+
+_HELD_OUT_SHARE = 0.1  # of the clicks, the newest
+_QUESTIONS_MAX = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +55,22 @@ def train_model(
     try:
         history = by_time(_history(source, settings, seed))
         say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
+        cut = int(len(history.log) * (1.0 - _HELD_OUT_SHARE))
+        ids = history.item_ids
         model = train(
-            history.log,
-            ids=history.item_ids,
+            history.log[:cut],
+            ids=Bytes(ids.data, ids.starts[:cut], ids.lengths[:cut]),
             settings=training,
             ranker=ranker,
             user_features=history.feature_names,
-            user_values=history.user_features,
+            user_values=history.user_features[:cut],
             progress=lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"),
         )
     except ValueError as error:
         raise CommandError(f"train: {error}") from error
     if model.ranker is None:
         say("too few clicks for a ranker: the artifact holds the blend alone")
+    typer.echo(held_out_table(model, history, cut, seed))
     # The main job fills its index from the topics: what it needs of the training is the ranker and
     # the weights, not the clicks.
     SessionRecommender(
@@ -69,6 +82,28 @@ def train_model(
         model.info.user_features,
     ).save(out)
     say(f"trained in {time.monotonic() - began:.0f} s: STREAMREC_MODEL_PATH={out}")
+
+
+def held_out_table(model: SessionRecommender, history: History, cut: int, seed: int) -> str:
+    """Ranker, candidate order and popularity on the clicks from `cut` on, never seen before."""
+    log = history.log
+    numbers = model.items.numbers(log.items, None, add=False)
+    rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
+    asked = questions_between(rows, cut, len(log), np.random.default_rng(seed), _QUESTIONS_MAX)
+    judged = rows.judged(asked)
+    order = model.alone(*model.methods)
+    named = {"popularity": model.alone("popular"), "candidate order": order}
+    if model.ranker is not None:
+        named["ranker"] = model
+    lines = [
+        f"on the newest {_HELD_OUT_SHARE:.0%}, which training never saw, {len(asked):,} questions:",
+        f"{'':16} {'HR@20':>15} {'MRR@20':>15}",
+    ]
+    for name, each in named.items():
+        ranks = target_ranks(each.recommend(judged.sessions, 2 * CUT_OFF), judged.targets)
+        hit_rate, mrr = mean_of(hits(ranks, CUT_OFF)), mean_of(reciprocal_ranks(ranks, CUT_OFF))
+        lines.append(f"{name:16} {hit_rate!s:>15} {mrr!s:>15}")
+    return "\n".join(lines)
 
 
 def _history(source: Source, settings: Settings, seed: int) -> History:
