@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from typing_extensions import override
 
-from connectors.kafka_client import REQUEST_S, client_logger, error_of, explained, logger
+from connectors.kafka_client import REQUEST_S, client_logger, error_of, explained
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import GroupOffsets, Outgoing, WriteError
 
@@ -71,22 +71,15 @@ class KafkaTransactionalWriter(KafkaWriter):
 
     @override
     def close(self) -> None:
-        """Give up the open transaction, if there is one, and release. A broker that is not told
-        gives it up when its time is over, or when the next writer of the name is opened."""
+        """Release. A transaction that is open, after a crash, is left to the next writer of the
+        name, or to its timeout: to end those of all lanes one after the other, while the machine
+        is busy with that crash, kept a process alive for more than 15 s."""
         if self._closed:
             return
         self._closed = True
         self._producer.purge()
-        try:
-            self._producer.close()  # gives up what is open
-        except KafkaException as exception:
-            # The broker has given it up already, or will.
-            logger.warning(
-                "%s: transactions of %r: closing: %s",
-                self._where,
-                self._name,
-                error_of(exception).str(),
-            )
+        if not self._is_open:
+            self._producer.close()
         self._admin.close()
 
     def _begin(self) -> None:

@@ -63,6 +63,12 @@ def values_in(log: Log, topic: str) -> list[bytes | None]:
     return found
 
 
+def assert_at_end(log: Log, topic: str, position: SinkPosition) -> None:
+    """No record stands behind it; the marker of a transaction may still be on its way."""
+    with closing(log.admin()) as admin:
+        assert position[0] in (admin.bounds(topic)[0].high - 1, admin.bounds(topic)[0].high)
+
+
 def in_order(*offsets: int) -> list[bytes]:
     return [b"0:%d" % offset for offset in offsets]
 
@@ -109,8 +115,7 @@ def test_answers_ahead_of_a_snapshot_are_found_after_a_second_crash(
     end = third.snapshot()
 
     assert values_in(log, topic_name) == in_order(0, 1, 2, 3, 4)
-    with closing(log.admin()) as admin:
-        assert end == {0: admin.bounds(topic_name)[0].high}
+    assert_at_end(log, topic_name, end)
     third.close()
 
 
@@ -126,8 +131,7 @@ def test_answers_that_do_not_come_again_are_not_waited_for(
     second.write_batch(answers([0, 2]))  # 1 came out another way
     end = second.snapshot()
 
-    with closing(log.admin()) as admin:
-        assert end == {0: admin.bounds(topic_name)[0].high}
+    assert_at_end(log, topic_name, end)
     second.close()
 
 
