@@ -1,0 +1,31 @@
+"""Compile the kernels of the main job ahead of its first start: `python -m dataflows.warm_up`.
+
+Numba keeps what it compiles beside the sources, so this is done once for an environment. Two
+processes share the work, since the kernels compile when their modules are imported.
+"""
+
+import subprocess
+import sys
+import time
+
+_SHARES = (
+    ("models.recommender", "models.trees"),
+    ("schemas.wire", "schemas.hashing", "models.user_state", "dataflows.decoding"),
+)
+
+
+def main() -> None:
+    """Import the modules in both processes and wait. Raises SystemExit when one fails."""
+    began_s = time.monotonic()
+    running = [
+        subprocess.Popen([sys.executable, "-c", "; ".join(f"import {name}" for name in share)])
+        for share in _SHARES
+    ]
+    statuses = [process.wait() for process in running]  # both end before one is complained of
+    if any(statuses):
+        raise SystemExit("warm_up: a module could not be imported, see above")
+    sys.stderr.write(f"kernels compiled in {time.monotonic() - began_s:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()
