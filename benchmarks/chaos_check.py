@@ -9,7 +9,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -83,17 +83,19 @@ def _read_kafka(place: Place, topic: str, committed_only: bool) -> Iterator[Mess
         consumer.close()
 
 
-def decoder(place: Place, topic: str, schema: str) -> Decode:
+@contextmanager
+def decoder(place: Place, topic: str, schema: str) -> Iterator[Decode]:
     """Reads values of a topic, without any code of ours."""
     if not place.environment["KAFKA_BOOTSTRAP_SERVERS"]:
         parsed = fastavro.parse_schema(json.loads(schema))
-        return lambda value: fastavro.schemaless_reader(
+        yield lambda value: fastavro.schemaless_reader(
             io.BytesIO(value[_HEADER_BYTES:]), parsed, None
         )
-    client = SchemaRegistryClient({"url": place.environment["SCHEMA_REGISTRY_URL"]})
-    deserializer = AvroDeserializer(client)
-    context = SerializationContext(topic, MessageField.VALUE)
-    return lambda value: deserializer(value, context)
+        return
+    with SchemaRegistryClient({"url": place.environment["SCHEMA_REGISTRY_URL"]}) as client:
+        deserializer = AvroDeserializer(client)
+        context = SerializationContext(topic, MessageField.VALUE)
+        yield lambda value: deserializer(value, context)
 
 
 @dataclass
@@ -178,14 +180,14 @@ def outputs_of(
 ) -> Outputs:
     outputs = Outputs.empty(inputs)
     for topic in topics:
-        decode = decoder(place, topic.topic, topic.schema)
-        for message in read_topic(place, topic.topic, committed_only):
-            assert message.value is not None
-            record: Mapping[str, Any] = decode(message.value)
-            digest = hash((message.key, *(_hashable(record[name]) for name in topic.same)))
-            partition, offset = (record[name] for name in topic.source)
-            place_of = f"{topic.topic}[{message.partition}]@{message.offset}"
-            outputs.add(topic.is_error, partition, offset, digest, place_of)
+        with decoder(place, topic.topic, topic.schema) as decode:
+            for message in read_topic(place, topic.topic, committed_only):
+                assert message.value is not None
+                record: Mapping[str, Any] = decode(message.value)
+                digest = hash((message.key, *(_hashable(record[name]) for name in topic.same)))
+                partition, offset = (record[name] for name in topic.source)
+                place_of = f"{topic.topic}[{message.partition}]@{message.offset}"
+                outputs.add(topic.is_error, partition, offset, digest, place_of)
     return outputs
 
 

@@ -95,7 +95,7 @@ class ChaosRun:
                 self._stop()
         finally:
             feeder.kill()
-            feeder.wait()
+            feeder.communicate()
             self._cluster.end(0.0)
 
     def _load_by(self, kill: int) -> int:
