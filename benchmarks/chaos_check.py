@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import fastavro
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from dataflows.shop_world import EVENT_TYPES
 _SHOWN = 20
 _HEADER_BYTES = 5
 _BATCH = 5_000
+_REGISTRY_TIMEOUT_S = 10  # of one try; the client tries again
 
 # What must come out of an input.
 NOTHING, ANSWER, ERROR = range(3)
@@ -92,8 +93,11 @@ def decoder(place: Place, topic: str, schema: str) -> Iterator[Decode]:
             io.BytesIO(value[_HEADER_BYTES:]), parsed, None
         )
         return
-    with SchemaRegistryClient({"url": place.environment["SCHEMA_REGISTRY_URL"]}) as client:
-        deserializer = AvroDeserializer(client)
+    url = place.environment["SCHEMA_REGISTRY_URL"]
+    with SchemaRegistryClient({"url": url, "timeout": _REGISTRY_TIMEOUT_S}) as client:
+        # By topic, as here; the client's default asks the registry, in vain, which is whose.
+        by_topic = {"subject.name.strategy": topic_subject_name_strategy}
+        deserializer = AvroDeserializer(client, conf=by_topic)
         context = SerializationContext(topic, MessageField.VALUE)
         yield lambda value: deserializer(value, context)
 

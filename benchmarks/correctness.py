@@ -29,7 +29,7 @@ from typing import Any
 import fastavro
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -142,7 +142,9 @@ def read_kafka(bootstrap_servers: str, registry_url: str) -> Found:
             "auto.offset.reset": "error",
         }
     )
-    deserializer = AvroDeserializer(SchemaRegistryClient({"url": registry_url}))
+    client = SchemaRegistryClient({"url": registry_url, "timeout": 10})
+    by_topic = {"subject.name.strategy": topic_subject_name_strategy}
+    deserializer = AvroDeserializer(client, conf=by_topic)
     ends: dict[tuple[str, int], int] = {}
     for topic in _OUTPUTS:
         for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:

@@ -36,6 +36,7 @@ _REGISTRY_START_S = 90.0
 _LOG_TAIL_LINES = 40
 
 # The session timeout is short because a killed broker cannot come back before it has run out.
+# Nothing is removed for its age: records of a click log imported here are as old as its clicks.
 _SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -55,6 +56,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+log.retention.ms=-1
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 """

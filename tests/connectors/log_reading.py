@@ -10,8 +10,9 @@ _PATIENCE_S = 20.0
 
 
 def create(log: Log, topic: str, partitions: int = 1, **configs: str) -> None:
-    """`configs` by Kafka's names, with `_` for the dots."""
-    named = {name.replace("_", "."): value for name, value in configs.items()}
+    """`configs` by Kafka's names, with `_` for the dots. Old records stay unless they say else."""
+    named = {"retention.ms": "-1"}
+    named |= {name.replace("_", "."): value for name, value in configs.items()}
     with closing(log.admin()) as admin:
         admin.create(TopicSpec(topic, partitions, configs=named))
 
