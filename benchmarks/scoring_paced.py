@@ -29,7 +29,7 @@ NAME = "scoring_paced"
 EVENTS = 200_000  # at the highest rate; the others take as long
 RATES = (10_000, 1_000)  # events per second
 USERS = 100_000
-LEAD_S = 3.0  # at the rate before anything counts
+LEAD_S = 3.0  # from the first score on, before anything counts: a sender begins with a burst
 CPU_US_MAX = {10_000: 35.0}
 P99_MS_MAX = {10_000: 30.0}
 
@@ -60,6 +60,7 @@ def run_at(place: Place, rate: int, seconds: float) -> list[Figure]:
             closing(_reader(place, scores)) as reader,
             sending(place, clicks, rate, LEAD_S + seconds) as sender,
         ):
+            _await_first(reader, sender)
             _read_for(reader, Received(), LEAD_S)
             start_cpu_s, received = process.cpu_s(), Received()
             while sender.poll():
@@ -120,6 +121,16 @@ def _reader(place: Place, topic: str) -> Consumer:
         ends = {partition: bounds.high for partition, bounds in admin.bounds(topic).items()}
     consumer.assign([TopicPartition(topic, partition, end) for partition, end in ends.items()])
     return consumer
+
+
+def _await_first(reader: Consumer, sender: Running) -> None:
+    """Wait for a first score; the sender takes seconds to start."""
+    received = Received()
+    while not received.messages:
+        if not sender.poll():
+            sender.wait()
+            raise BenchmarkError("the sender expected to go on, but it has ended without a score")
+        _read_for(reader, received, 0.1)
 
 
 def _read_for(reader: Consumer, received: Received, seconds: float) -> None:

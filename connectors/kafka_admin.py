@@ -1,5 +1,6 @@
 """Looks after topics and groups of Kafka."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -104,6 +105,10 @@ class KafkaAdmin:
         high = self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {partition: Bounds(low[partition], high[partition]) for partition in partitions}
 
+    def ends(self, topic: str) -> dict[int, int]:
+        partitions = list(self._partitions(topic))
+        return self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         bounds = self.bounds(topic)
         found = self._offsets(topic, list(bounds), OffsetSpec.for_timestamp(timestamp_ms))
@@ -160,10 +165,13 @@ class KafkaAdmin:
     def _offsets(self, topic: str, partitions: list[int], spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
 
+        tries = itertools.count()
+
         def ask() -> dict[int, int]:
             # After a broker's restart the client asks with an old leader epoch, and is refused,
             # until something makes it look for the leader again: `list_topics` does.
-            self._client.list_topics(topic, timeout=REQUEST_S)
+            if next(tries):
+                self._client.list_topics(topic, timeout=REQUEST_S)
             asked = self._client.list_offsets(wanted, request_timeout=REQUEST_S)
             return {place.partition: found.result().offset for place, found in asked.items()}
 

@@ -28,7 +28,7 @@ from connectors.kafka_client import (
 )
 from connectors.log import LogError
 
-_COMMIT_S = 5.0  # the longest a commit is waited for; it goes on by itself after that
+_COMMIT_S = 5.0  # the longest that closing waits for an answer
 
 
 class KafkaGroup:
@@ -48,25 +48,24 @@ class KafkaGroup:
         self._consumer = Consumer({**options, **ours}, logger=client_logger)
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Record the next offsets to be read. While the coordinator is away this logs and goes on:
-        the next commit says more than this one. Raises LogError when it is refused, as for a group
-        that has members of its own."""
-        waiting = self._pending > 0  # for a coordinator that is away: do not wait for it again
+        """Record the next offsets to be read, without waiting: a wait would hold up the dataflow.
+        The answer is looked at by the next call. While the coordinator is away this logs and goes
+        on: the next commit says more than this one. Raises LogError when an earlier one was
+        refused, as for a group that has members of its own."""
+        self._consumer.poll(0)
+        self._raise_failure()
+        if self._pending:
+            logger.warning("%s: no answer to a commit, its lag stands still", self._where)
         places = [TopicPartition(topic, partition, at) for partition, at in offsets.items()]
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as exception:
             raise explained(self._where, exception.args[0]) from exception
         self._pending += 1
-        give_up = time.monotonic() + (0.0 if waiting else _COMMIT_S)
-        self._consumer.poll(0)
-        while self._pending and time.monotonic() < give_up:
-            self._consumer.poll(0.02)
-        if self._pending and not waiting:
-            logger.warning("%s: no answer to a commit, its lag stands still", self._where)
-        if self._failure is not None or self._faults.failure is not None:
-            failure, self._failure = self._failure or self._faults.failure, None
-            assert failure is not None
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure or self._faults.failure, None
+        if failure is not None:
             raise failure
 
     def committed(self, topic: str, partitions: list[int]) -> dict[int, int]:
@@ -79,7 +78,16 @@ class KafkaGroup:
         return {place.partition: place.offset for place in found if place.offset != OFFSET_INVALID}
 
     def close(self) -> None:
-        self._consumer.close()
+        """Wait for what was committed, some seconds at most. Raises LogError when it is refused."""
+        try:
+            give_up = time.monotonic() + _COMMIT_S
+            while self._pending and time.monotonic() < give_up:
+                self._consumer.poll(0.02)
+            if self._pending:
+                logger.warning("%s: no answer to a commit, its lag stands still", self._where)
+            self._raise_failure()
+        finally:
+            self._consumer.close()
 
     def _done(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """For `on_commit`, which librdkafka calls from within poll."""

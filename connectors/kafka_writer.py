@@ -20,7 +20,7 @@ _DEFAULTS = {
     "partitioner": "murmur2_random",  # Java's default for keys
     # A full batch leaves at once; this is how long a part of one waits for more.
     "linger.ms": 2,
-    "batch.size": 262_144,
+    "batch.size": 65_536,
     # Large, so that the topic's max.message.bytes is what decides; `write` checks it beforehand.
     "message.max.bytes": 134_217_728,
     "queue.buffering.max.messages": 200_000,
@@ -32,6 +32,9 @@ _DEFAULTS = {
 }
 _OVERHEAD_BYTES = 128  # what a batch of one message adds to its key, value and headers, at most
 _FULL_QUEUE_WAIT_S = 0.05
+# Only failures are reported, so an acknowledgement does not wake librdkafka's flush, which then
+# sleeps for 100 ms: ask it again and again.
+_FLUSH_STEP_S = 0.002
 
 
 class KafkaWriter:
@@ -100,9 +103,12 @@ class KafkaWriter:
         self._serve()
 
     def flush(self, timeout_s: float) -> None:
-        give_up = time.monotonic() + timeout_s
-        while left := self._producer.flush(max(0.0, min(1.0, give_up - time.monotonic()))):
+        start = time.monotonic()
+        give_up, step_s = start + timeout_s, _FLUSH_STEP_S
+        while left := self._producer.flush(max(0.0, min(step_s, give_up - time.monotonic()))):
             self._raise_failure()
+            if time.monotonic() > start + 1.0:
+                step_s = 0.1
             if time.monotonic() >= give_up:
                 raise WriteError(
                     f"{self._where}: expected acknowledgement within {timeout_s} s, got none for "

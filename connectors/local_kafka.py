@@ -56,6 +56,8 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+num.network.threads=2
+num.io.threads=2
 log.retention.ms=-1
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
@@ -154,6 +156,7 @@ class LocalKafka:
         return [
             str(java_path()),
             "-Xmx512m",
+            "-XX:+UseSerialGC",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-cp",
             jars,

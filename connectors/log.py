@@ -138,7 +138,10 @@ class LogReader(Protocol):
         """
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Record the next offsets to be read under a consumer group, so that its lag shows."""
+        """Record the next offsets to be read under a consumer group, so that its lag shows.
+
+        Does not wait: it is certain, and a refusal raised, by the time `close` returns.
+        """
 
     def position(self, topic: str, partition: int) -> int:
         """The offset before which nothing more will come, for a reader opened with `ends`.
@@ -213,6 +216,9 @@ class LogAdmin(Protocol):
 
     def bounds(self, topic: str) -> dict[int, Bounds]:
         """Bounds of every partition. Raises UnknownTopicError."""
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """`high` of the bounds alone, in half the time. Raises UnknownTopicError."""
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         """By partition, the first offset with a timestamp at or after the time; `high` if none."""

@@ -303,10 +303,11 @@ class _SharedWriter:
         )
 
     def flushed_ends(self, lane: int) -> SinkPosition:
-        """Where the lane's partitions end once everything written is acknowledged."""
+        """Where the lane's partitions end once everything written is acknowledged; nothing when a
+        restart would not read them back."""
         if self.ends is None:
             self._flush_or_commit()
-            self.ends = self._ends_now()
+            self.ends = {} if self.options.sources_of is None else self._ends_now()
         return {p: end for p, end in self.ends.items() if self._is_of(p, lane)}
 
     def _ends_now(self) -> SinkPosition:
@@ -314,7 +315,7 @@ class _SharedWriter:
         give_up = time.monotonic() + self.options.flush_timeout_s
         while True:
             try:
-                return {p: b.high for p, b in self.admin.bounds(self.options.topic).items()}
+                return self.admin.ends(self.options.topic)
             except UnreachableError as error:
                 if time.monotonic() > give_up:
                     raise

@@ -26,6 +26,7 @@ from bytewax.outputs import Sink
 
 from connectors.log import RawBatch
 from connectors.sink import Out
+from dataflows import steady_process
 from dataflows.batches import Failed, ShardClicks
 from dataflows.decoding import Decoded
 from dataflows.recommending import Learned, Recommended
@@ -99,7 +100,9 @@ def flow() -> Dataflow:
     """The main job on real connectors, as the settings say."""
     from dataflows.assembly import recommender_flow
 
-    return recommender_flow()
+    built = recommender_flow()
+    steady_process.settle()
+    return built
 
 
 __all__ = ["FLOW_ID", "ShardClicks", "Sinks", "Steps", "build_flow", "flow"]

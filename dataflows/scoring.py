@@ -26,6 +26,7 @@ from bytewax.outputs import Sink
 
 from connectors.log import RawBatch
 from connectors.sink import Out
+from dataflows import steady_process
 from dataflows.decoding import Decoded
 from dataflows.recommender import split_failed
 
@@ -78,7 +79,9 @@ def flow() -> Dataflow:
     """Scoring on real connectors, as the settings say."""
     from dataflows.scoring_assembly import scoring_flow
 
-    return scoring_flow()
+    built = scoring_flow()
+    steady_process.settle()
+    return built
 
 
 __all__ = ["FLOW_ID", "Sinks", "Steps", "build_flow", "flow"]

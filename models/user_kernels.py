@@ -16,24 +16,39 @@ FIRST_ITEM = 11
 
 ACCEPTED, TOO_LATE = 0, 1
 
-FREE_SLOTS, NEW_USERS, NEWEST_WATERMARK_MS = range(3)  # of `counters`
+BLOCK = 64  # clicks taken in at a time: what they touch stays in the first-level cache
+
+# Of `counters`. The last keeps the compiler from leaving out reads made for the cache alone.
+FREE_SLOTS, NEW_USERS, NEWEST_WATERMARK_MS, TOUCHED = range(4)
 SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS = range(3)  # of `options`
 
 
-@numba.njit("int64(int32[::1], int64[:, ::1], int64, int64)", cache=True)
+# A place of the hash table, int64: 31 bits of the user's hash, then the slot; -1 when empty. With
+# those bits a place says whose it is without a look at the user's row, which may be far away.
+_SLOT_BITS = 32
+_SLOT_MASK = (1 << _SLOT_BITS) - 1
+
+
+@numba.njit(inline="always")
+def _entry(low, slot):  # type: ignore[no-untyped-def]  # inlined
+    tag = np.uint64(low) >> np.uint64(33)
+    return np.int64(tag << np.uint64(_SLOT_BITS)) | np.int64(slot)
+
+
+@numba.njit("int64(int64[::1], int64[:, ::1], int64, int64)", cache=True)
 def find(table, words, high, low):  # type: ignore[no-untyped-def]  # the signature holds the types
     """Slot of the user with this hash; -1 when there is none."""
     mask = len(table) - 1
     place = low & mask
     while table[place] >= 0:
-        slot = table[place]
+        slot = table[place] & _SLOT_MASK
         if words[slot, LOW] == low and words[slot, HIGH] == high:
             return slot
         place = (place + 1) & mask
     return -1
 
 
-@numba.njit("int64(int32[::1], int64[:, ::1], int32[::1])", cache=True)
+@numba.njit("int64(int64[::1], int64[:, ::1], int32[::1])", cache=True)
 def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
     """Index the users in use (`table` all -1), list the free slots; returns how many are free."""
     mask = len(table) - 1
@@ -46,7 +61,7 @@ def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
         place = words[slot, LOW] & mask
         while table[place] >= 0:
             place = (place + 1) & mask
-        table[place] = slot
+        table[place] = _entry(words[slot, LOW], slot)
     return n_free
 
 
@@ -91,15 +106,33 @@ def _floor_divide(value, divisor, inverse):  # type: ignore[no-untyped-def]  # i
 
 @numba.njit
 def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
-    clicks, rows, words, table, free, counters, watermarks_ms, longest_ms, status, new_users, placed
+    clicks,
+    rows,
+    first,
+    last,
+    words,
+    table,
+    free,
+    counters,
+    watermarks_ms,
+    longest_ms,
+    status,
+    new_users,
+    placed,
+    accepted,
 ):
-    """Find or make the slot of each click that is not too late; returns how many those are.
+    """Find or make the slot of each of some clicks that is not too late; returns `accepted` and
+    how many those are.
 
     Writes rows and slots of these clicks to `placed` (3, m); the third row says 1 for a new user.
     """
     mask = len(table) - 1
-    accepted = 0
-    for row in rows:
+    total = np.int64(0)
+    for i in range(first, last):  # decides on nothing, so that the misses overlap; see _touch
+        total += table[clicks[HASH_LOW, rows[i]] & mask]
+    counters[TOUCHED] = total
+    for i in range(first, last):
+        row = rows[i]
         time_ms = clicks[TIME_MS, row]
         partition = clicks[PARTITION, row]
         if time_ms < watermarks_ms[partition] - longest_ms:
@@ -110,15 +143,20 @@ def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
         counters[NEWEST_WATERMARK_MS] = max(counters[NEWEST_WATERMARK_MS], time_ms)
         high, low = clicks[HASH_HIGH, row], clicks[HASH_LOW, row]
         at = low & mask
-        slot = table[at]
-        while slot >= 0 and not (words[slot, LOW] == low and words[slot, HIGH] == high):
+        tag = _entry(low, 0)
+        slot = np.int64(-1)
+        while table[at] >= 0:
+            if table[at] & ~_SLOT_MASK == tag:
+                candidate = table[at] & _SLOT_MASK
+                if words[candidate, LOW] == low and words[candidate, HIGH] == high:
+                    slot = candidate
+                    break
             at = (at + 1) & mask
-            slot = table[at]
         placed[2, accepted] = 0
         if slot < 0:
             counters[FREE_SLOTS] -= 1
-            slot = free[counters[FREE_SLOTS]]
-            table[at] = slot
+            slot = np.int64(free[counters[FREE_SLOTS]])
+            table[at] = _entry(low, slot)
             new_users[0, counters[NEW_USERS]] = slot
             new_users[1, counters[NEW_USERS]] = row
             counters[NEW_USERS] += 1
@@ -135,7 +173,7 @@ def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
 
 @numba.njit
 def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
-    placed, accepted, words, cells, kept
+    placed, first, last, words, cells, kept
 ):
     """Read every cache line that `_update` will need, so that the misses overlap.
 
@@ -144,7 +182,7 @@ def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
     under way at once: at 100,000 users it halves the time of a batch.
     """
     total = np.int64(0)
-    for i in range(accepted):
+    for i in range(first, last):
         slot = placed[1, i]
         for column in range(0, FIRST_ITEM + kept, 8):
             total += words[slot, column]
@@ -157,7 +195,9 @@ def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
 def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
     clicks,
     placed,
-    accepted,
+    first,
+    last,
+    total,
     words,
     cells,
     dirty,
@@ -181,8 +221,7 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
     kept = options[KEPT_ITEMS]
     n_counts, n_measures = len(masks), len(measures)
     first_sum = cells.shape[1] - n_counts
-    total = 0
-    for j in range(accepted):
+    for j in range(first, last):
         row, slot, is_new = placed[0, j], placed[1, j], placed[2, j] == 1
         time_ms = clicks[TIME_MS, row]
         dirty[slot] = True
@@ -291,10 +330,11 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
             bounds[j + 1] = total
             after[0, j] = words[slot, SESSION_KEY]
             after[1, j] = count
+    return total
 
 
 _SIGNATURE = (
-    "int64(int64[:, ::1], int64[::1], int64[:, ::1], int32[:, ::1], boolean[::1], int32[::1],"
+    "int64(int64[:, ::1], int64[::1], int64[:, ::1], int32[:, ::1], boolean[::1], int64[::1],"
     " int32[::1], int64[::1], int64[::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[::1],"
     " int64[:, ::1], int64[::1], int64, float32[:, ::1], int8[::1], int64[:, ::1], int64[::1],"
     " int64[:, ::1])"
@@ -330,39 +370,48 @@ def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the ty
     One kernel for all three passes, since a call costs about 0.1 us for each array.
     """
     counters[NEW_USERS] = 0
-    accepted = _place(
-        clicks,
-        rows,
-        words,
-        table,
-        free,
-        counters,
-        watermarks_ms,
-        options[LONGEST_MS],
-        status,
-        scratch[3:5],
-        scratch,
-    )
-    _touch(scratch, accepted, words, cells, options[KEPT_ITEMS])
-    _update(
-        clicks,
-        scratch,
-        accepted,
-        words,
-        cells,
-        dirty,
-        windows,
-        inverses,
-        masks,
-        measures,
-        ratios,
-        options,
-        history_items,
-        features,
-        scratch[5:7],
-        bounds,
-        history,
-    )
+    accepted = 0
+    total = 0
+    for first in range(0, len(rows), BLOCK):
+        start = accepted
+        accepted = _place(
+            clicks,
+            rows,
+            first,
+            min(first + BLOCK, len(rows)),
+            words,
+            table,
+            free,
+            counters,
+            watermarks_ms,
+            options[LONGEST_MS],
+            status,
+            scratch[3:5],
+            scratch,
+            accepted,
+        )
+        counters[TOUCHED] = _touch(scratch, start, accepted, words, cells, options[KEPT_ITEMS])
+        total = _update(
+            clicks,
+            scratch,
+            start,
+            accepted,
+            total,
+            words,
+            cells,
+            dirty,
+            windows,
+            inverses,
+            masks,
+            measures,
+            ratios,
+            options,
+            history_items,
+            features,
+            scratch[5:7],
+            bounds,
+            history,
+        )
     return accepted
 
 

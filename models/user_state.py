@@ -66,9 +66,9 @@ class UserState:
         self.dirty = np.zeros(_FIRST_CAPACITY, np.bool_)
         self.user_ids: list[bytes] = [b""] * _FIRST_CAPACITY
         self.watermarks_ms = np.zeros(0, np.int64)  # by source partition
-        self._table = np.full(_table_size(_FIRST_CAPACITY), -1, np.int32)
+        self._table = np.full(_table_size(_FIRST_CAPACITY), -1, np.int64)
         self._free = np.arange(_FIRST_CAPACITY - 1, -1, -1, dtype=np.int32)
-        self._counters = np.array([_FIRST_CAPACITY, 0, 0], np.int64)  # see models.user_kernels
+        self._counters = np.array([_FIRST_CAPACITY, 0, 0, 0], np.int64)  # see models.user_kernels
         self._options = np.array([session_gap_ms, features.longest_ms, kept_items], np.int64)
         self._swept_ms = 0
 
@@ -267,7 +267,7 @@ class UserState:
         self._index()
 
     def _index(self) -> None:
-        self._table = np.full(_table_size(len(self.words)), -1, np.int32)
+        self._table = np.full(_table_size(len(self.words)), -1, np.int64)
         self._free = np.empty(len(self.words), np.int32)
         self._counters[kernels.FREE_SLOTS] = kernels.build_table(
             self._table, self.words, self._free

@@ -85,8 +85,8 @@ def test_a_broker_killed_and_started_again_loses_and_repeats_nothing(
         writer.flush(60)
         assert [r.value for r in read(reader, 1_000)] == [b"%d" % i for i in range(1_000)]
         reader.commit(group, topic_name, {0: 1_000})
-        with closing(log.admin()) as admin:
-            assert admin.committed(group, topic_name) == {0: 1_000}
+    with closing(log.admin()) as admin:
+        assert admin.committed(group, topic_name) == {0: 1_000}
     waits = [r for r in caplog.records if "unreachable, waiting" in r.getMessage()]
     assert len(waits) == 1  # however many clients there are, and however often each tries
 

@@ -223,13 +223,16 @@ def test_assigning_again_moves_the_position(log: Log, topic_name: str) -> None:
 def test_committed_offsets_show_under_their_group(log: Log, topic_name: str) -> None:
     create(log, topic_name, partitions=3)
     write(log, topic_name, [Outgoing(None, b"v", partition=i % 3) for i in range(9)])
-    with closing(log.reader()) as reader, closing(log.admin()) as admin:
-        group = f"{topic_name}-group"
+    group = f"{topic_name}-group"
+    with closing(log.admin()) as admin:
         assert admin.committed(group, topic_name) == {}
-        reader.assign(topic_name, {0: 0, 1: 0, 2: 0})
-        reader.commit(group, topic_name, {0: 1, 2: 3})
+        with closing(log.reader()) as reader:
+            reader.assign(topic_name, {0: 0, 1: 0, 2: 0})
+            reader.commit(group, topic_name, {0: 1, 2: 3})
         assert admin.committed(group, topic_name) == {0: 1, 2: 3}
-        reader.commit(group, topic_name, {0: 2})
+        with closing(log.reader()) as reader:
+            reader.commit(group, topic_name, {0: 1})
+            reader.commit(group, topic_name, {0: 2})
         assert admin.committed(group, topic_name) == {0: 2, 2: 3}
         assert admin.committed(f"{topic_name}-other", topic_name) == {}
 
