@@ -50,6 +50,10 @@ _DEFAULTS = {
     "max.partition.fetch.bytes": 131_072,
     "fetch.max.bytes": 1_000_000,
     "queued.max.messages.kbytes": 65_536,
+    # The broker gathers what trickles in, so that 10,000 messages per second come in 200 answers
+    # and not in 1,000, which halves what the client costs; and it is asked as often when idle.
+    "fetch.min.bytes": 16_384,
+    "fetch.wait.max.ms": 5,
     # How long a topic may seem to be missing before it counts as deleted. `assign` has seen it, so
     # that only a broker which lags behind could still have to learn of it.
     "topic.metadata.propagation.max.ms": 5_000,
@@ -129,7 +133,8 @@ class KafkaReader:
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         if group not in self._groups:
             self._groups[group] = KafkaGroup(self._where, self._options, group)
-        self._groups[group].commit(topic, offsets)
+        if offsets:
+            self._groups[group].commit(topic, offsets)
 
     def position(self, topic: str, partition: int) -> int:
         # The consumer's own position stays before what it does not hand out; an end says more, but

@@ -140,7 +140,8 @@ class LogReader(Protocol):
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Record the next offsets to be read under a consumer group, so that its lag shows.
 
-        Does not wait: it is certain, and a refusal raised, by the time `close` returns.
+        Does not wait: it is certain, and a refusal raised, by the time `close` returns. Without
+        offsets it only gets ready, so that the first commit takes no longer than others.
         """
 
     def position(self, topic: str, partition: int) -> int:

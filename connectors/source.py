@@ -233,8 +233,9 @@ class _SharedReader:
         self._discover_at = time.monotonic() + options.discover_s
         self.round = 0
         self.awake_at: datetime | None = None
-        bounds = self._admin.bounds(options.topic)
-        self._ends = {p: b.high for p, b in bounds.items()}
+        self._ends = self._admin.ends(options.topic)
+        if options.commit:
+            self._reader.commit(options.group, options.topic, {})
 
     def open_lane(self, lane: int, resume: Positions | None) -> Positions:
         self._queues[lane] = []
