@@ -10,7 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import main_job, memory, scoring_full_speed, scoring_paced, steps
+from benchmarks import (
+    delivery,
+    main_job,
+    many_users,
+    memory,
+    scaling,
+    scoring_full_speed,
+    scoring_paced,
+    steps,
+)
 from benchmarks.figures import Figure, print_figures, write_figures
 from benchmarks.place import Place, embedded_place, kafka_place
 from connectors.local_kafka import local_kafka
@@ -39,6 +48,9 @@ BENCHMARKS = {
         Benchmark.of(main_job, "embedded", "kafka"),
         Benchmark.of(steps),
         Benchmark.of(memory, "embedded"),
+        Benchmark.of(delivery),
+        Benchmark.of(many_users),
+        Benchmark.of(scaling),
     )
 }
 

@@ -31,6 +31,7 @@ class ClickLoad:
     first_user: int = 0
     start_ms: int = START_MS
     seed: int = 1
+    in_turn: bool = False  # users one after the other instead of at random
 
 
 class ClickMaker:
@@ -39,6 +40,7 @@ class ClickMaker:
     def __init__(self, load_: ClickLoad, schema_id: int) -> None:
         self._load = load_
         self._rng = np.random.default_rng(load_.seed)
+        self._made = 0
         self._encoder = WireEncoder(load("clicks"), schema_id)
         self._users = names("u", load_.first_user, load_.users)
         self._items = names("i", 0, _ITEMS)
@@ -48,7 +50,7 @@ class ClickMaker:
         """Clicks at these times: their users, and their values."""
         n = len(times_ms)
         rng = self._rng
-        users = take(self._users, rng.integers(self._load.users, size=n))
+        users = take(self._users, self._choose_users(n))
         items = rng.integers(_ITEMS, size=n)
         columns: Columns = {
             "user_id": users,
@@ -60,6 +62,12 @@ class ClickMaker:
             "session_id": take(users, np.arange(n)),
         }
         return users, self._encoder.encode(columns).values
+
+    def _choose_users(self, n: int) -> NDArray[np.int64]:
+        if not self._load.in_turn:
+            return self._rng.integers(self._load.users, size=n)
+        first, self._made = self._made, self._made + n
+        return np.arange(first, first + n) % self._load.users
 
     def batches(self) -> Iterator[tuple[Bytes, list[bytes]]]:
         step_ms = self._load.hours * 3_600_000 / self._load.events

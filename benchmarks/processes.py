@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from connectors.log import Log
 
@@ -137,11 +138,22 @@ class Sample:
     done: int  # records written
 
 
+class Watched(Protocol):
+    """A process, or several that are taken for one."""
+
+    @property
+    def log(self) -> Path: ...
+
+    def poll(self) -> bool: ...
+
+    def cpu_s(self) -> float: ...
+
+
 @dataclass
 class Progress:
     """CPU time of a process beside how many records it has written, sampled as it runs."""
 
-    process: Running
+    process: Watched
     log: Log
     topic: str
     samples: list[Sample] = field(default_factory=list)

@@ -12,7 +12,7 @@ from connectors.log import Log
 NAME = "scoring_full_speed"
 EVENTS = 1_000_000
 ROUNDS = 3
-BATCH = 1_000  # messages read in one go, by both
+BATCH = 2_000  # messages read in one go, by both
 RATIO_MAX = 1.6
 
 

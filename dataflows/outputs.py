@@ -104,7 +104,7 @@ class Outputs:
         """`fields` name the input that a record answers (see dataflows.reading_back); None: records
         of this topic may repeat after a crash."""
         settings = self._settings
-        if self._folder is None or fields is None:
+        if self._folder is None or fields is None or settings.delivery == "at_least_once":
             return LogSink(self._log, SinkOptions(topic, settings.lanes, ending=self.ending))
         transactions = None
         if settings.delivery == "transactions":

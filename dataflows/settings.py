@@ -83,7 +83,7 @@ class Settings(LogSettings):
         8, ge=1, le=1_024, description="parts of the state; a multiple of the workers ever run"
     )
     lanes: int = Field(8, ge=1, le=1_024, description="units in which topics are read and written")
-    batch_messages: int = Field(1_000, ge=1, le=100_000, description="messages read in one go")
+    batch_messages: int = Field(2_000, ge=1, le=100_000, description="messages read in one go")
     gather_ms: int = Field(
         5, ge=0, le=1_000, description="how long messages gather while little comes in"
     )
@@ -94,10 +94,11 @@ class Settings(LogSettings):
         "wait",
         description="while the registry is away, records of new schema ids: wait, or go to errors",
     )
-    delivery: Literal["read_back", "transactions"] = Field(
+    delivery: Literal["read_back", "transactions", "at_least_once"] = Field(
         "read_back",
         description="how each output comes once: read_back: visible at once, a restart reads what "
-        "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka)",
+        "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka); "
+        "at_least_once: a restart may repeat what came after the last snapshot",
     )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"

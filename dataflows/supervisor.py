@@ -61,7 +61,7 @@ class Cluster:
         command = [sys.executable, "-m", "bytewax.run", options.flow, *options.flags]
         if options.workers > 1:
             command += ["-w", str(options.workers)]
-        addresses = ";".join(f"{_HOST}:{port}" for port in _free_ports(options.processes))
+        addresses = ";".join(f"{_HOST}:{port}" for port in free_ports(options.processes))
         self.processes = []
         for index in range(options.processes):
             place = ["-i", str(index), "-a", addresses] if options.processes > 1 else []
@@ -97,7 +97,7 @@ class Cluster:
             time.sleep(_POLL_S)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, below the range that outgoing connections take theirs
     from."""
     ports: list[int] = []
