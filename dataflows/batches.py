@@ -1,7 +1,8 @@
 """What flows on the edges: batches of clicks as columns, and records that failed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,14 +75,14 @@ class Origins:
         """Between processes, the messages go with everything they carry."""
         return _origins_from, (
             [
-                (b.topic, b.partition, b.offsets, b.values, [b.detail(i) for i in range(len(b))])
+                (b.topic, b.partition, b.offsets, b.values, Details.of(b, range(len(b))))
                 for b in self.batches
             ],
         )
 
 
 def _origins_from(
-    parts: list[tuple[str, int, NDArray[np.int64], list[bytes | None], list[Detail]]],
+    parts: list[tuple[str, int, NDArray[np.int64], list[bytes | None], "Details"]],
 ) -> Origins:
     return Origins(
         [
@@ -89,6 +90,30 @@ def _origins_from(
             for topic, partition, offsets, values, details in parts
         ]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What messages carry besides their values, as columns: between processes an object for each
+    message would cost several times as much."""
+
+    keys: list[bytes | None]
+    headers: list[Headers] | None  # None: no message has any
+    times_ms: NDArray[np.int64]
+
+    @staticmethod
+    def of(batch: RawBatch, indexes: Iterable[int]) -> "Details":
+        """Of chosen messages of a batch."""
+        found = [batch.detail(index) for index in indexes]
+        return Details(
+            [detail.key for detail in found],
+            [detail.headers for detail in found] if any(d.headers for d in found) else None,
+            np.array([detail.timestamp_ms for detail in found], np.int64),
+        )
+
+    def __getitem__(self, index: int) -> Detail:
+        headers = [] if self.headers is None else self.headers[index]
+        return Detail(self.keys[index], headers, int(self.times_ms[index]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,20 +189,25 @@ def _select_origins(origins: Origins, rows: NDArray[np.int64]) -> tuple[Origins,
         batch = origins.batches[index]
         chosen = np.flatnonzero(which == index)
         inside = (rows[chosen] - int(origins.ends[index]) + len(batch)).tolist()
-        details = [batch.detail(i) for i in inside]
         values = [batch.values[i] for i in inside]
         offsets = batch.offsets[inside]
-        picked.append(RawBatch(batch.topic, batch.partition, offsets, values, details.__getitem__))
+        detail = partial(_detail_of, batch, inside)
+        picked.append(RawBatch(batch.topic, batch.partition, offsets, values, detail))
         placed[chosen] = np.arange(count, count + len(chosen))
         count += len(chosen)
     return Origins(picked), placed
 
 
+def _detail_of(batch: RawBatch, inside: Sequence[int], index: int) -> Detail:
+    return batch.detail(inside[index])
+
+
 def compact(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
     """Chosen rows of a column in a buffer of their own."""
-    parts = [column.bytes_at(int(row)) for row in rows]
-    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
-    starts = np.zeros(len(parts), np.int64)
-    np.cumsum(lengths[:-1], out=starts[1:])
-    data = np.frombuffer(b"".join(parts), np.uint8)
-    return Bytes(data, starts, lengths)
+    lengths = column.lengths[rows]
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    places = np.arange(int(ends[-1]) if len(ends) else 0)
+    return Bytes(
+        column.data[places + np.repeat(column.starts[rows] - starts, lengths)], starts, lengths
+    )
