@@ -58,9 +58,16 @@ class Runs:
             clicks_topic=self.clicks, consumer_group=group, **topics.settings(FLOW), **settings
         )
 
-    def cluster(self, processes: int, workers: int = 1) -> Cluster:
-        flags = ["-r", str(self.place.folder / "recovery"), "-s", "1", "-b", "0"]
-        environment = self.environment(self.topics, self._group)
+    def cluster(
+        self,
+        processes: int,
+        workers: int = 1,
+        epoch_s: int = 1,
+        topics: chaos.Topics | None = None,
+        **settings: str,
+    ) -> Cluster:
+        flags = ["-r", str(self.place.folder / "recovery"), "-s", str(epoch_s), "-b", "0"]
+        environment = self.environment(topics or self.topics, self._group, **settings)
         folder = self.place.folder
         cluster = Cluster(
             ClusterOptions(FLOW.module, flags, processes, workers, environment, folder)
@@ -84,6 +91,13 @@ class Runs:
     def written(self) -> int:
         with closing(self.place.log.admin()) as admin:
             return sum(bounds.high for bounds in admin.bounds(self.topics.answers).values())
+
+    def await_written(self, cluster: Cluster, count: int) -> None:
+        give_up = time.monotonic() + CAUGHT_UP_S
+        while self.written() < count:
+            assert not cluster.failed(), self.logs()
+            assert time.monotonic() < give_up, f"{self.written()} of {count}\n{self.logs()}"
+            time.sleep(0.05)
 
     def verdict(self) -> Verdict:
         """Everything compared with a run without kills or stops."""
@@ -125,6 +139,55 @@ def test_two_processes_then_three_then_one_with_two_threads(runs: Runs) -> None:
             cluster.end(0.0)
 
     assert_exactly_once(runs.verdict())
+
+
+def test_replay_into_other_topics_gives_the_same_features(runs: Runs) -> None:
+    runs.feed(EVENTS)
+    cluster = runs.cluster(2)
+    try:
+        runs.await_caught_up(cluster)
+        assert cluster.stop(STOP_S), runs.logs()
+    finally:
+        cluster.end(0.0)
+
+    elsewhere = chaos.Topics.make(runs.place, FLOW)
+    replayed = runs.cluster(
+        1, topics=elsewhere, start_from="earliest", replay="fork", follow="false"
+    )
+    try:
+        replayed.wait(CAUGHT_UP_S)
+        assert not replayed.running() and not replayed.failed(), runs.logs()
+    finally:
+        replayed.end(0.0)
+
+    inputs = inputs_of(runs.place, runs.clicks, runs.shop, lambda name: True)
+    first, second = (
+        outputs_of(runs.place, inputs, topics.outputs(FLOW), False)
+        for topics in (runs.topics, elsewhere)
+    )
+    assert_exactly_once(judge(inputs, second, first))
+
+
+def test_at_least_once_loses_nothing_and_repeats_what_no_snapshot_holds(runs: Runs) -> None:
+    runs.feed(EVENTS // 2)
+    cluster = runs.cluster(1, epoch_s=300, delivery="at_least_once")
+    try:
+        runs.await_written(cluster, 1_000)
+        cluster.processes[0].kill()
+    finally:
+        cluster.end(0.0)
+
+    runs.feed(EVENTS)
+    cluster = runs.cluster(1, epoch_s=300, delivery="at_least_once", follow="false")
+    try:
+        cluster.wait(CAUGHT_UP_S)
+        assert not cluster.running() and not cluster.failed(), runs.logs()
+    finally:
+        cluster.end(0.0)
+
+    verdict = runs.verdict()
+    assert verdict.counts["lost"] == verdict.counts["different"] == 0
+    assert verdict.counts["duplicated"] >= 1_000
 
 
 def test_stop_of_one_process_under_load_stops_all_in_good_order(runs: Runs) -> None:
