@@ -8,7 +8,7 @@ recommendation and the columns of a training table all follow from it.
 milliseconds) is in bucket `t // (W / B)`, so a bucket includes its start and excludes its end. With
 T the newest event time of the user so far, the window holds the B buckets up to and including the
 bucket of T: between W - W/B and W of the past. The event itself is counted before its features are
-read.
+read. A bucket counts up to 65,535 events of a type of one user.
 
 **Late events.** An event older than the user's newest is counted in its own bucket in every window
 that still holds that bucket; its features are those of the user as of T. An event older than the
@@ -189,7 +189,7 @@ class FeatureSet:
     masks: NDArray[np.int64]  # (n_counts,) bit k: event type k is counted
     measures: NDArray[np.int64]  # (n_measures,) Measure of each measured feature
     ratios: NDArray[np.int64]  # (n_ratios, 2) columns of numerator and denominator
-    cells: int  # int32 cells of a user: the rings of all windows, then the running sums
+    cells: int  # of a user: buckets of all windows, and running sums
     longest_ms: int
     digest: str
 

@@ -23,6 +23,10 @@ FREE_SLOTS, NEW_USERS, NEWEST_WATERMARK_MS, TOUCHED = range(4)
 SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS = range(3)  # of `options`
 
 
+# Rows of `cells`, int32: the running sums, one for each count, then the buckets of all windows as
+# uint16, two in a cell. A bucket counts no further than BUCKET_MAX.
+BUCKET_MAX = 65_535
+
 # A place of the hash table, int64: 31 bits of the user's hash, then the slot; -1 when empty. With
 # those bits a place says whose it is without a look at the user's row, which may be far away.
 _SLOT_BITS = 32
@@ -220,7 +224,8 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
     session_gap_ms, longest_ms = options[SESSION_GAP_MS], options[LONGEST_MS]
     kept = options[KEPT_ITEMS]
     n_counts, n_measures = len(masks), len(measures)
-    first_sum = cells.shape[1] - n_counts
+    buckets_of = cells.view(np.uint16)
+    first_bucket = 2 * n_counts
     for j in range(first, last):
         row, slot, is_new = placed[0, j], placed[1, j], placed[2, j] == 1
         time_ms = clicks[TIME_MS, row]
@@ -232,33 +237,35 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
         event_bit = np.int64(1) << clicks[EVENT_TYPE, row]
         for w in range(len(windows)):
             width, buckets = windows[w, 0], windows[w, 1]
-            first_count, counts, first_cell = windows[w, 2], windows[w, 3], windows[w, 4]
+            first_count, counts = windows[w, 2], windows[w, 3]
+            first_cell = first_bucket + windows[w, 4]
             bucket = _floor_divide(time_ms, width, inverses[w, 0])
             newest_bucket = bucket
             if newest > newest_before:
                 old = _floor_divide(newest_before, width, inverses[w, 0])
                 if bucket - old >= buckets:
                     for i in range(first_cell, first_cell + buckets * counts):
-                        cells[slot, i] = 0
-                    for i in range(first_sum + first_count, first_sum + first_count + counts):
+                        buckets_of[slot, i] = 0
+                    for i in range(first_count, first_count + counts):
                         cells[slot, i] = 0
                 elif bucket > old:
                     at = old - buckets * _floor_divide(old, buckets, inverses[w, 1])
                     for _ in range(bucket - old):
                         at = at + 1 if at + 1 < buckets else 0
                         for i in range(counts):
-                            expired = cells[slot, first_cell + at * counts + i]
+                            expired = buckets_of[slot, first_cell + at * counts + i]
                             if expired != 0:
-                                cells[slot, first_sum + first_count + i] -= expired
-                                cells[slot, first_cell + at * counts + i] = 0
+                                cells[slot, first_count + i] -= np.int32(expired)
+                                buckets_of[slot, first_cell + at * counts + i] = 0
             elif newest > time_ms:
                 newest_bucket = _floor_divide(newest, width, inverses[w, 0])
             if bucket > newest_bucket - buckets:
                 at = bucket - buckets * _floor_divide(bucket, buckets, inverses[w, 1])
                 for i in range(counts):
-                    if masks[first_count + i] & event_bit:
-                        cells[slot, first_cell + at * counts + i] += 1
-                        cells[slot, first_sum + first_count + i] += 1
+                    cell = first_cell + at * counts + i
+                    if masks[first_count + i] & event_bit and buckets_of[slot, cell] < BUCKET_MAX:
+                        buckets_of[slot, cell] += np.uint16(1)
+                        cells[slot, first_count + i] += 1
 
         # Session: the site's own id tells it; without one, the gap of the user does. After a
         # silence that lets a user be dropped, a new one starts even under the same id.
@@ -297,7 +304,7 @@ def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
 
         # Features: counts, then measures, then ratios of these.
         for i in range(n_counts):
-            features[row, i] = cells[slot, first_sum + i]
+            features[row, i] = cells[slot, i]
         for i in range(n_measures):
             measure = measures[i]
             if measure == 0:
@@ -416,40 +423,40 @@ def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the ty
 
 
 @numba.njit(
-    "UniTuple(int64, 2)(int64[:, ::1], int32[:, ::1], int64[::1], int64, int64, int64[:, ::1])",
+    "UniTuple(int64, 2)(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1])",
     cache=True,
 )
 def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, cells, slots, kept, ring_cells, bounds
+    words, buckets_of, slots, kept, n_buckets, bounds
 ):
-    """Where the full cells and the kept items of each user end: fills `bounds` (2, m + 1)."""
+    """Where the full buckets and the kept items of each user end: fills `bounds` (2, m + 1)."""
     bounds[0, 0] = 0
     bounds[1, 0] = 0
     for i in range(len(slots)):
         full = 0
-        for cell in range(ring_cells):
-            full += cells[slots[i], cell] != 0
+        for place in range(n_buckets):
+            full += buckets_of[slots[i], place] != 0
         bounds[0, i + 1] = bounds[0, i] + full
         bounds[1, i + 1] = bounds[1, i] + min(words[slots[i], SESSION_CLICKS], kept)
     return bounds[0, len(slots)], bounds[1, len(slots)]
 
 
 @numba.njit(
-    "void(int64[:, ::1], int32[:, ::1], int64[::1], int64, int64, int64[:, ::1], uint16[::1],"
+    "void(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1], uint16[::1],"
     " int32[::1], int64[:, ::1])",
     cache=True,
 )
 def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, cells, slots, kept, ring_cells, bounds, places, counts, items
+    words, buckets_of, slots, kept, n_buckets, bounds, places, counts, items
 ):
-    """Write the full cells (place, count) and kept items (item, time), oldest first."""
+    """Write the full buckets (place, count) and kept items (item, time), oldest first."""
     for i in range(len(slots)):
         slot = slots[i]
         at = bounds[0, i]
-        for cell in range(ring_cells):
-            if cells[slot, cell] != 0:
-                places[at] = cell
-                counts[at] = cells[slot, cell]
+        for place in range(n_buckets):
+            if buckets_of[slot, place] != 0:
+                places[at] = place
+                counts[at] = buckets_of[slot, place]
                 at += 1
         clicks = words[slot, SESSION_CLICKS]
         held = min(clicks, kept)
@@ -460,31 +467,26 @@ def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
 
 
 @numba.njit(
-    "void(int64[:, ::1], int32[:, ::1], int64[:, ::1], int64[:, :, ::1], uint16[::1], int32[::1],"
-    " int64[:, ::1], int64[:, ::1])",
+    "void(int64[:, ::1], int32[:, ::1], uint16[:, :], int64[:, ::1], int64[:, :, ::1],"
+    " uint16[::1], int32[::1], int64[:, ::1], int64[:, ::1], int64)",
     cache=True,
 )
 def unpack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, cells, fixed, bounds, places, counts, items, windows
+    words, cells, buckets_of, fixed, bounds, places, counts, items, windows, kept
 ):
     """The inverse of `pack_users` into the first rows of zeroed arrays; sums are added up anew.
 
     `bounds` is (2, 2, m): starts and ends, of cells and of items.
     """
-    kept = (words.shape[1] - FIRST_ITEM) // 2
-    n_counts = 0
-    for w in range(len(windows)):
-        n_counts += windows[w, 3]
-    first_sum = cells.shape[1] - n_counts
     for i in range(len(fixed)):
         for column in range(FIRST_ITEM):
             words[i, column] = fixed[i, column]
         for at in range(bounds[0, 0, i], bounds[1, 0, i]):
-            cells[i, places[at]] = counts[at]
+            buckets_of[i, places[at]] = counts[at]
             for w in range(len(windows)):
                 inside = places[at] - windows[w, 4]
                 if 0 <= inside < windows[w, 1] * windows[w, 3]:
-                    cells[i, first_sum + windows[w, 2] + inside % windows[w, 3]] += counts[at]
+                    cells[i, windows[w, 2] + inside % windows[w, 3]] += counts[at]
         clicks = fixed[i, SESSION_CLICKS]
         first = bounds[0, 1, i]
         held = bounds[1, 1, i] - first

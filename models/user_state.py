@@ -11,6 +11,7 @@ late. Dropping therefore changes no feature, whenever it happens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from schemas.columns import Bytes
 _GROWTH = 1.5
 _FIRST_CAPACITY = 256
 _SWEEPS_PER_HORIZON = 8
+_LINE_BYTES = 64  # of the processor's caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class UserState:
         self.session_gap_ms = session_gap_ms
         self.kept_items = kept_items
         self.idle_ms = features.longest_ms + max(features.longest_ms, session_gap_ms)
-        self.words = np.zeros((_FIRST_CAPACITY, kernels.FIRST_ITEM + 2 * kept_items), np.int64)
-        self.cells = np.zeros((_FIRST_CAPACITY, features.cells), np.int32)
+        self.words = _aligned(_FIRST_CAPACITY, kernels.FIRST_ITEM + 2 * kept_items, np.int64)
+        self._n_buckets = features.cells - len(features.masks)
+        width = len(features.masks) + (self._n_buckets + 1) // 2
+        self.cells = _aligned(_FIRST_CAPACITY, width, np.int32)  # see models.user_kernels
         self.dirty = np.zeros(_FIRST_CAPACITY, np.bool_)
         self.user_ids: list[bytes] = [b""] * _FIRST_CAPACITY
         self.watermarks_ms = np.zeros(0, np.int64)  # by source partition
@@ -181,19 +185,19 @@ class UserState:
 
     def export(self, slots: NDArray[np.int64]) -> UserTable:
         """The users in some slots, as they are saved."""
-        ring_cells = self.cells.shape[1] - len(self.features.masks)
+        buckets = self._buckets_of(self.cells)
         bounds = np.empty((2, len(slots) + 1), np.int64)
         n_cells, n_items = kernels.measure_users(
-            self.words, self.cells, slots, self.kept_items, ring_cells, bounds
+            self.words, buckets, slots, self.kept_items, self._n_buckets, bounds
         )
         places, counts = np.empty(n_cells, np.uint16), np.empty(n_cells, np.int32)
         items = np.empty((2, n_items), np.int64)
         kernels.pack_users(
             self.words,
-            self.cells,
+            buckets,
             slots,
             self.kept_items,
-            ring_cells,
+            self._n_buckets,
             bounds,
             places,
             counts,
@@ -215,8 +219,8 @@ class UserState:
         )
         wanted = _last_of_each(fixed[:, [kernels.HIGH, kernels.LOW]])
         capacity = max(_FIRST_CAPACITY, int(wanted.sum()))
-        self.words = np.zeros((capacity, self.words.shape[1]), np.int64)
-        self.cells = np.zeros((capacity, self.cells.shape[1]), np.int32)
+        self.words = _aligned(capacity, self.words.shape[1], np.int64)
+        self.cells = _aligned(capacity, self.cells.shape[1], np.int32)
         self.user_ids = []
         self.dirty = np.zeros(capacity, np.bool_)
         start = 0
@@ -229,17 +233,23 @@ class UserState:
         self._counters[kernels.NEWEST_WATERMARK_MS] = int(watermarks_ms.max(initial=0))
         self._index()
 
+    def _buckets_of(self, cells: NDArray[np.int32]) -> NDArray[np.uint16]:
+        """(n, buckets of all windows): a view of the cells."""
+        return cells.view(np.uint16)[:, 2 * len(self.features.masks) :]
+
     def _unpack(self, table: UserTable, rows: NDArray[np.int64]) -> None:
         held = len(self.user_ids)
         kernels.unpack_users(
             self.words[held:],
             self.cells[held:],
+            self._buckets_of(self.cells)[held:],
             np.ascontiguousarray(table.fixed[rows]),
             np.ascontiguousarray(np.stack([table.bounds[:, rows], table.bounds[:, rows + 1]])),
             table.cell_places,
             table.cell_counts,
             table.items,
             self.features.windows,
+            self.kept_items,
         )
         self.user_ids += [table.user_ids[row] for row in rows.tolist()]
 
@@ -257,11 +267,12 @@ class UserState:
             self._index()
 
     def _resize(self, slots: NDArray[np.int64], capacity: int) -> None:
-        for name in ("words", "cells", "dirty"):
-            old: NDArray[np.generic] = getattr(self, name)
-            new = np.zeros((capacity, *old.shape[1:]), old.dtype)
+        words = _aligned(capacity, self.words.shape[1], np.int64)
+        cells = _aligned(capacity, self.cells.shape[1], np.int32)
+        dirty = np.zeros(capacity, np.bool_)
+        for new, old in ((words, self.words), (cells, self.cells), (dirty, self.dirty)):
             new[: len(slots)] = old[slots] if len(slots) < len(old) else old
-            setattr(self, name, new)
+        self.words, self.cells, self.dirty = words, cells, dirty
         kept = [self.user_ids[slot] for slot in slots.tolist()]
         self.user_ids = kept + [b""] * (capacity - len(kept))
         self._index()
@@ -278,6 +289,19 @@ class UserState:
         if newest - self._swept_ms >= self.idle_ms // _SWEEPS_PER_HORIZON:
             self._swept_ms = newest
             self.sweep()
+
+
+Number = TypeVar("Number", np.int64, np.int32)
+
+
+def _aligned(rows: int, columns: int, dtype: type[Number]) -> NDArray[Number]:
+    """Zeros whose rows begin at cache lines, with columns added for it: a row that begins within
+    one is read as a line more."""
+    per_line = _LINE_BYTES // np.dtype(dtype).itemsize
+    columns = -(-columns // per_line) * per_line
+    block = np.zeros(rows * columns + per_line, dtype)
+    start = -block.ctypes.data % _LINE_BYTES // block.itemsize
+    return block[start : start + rows * columns].reshape(rows, columns)
 
 
 def _table_size(capacity: int) -> int:
