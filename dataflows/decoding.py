@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from connectors.log import NO_TIMESTAMP_MS, RawBatch
 from dataflows.batches import Clicks, Failed, Origins, ShardClicks
+from dataflows.shards import shard_name, split_by_shard
 from models import user_kernels as kernels
 from schemas.columns import Bytes, Columns, Numbers
 from schemas.hashing import hash64, hash128
@@ -62,32 +63,6 @@ def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
         matrix[kernels.TIME_MS, row] = times_ms[row]
         matrix[kernels.PRICE_CENTS, row] = price
         matrix[kernels.EVENT_TYPE, row] = event_types[row]
-
-
-@numba.njit("int64[::1](int64[::1], int64, int64[::1])", cache=True)
-def _split(  # type: ignore[no-untyped-def]  # the signature holds the types
-    hashes, shards, ends
-):
-    """Rows ordered by shard, and within a shard as they were (a counting sort); fills `ends`."""
-    shard_of = np.empty(len(hashes), np.int64)
-    for row in range(len(hashes)):
-        shard_of[row] = np.int64(np.uint64(hashes[row]) >> np.uint64(32)) % shards
-        ends[shard_of[row]] += 1
-    next_place = np.empty(shards, np.int64)
-    total = 0
-    for shard in range(shards):
-        next_place[shard] = total
-        total += ends[shard]
-        ends[shard] = total
-    rows = np.empty(len(hashes), np.int64)
-    for row in range(len(hashes)):
-        rows[next_place[shard_of[row]]] = row
-        next_place[shard_of[row]] += 1
-    return rows
-
-
-def shard_name(shard: int) -> str:
-    return f"shard-{shard:04d}"
 
 
 ERRORS_KEY = "errors"
@@ -179,8 +154,7 @@ class DecodeClicks:
         )
         for row in np.flatnonzero(broken).tolist():
             out.append((ERRORS_KEY, self._invalid(clicks, columns, row, int(broken[row]))))
-        ends = np.zeros(self.shards, np.int64)
-        rows = _split(matrix[kernels.HASH_LOW], self.shards, ends)
+        rows, ends = split_by_shard(user, self.shards)
         if broken.any():
             self._emit_valid(clicks, rows, ends, broken, out)
             return
@@ -283,5 +257,4 @@ def _places(
 __all__ = [
     "RULES",
     "DecodeClicks",
-    "shard_name",
 ]

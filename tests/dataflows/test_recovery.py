@@ -20,6 +20,7 @@ from dataflows.decoding import DecodeClicks
 from dataflows.engine import Stopping, drop_abandoned_snapshots
 from dataflows.replay import settle_replay
 from dataflows.settings import SettingsError, load_settings
+from dataflows.shards import shard_name
 from dataflows.user_features import BuildUserFeatures, UserFeaturesShard
 from models.user_features import HOUR_MS, compile_features
 from models.user_state import UserState
@@ -27,7 +28,7 @@ from schemas import load
 from schemas.wire import WireDecoder
 from tests.dataflows.click_batches import START_MS, click, raw_batch
 
-SHARD = "shard-0000"
+SHARD = shard_name(0)
 _FAR_AHEAD_S = 10**6  # no click here is too early
 
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dataflows.cli import app
+from dataflows.shards import shard_name
 from tests.dataflows.click_batches import START_MS, click
 from tests.dataflows.test_recovery import decoding, shards, take
 
@@ -30,7 +31,7 @@ def test_user_is_shown_as_of_the_last_snapshot(recovery: Path) -> None:
 
     assert result.exit_code == 0, result.output
     shown = json.loads(result.output)
-    assert shown["shard"] == "shard-0000"
+    assert shown["shard"] == shard_name(0)
     assert shown["session_clicks"] == 2
     assert shown["newest_ms"] == "2026-01-01T00:00:01+00:00"
 
@@ -54,7 +55,7 @@ def test_every_user_is_exported_once(recovery: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_file_is_named_and_not_shown(recovery: Path) -> None:
-    [base] = (recovery / "state" / "user-features" / "shard-0000").glob("*base*.arrow")
+    [base] = (recovery / "state" / "user-features" / shard_name(0)).glob("*base*.arrow")
     base.write_bytes(base.read_bytes()[:-1])
 
     result = CliRunner().invoke(app, ["state", "show", "u1", "-r", str(recovery)])
