@@ -10,9 +10,9 @@ from benchmarks.processes import Progress, expect_count, flow, running
 from connectors.log import Log
 
 NAME = "scoring_full_speed"
-EVENTS = 1_000_000
-ROUNDS = 3
-BATCH = 2_000  # messages read in one go, by both
+EVENTS = 2_000_000
+ROUNDS = 5
+BATCH = 4_000  # messages read in one go, by both
 RATIO_MAX = 1.6
 
 

@@ -138,7 +138,7 @@ class SourceOptions:
     start: Start = Start()
     follow: bool = True  # False: stop at the ends that the partitions had when the source started
     lanes: int = 8
-    batch_messages: int = 1_000  # 300 to 2,000 fit the caches; 8,000 are slower
+    batch_messages: int = 1_000
     gather_ms: int = 5
     discover_s: float = 10.0  # how often to look for new partitions
     commit: bool = True  # commit group offsets, so that lag shows

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numba
 import numpy as np
@@ -90,7 +91,9 @@ class DecodeClicks:
         out: list[Decoded] = []
         by_topic = batches[0].topic
         origins = Origins(batches)
-        values = batches[0].values if len(batches) == 1 else [v for b in batches for v in b.values]
+        values = batches[0].values
+        if len(batches) > 1:
+            values = list(chain.from_iterable(batch.values for batch in batches))
         decoded = self.decoder().decode(values)
         for failure in decoded.failures:
             failed = origins.fail(

@@ -177,9 +177,9 @@ class EncodeRecommendations(EncodeAnswers):
 def by_partition(
     targets: NDArray[np.int32],
     keys: list[bytes | None],
-    values: Sequence[bytes],
+    values: list[bytes],
     sources: NDArray[np.int64],
-    headers: Sequence[Headers] | None = None,
+    headers: list[Headers] | None = None,
 ) -> list[Out]:
     """Split records by target partition, in order within each."""
     if (targets[1:] < targets[:-1]).any():
@@ -193,8 +193,8 @@ def by_partition(
         Out(
             partition=int(targets[start]),
             keys=keys[start:end],
-            values=list(values[start:end]),
-            headers=None if headers is None else list(headers[start:end]),
+            values=values[start:end],
+            headers=None if headers is None else headers[start:end],
             sources=sources[start:end],
         )
         for start, end in pairwise(cuts)

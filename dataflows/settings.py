@@ -80,10 +80,13 @@ class Settings(LogSettings):
     )
 
     shards: int = Field(
-        8, ge=1, le=1_024, description="parts of the state; a multiple of the workers ever run"
+        8,
+        ge=1,
+        le=1_024,
+        description="parts of the state; as many as lanes: then a click stays with one worker",
     )
     lanes: int = Field(8, ge=1, le=1_024, description="units in which topics are read and written")
-    batch_messages: int = Field(2_000, ge=1, le=100_000, description="messages read in one go")
+    batch_messages: int = Field(4_000, ge=1, le=100_000, description="messages read in one go")
     gather_ms: int = Field(
         5, ge=0, le=1_000, description="how long messages gather while little comes in"
     )

@@ -109,7 +109,7 @@ def run(
     state: UserState, clicks: NDArray[np.int64], batch: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int8], list[SessionsAfter]]:
     n = clicks.shape[1]
-    features = np.full((n, len(FEATURES)), np.nan, np.float32)
+    features = np.full((n, len(state.features)), np.nan, np.float32)
     status = np.full(n, 9, np.int8)
     sessions = []
     for start in range(0, n, batch):
@@ -204,6 +204,23 @@ def test_idle_users_are_dropped_and_the_arrays_shrink() -> None:
     assert state.find(0, 977 * 3) >= 0
     assert state.find(0, 977 * 30) == -1
     assert state.user_ids[state.find(0, 977 * 3)] == b"someone"
+
+
+def test_a_bucket_counts_to_its_most_and_stays_there() -> None:
+    features = compile_features([WindowCount("views", ("view",), HOUR_MS, buckets=2)])
+    state = UserState(features, GAP_MS, KEPT)
+    n = kernels.BUCKET_MAX + 10
+    clicks = np.zeros((kernels.CLICK_ROWS, n + 3), np.int64)
+    start_ms = START_MS // HOUR_MS * HOUR_MS
+    clicks[kernels.TIME_MS, :n] = start_ms
+    clicks[kernels.TIME_MS, n:] = start_ms + HOUR_MS // 2  # in the next bucket
+    clicks[kernels.TIME_MS, n + 2] = start_ms + HOUR_MS  # the first bucket has left the window
+
+    counts, _, _ = run(state, clicks, 1_000)
+
+    assert counts[n - 1, 0] == kernels.BUCKET_MAX
+    assert counts[n + 1, 0] == kernels.BUCKET_MAX + 2
+    assert counts[n + 2, 0] == 3
 
 
 def test_memory_follows_active_users_not_time() -> None:
