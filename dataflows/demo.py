@@ -25,14 +25,18 @@ from connectors.guarded_process import GuardedProcess
 from connectors.log import Log
 from connectors.partitioner import partition_for_key
 from connectors.topics import ensure_topics
+from dataflows.assembly import make_recommender
 from dataflows.json_codec import JsonDecoder
 from dataflows.judging import Answers, Clicks, K, Verdict, judge, judge_popularity, numbers_of
+from dataflows.judging_methods import judge_methods
 from dataflows.reading import read_batches, read_range, whole
 from dataflows.redrive import read_errors
 from dataflows.settings import Settings
 from dataflows.shop import Shop, ShopBatch
 from dataflows.shop_faults import SchemaIds
 from dataflows.topics import RECOMMENDATIONS, topics_as_named
+from models.clicks import ClickLog
+from models.recommender import SessionRecommender
 from models.user_features import EVENT_TYPES
 from schemas.columns import Bytes, Lists, Numbers
 from schemas.wire import WireDecoder
@@ -244,6 +248,22 @@ def clicks_of(sent: Sent) -> Clicks:
         np.concatenate([b.clicks.users[g] for b, g in zip(sent.batches, good, strict=True)]),
         np.concatenate([b.clicks.items[g] for b, g in zip(sent.batches, good, strict=True)]),
     )
+
+
+def judge_alone(settings: Settings, sent: Sent) -> dict[str, Verdict]:
+    """What each candidate method alone would have come to, by the clicks that judge the main job
+    (one in ten of them)."""
+    trained = make_recommender(settings, has_history=True)
+    untrained = SessionRecommender(trained.bounds, trained.weights)
+    asking = np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES])
+    good = [batch.clicks.take(batch.is_good()) for batch in sent.batches]
+    log = ClickLog(
+        np.concatenate([clicks.sessions for clicks in good]),
+        np.concatenate([clicks.items for clicks in good]),
+        np.concatenate([clicks.times_ms for clicks in good]),
+    )
+    asked = asking[np.concatenate([clicks.event_types for clicks in good])]
+    return judge_methods(untrained, log, clicks_of(sent), asked)
 
 
 def read_answers(log: Log, settings: Settings, sent: Sent) -> Answers:

@@ -54,7 +54,7 @@ def judge(clicks: Clicks, answers: Answers) -> Verdict:
     """Each click against the newest answer to an earlier click of the same user."""
     before = _newest_answer_before(clicks, answers)
     judged = np.flatnonzero(before >= 0)
-    return Verdict.of(_ranks(answers.items[before[judged]], clicks.items[judged]))
+    return Verdict.of(ranks_among(answers.items[before[judged]], clicks.items[judged]))
 
 
 def judge_popularity(clicks: Clicks, answers: Answers) -> Verdict:
@@ -67,31 +67,38 @@ def judge_popularity(clicks: Clicks, answers: Answers) -> Verdict:
         top = np.argsort(-counts, kind="stable")[:K]
         top = np.where(counts[top] > 0, top, -1)
         targets = clicks.items[part][judged[part]]
-        ranks.append(_ranks(np.broadcast_to(top, (len(targets), len(top))), targets))
+        ranks.append(ranks_among(np.broadcast_to(top, (len(targets), len(top))), targets))
         np.add.at(counts, clicks.items[part], 1)
     return Verdict.of(np.concatenate(ranks) if ranks else np.empty(0, np.int64))
 
 
-def _newest_answer_before(clicks: Clicks, answers: Answers) -> NDArray[np.int64]:
-    """(n,) for each click the row of the answer that it judges; -1: there was none yet."""
-    n = len(clicks.users)
-    answered = np.full(n, -1, dtype=np.int64)
-    answered[answers.clicks] = np.arange(len(answers.clicks))
-    order = np.argsort(clicks.users, kind="stable")  # by user, within a user by arrival
-    users = clicks.users[order]
-    # For each place the newest place up to it that has an answer, then one place later, because a
+def newest_before(users: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) for each click the newest earlier click of its user that is chosen; -1: none is."""
+    n = len(users)
+    order = np.argsort(users, kind="stable")  # by user, within a user by arrival
+    sorted_users = users[order]
+    # For each place the newest place up to it that is chosen, then one place later, because a
     # click does not judge the answer to itself.
-    places = np.maximum.accumulate(np.where(answered[order] >= 0, np.arange(n), -1))
+    places = np.maximum.accumulate(np.where(chosen[order], np.arange(n), -1))
     places = np.concatenate(([-1], places[:-1])) if n else places
-    same_user = (places >= 0) & (users[places] == users)
+    same_user = (places >= 0) & (sorted_users[places] == sorted_users)
     before = np.full(n, -1, dtype=np.int64)
-    before[order[same_user]] = answered[order[places[same_user]]]
+    before[order[same_user]] = order[places[same_user]]
     return before
 
 
-def _ranks(items: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranks_among(items: NDArray[np.generic], targets: NDArray[np.generic]) -> NDArray[np.int64]:
+    """(n, k), (n,) to (n,): the place of each target in its row, from 1; 0 where it is not."""
     hits = items == targets[:, None]
     return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+
+
+def _newest_answer_before(clicks: Clicks, answers: Answers) -> NDArray[np.int64]:
+    """(n,) for each click the row of the answer that it judges; -1: there was none yet."""
+    answered = np.full(len(clicks.users), -1, dtype=np.int64)
+    answered[answers.clicks] = np.arange(len(answers.clicks))
+    before = newest_before(clicks.users, answered >= 0)
+    return np.where(before >= 0, answered[before], -1)
 
 
 def numbers_of(names: Bytes) -> NDArray[np.int64]:

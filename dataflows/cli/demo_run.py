@@ -3,7 +3,8 @@
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from connectors.backend import open_log
 from connectors.log import Log
 from dataflows import demo
 from dataflows.cli.program import CommandError, UsageError
+from dataflows.judging import Verdict
 from dataflows.settings import Settings, SettingsError, load_settings
 from dataflows.shop import Shop
 
@@ -42,7 +44,7 @@ def run_demo(clicks: int, seed: int, models: str | None, path: Path) -> None:
     setups = _setups(models, path)
     log = open_log(setups[0].settings)
     err = Console(stderr=True)
-    with _progress(err) as progress:
+    with ExitStack() as stack, _progress(err) as progress:
         task = progress.add_task("simulated shop to the topic of clicks", total=clicks)
         sent = demo.send_shop(
             log,
@@ -51,6 +53,10 @@ def run_demo(clicks: int, seed: int, models: str | None, path: Path) -> None:
             lambda count: progress.advance(task, count),
         )
         runs = []
+        # Beside the main job, which is a process of its own.
+        alone = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            demo.judge_alone, setups[0].settings, sent
+        )
         for setup in setups:
             total = sent.asks(setup.settings) + sent.errors().total()
             task = progress.add_task(
@@ -69,8 +75,10 @@ def run_demo(clicks: int, seed: int, models: str | None, path: Path) -> None:
                 )
             except demo.DemoError as error:
                 raise CommandError(f"demo: {error}") from error
+        methods = alone.result()
     out = Console()
     as_expected = _show(out, clicks, sent, setups, runs)
+    _show_verdicts(out, runs, methods)
     _show_sample(out, log, setups[0].settings)
     _show_next(out, setups[0].environment)
     out.print(f"All of it took {time.monotonic() - began:.0f} s.")
@@ -149,7 +157,10 @@ def _show(
             f"{run.took_s:.1f} s after a start of {run.started_s:.1f} s\n"
         )
         as_expected &= run.recommendations == asked and run.errors == expected_errors
+    return as_expected
 
+
+def _show_verdicts(out: Console, runs: list[demo.Run], methods: dict[str, Verdict]) -> None:
     out.print("what users clicked next: was it among the 20 recommended, and how far up")
     table = Table()
     table.add_column("")
@@ -157,11 +168,11 @@ def _show(
     table.add_column("MRR@20", justify="right")
     table.add_column("clicks that judged", justify="right")
     rows = [("what is most popular", runs[0].popularity)]
+    rows += [(f"candidate method {name} alone", verdict) for name, verdict in methods.items()]
     rows += [(_MODELS[run.model], run.verdict) for run in runs]
     for name, verdict in rows:
         table.add_row(name, f"{verdict.hit_rate:.1%}", f"{verdict.mrr:.3f}", f"{verdict.judged:,}")
     out.print(table)
-    return as_expected
 
 
 def _show_sample(out: Console, log: Log, settings: Settings) -> None:

@@ -1,6 +1,15 @@
 import numpy as np
 
-from dataflows.judging import Answers, Clicks, K, Verdict, judge, judge_popularity, numbers_of
+from dataflows.judging import (
+    Answers,
+    Clicks,
+    K,
+    Verdict,
+    judge,
+    judge_popularity,
+    newest_before,
+    numbers_of,
+)
 from schemas.columns import Bytes
 
 
@@ -41,3 +50,9 @@ def test_numbers_of_names() -> None:
     data = np.frombuffer(b"i17u4i900", np.uint8)
     names = Bytes(data, np.array([0, 3, 5]), np.array([3, 2, 4]))
     assert numbers_of(names).tolist() == [17, 4, 900]
+
+
+def test_newest_chosen_click_of_the_same_user_before_each() -> None:
+    users = np.array([1, 2, 1, 1, 2, 1])
+    chosen = np.array([True, False, True, False, True, False])
+    assert newest_before(users, chosen).tolist() == [-1, -1, 0, 2, -1, 2]

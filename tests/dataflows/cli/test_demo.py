@@ -31,6 +31,10 @@ def test_demo_gets_out_what_it_must_and_beats_popularity(
     assert all(table[name][0] == table[name][1] for name in reasons)
     popular, blend = table["what is most popular"], table["untrained blend of sessions"]
     assert float(blend[1]) > 2 * float(popular[1])
+    alone = {name: row for name, row in table.items() if name.startswith("candidate method ")}
+    assert len(alone) == 7
+    assert float(alone["candidate method popular alone"][1]) < float(blend[1])
+    assert 1_000 < int(alone["candidate method rules alone"][2].replace(",", "")) < 2_500
     os.environ["EMBEDDED_LOG_PATH"] = str(file)
     assert len(embedded_shell("receive", "recommendations", "--max", "3").lines) == 3
 
