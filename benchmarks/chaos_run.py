@@ -17,6 +17,7 @@ from connectors.log import LogAdmin
 from dataflows.supervisor import Cluster, ClusterOptions
 
 _POLL_S = 0.02
+_MARKERS_MAX = 64  # offsets that they take
 _READY_S = 180.0
 _CAUGHT_UP_S = 900.0
 _STOP_S = 30.0
@@ -158,8 +159,9 @@ class ChaosRun:
         return sum(bounds.high for bounds in admin.bounds(self.output).values())
 
     def _await_ready(self, admin: LogAdmin) -> None:
-        before = self._written(admin)
-        self._until(lambda: self._written(admin) > before, _READY_S, "write outputs")
+        # More than the markers of transactions that a new process aborts before it meets its peers.
+        enough = self._written(admin) + _MARKERS_MAX
+        self._until(lambda: self._written(admin) > enough, _READY_S, "write outputs")
 
     def _await_snapshot(self) -> None:
         """Until a state file appears: at a moment when an epoch is being closed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.clicks import ClickLoad, fill
 from benchmarks.figures import Figure
 from benchmarks.place import Place
-from benchmarks.processes import Progress, flow, running
+from benchmarks.processes import Progress, running
 from benchmarks.scoring_paced import scoring_environment
 
 NAME = "delivery"
@@ -54,15 +54,15 @@ def cpu_of(place: Place, clicks: str, events: int, mode: str) -> float:
     environment["STREAMREC_DELIVERY"] = mode
     with (
         tempfile.TemporaryDirectory(dir=place.folder) as recovery,
-        running(mode, recovering(Path(recovery), EPOCH_S), environment, place.folder) as job,
+        running(
+            mode,
+            recovering("dataflows.scoring", Path(recovery), EPOCH_S),
+            environment,
+            place.folder,
+        ) as job,
     ):
         progress = Progress(job, place.log, scores)
         progress.watch(lambda sample: False)
         job.wait()
     place.delete_topics(scores, errors)
     return progress.warm_us(events)[0]
-
-
-def recovering(recovery: Path, epoch_s: float) -> list[str]:
-    """Arguments of the scoring path with a recovery directory."""
-    return flow("dataflows.scoring", "-r", str(recovery), "-s", str(epoch_s), "-b", "0")

@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.clicks import START_MS, ClickLoad, fill
-from benchmarks.delivery import recovering
 from benchmarks.figures import Figure
 from benchmarks.place import Place
-from benchmarks.processes import Progress, expect_count, flow, running
+from benchmarks.processes import Progress, expect_count, flow, recovering, running
 from benchmarks.scoring_paced import scoring_environment
 from models.user_features import HOUR_MS
 
@@ -76,7 +75,11 @@ def cpu_of(
     """CPU per event of the second part in us, and the variables of the run."""
     scores, errors = place.make_topic("scores"), place.make_topic("errors")
     environment = scoring_environment(place, clicks, scores, errors, follow=False)
-    arguments = flow("dataflows.scoring") if recovery is None else recovering(recovery, EPOCH_S)
+    arguments = (
+        flow("dataflows.scoring")
+        if recovery is None
+        else recovering("dataflows.scoring", recovery, EPOCH_S)
+    )
     with running("many-users", arguments, environment, place.folder) as process:
         progress = Progress(process, place.log, scores)
         progress.watch(lambda sample: False)
@@ -93,7 +96,7 @@ def resume(
     fill(place, clicks, ClickLoad(_AFTER, users, 0.01, start_ms=start_ms))
     scores = environment["STREAMREC_SCORES_TOPIC"]
     started = time.monotonic()
-    arguments = recovering(recovery, EPOCH_S)
+    arguments = recovering("dataflows.scoring", recovery, EPOCH_S)
     with running("resumed", arguments, environment, place.folder) as process:
         progress = Progress(process, place.log, scores)
         before = progress.watch(lambda sample: True).done

@@ -131,6 +131,11 @@ def flow(module: str, *flags: str) -> list[str]:
     return ["bytewax.run", module, *flags]
 
 
+def recovering(module: str, recovery: Path, epoch_s: float) -> list[str]:
+    """The same with a recovery directory."""
+    return flow(module, "-r", str(recovery), "-s", str(epoch_s), "-b", "0")
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     at_s: float  # of time.monotonic

@@ -7,10 +7,12 @@ the score was (`message.timestamp.type=LogAppendTime`): what the dataflow and it
 reader's own gathering on top.
 """
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.clicks import ClickLoad, fill
 from benchmarks.figures import Figure
 from benchmarks.place import PARTITIONS, Place
-from benchmarks.processes import BenchmarkError, Progress, Running, flow, running
+from benchmarks.processes import BenchmarkError, Progress, Running, flow, recovering, running
 from connectors.kafka_reader import _DEFAULTS as READER_OPTIONS
 from schemas import load
 from schemas.columns import Numbers
@@ -29,6 +31,7 @@ NAME = "scoring_paced"
 EVENTS = 200_000  # at the highest rate; the others take as long
 RATES = (10_000, 1_000)  # events per second
 USERS = 100_000
+EPOCH_S = 5.0
 LEAD_S = 3.0  # from the first score on, before anything counts: a sender begins with a burst
 CPU_US_MAX = {10_000: 35.0}
 P99_MS_MAX = {10_000: 30.0}
@@ -38,7 +41,10 @@ _BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
 
 def run(place: Place, events: int) -> list[Figure]:
     seconds = events / max(RATES)
-    return [figure for rate in RATES for figure in run_at(place, rate, seconds)]
+    figures = [figure for rate in RATES for figure in run_at(place, rate, seconds)]
+    with tempfile.TemporaryDirectory(dir=place.folder) as recovery:
+        figures += run_at(place, max(RATES), seconds, Path(recovery))
+    return figures
 
 
 @dataclass
@@ -49,11 +55,14 @@ class Received:
     read_ms: list[int] = field(default_factory=list)  # Unix time, for each message
 
 
-def run_at(place: Place, rate: int, seconds: float) -> list[Figure]:
+def run_at(place: Place, rate: int, seconds: float, recovery: Path | None = None) -> list[Figure]:
+    """With a recovery directory outputs are exactly once by reading back, with epochs of 5 s."""
     clicks = place.make_topic("clicks", _BY_BROKER)
     scores, errors = place.make_topic("scores", _BY_BROKER), place.make_topic("errors")
     environment = scoring_environment(place, clicks, scores, errors)
     arguments = flow("dataflows.scoring")
+    if recovery is not None:
+        arguments = recovering("dataflows.scoring", recovery, EPOCH_S)
     with running(f"scoring-at-{rate}", arguments, environment, place.folder) as process:
         warm_up(place, process, clicks, scores)
         with (
@@ -72,7 +81,7 @@ def run_at(place: Place, rate: int, seconds: float) -> list[Figure]:
         raise BenchmarkError(f"{NAME} expected {rate * seconds:.0f} scores, got {n}: it lags")
     seen_ms, log_ms = _latencies(place, clicks, received)
     place.delete_topics(clicks, scores, errors)
-    name = f"{NAME}.at_{rate}"
+    name = f"{NAME}.at_{rate}" if recovery is None else f"{NAME}.at_{rate}_exactly_once"
     figures = [Figure(f"{name}.cpu", used_s * 1e6 / n, "us CPU/event", CPU_US_MAX.get(rate))]
     for kind, latencies_ms in (("log", log_ms), ("seen", seen_ms)):
         for label, percent in (("p50", 50), ("p99", 99), ("p999", 99.9)):

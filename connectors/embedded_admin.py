@@ -96,7 +96,7 @@ class EmbeddedAdmin:
             raise unknown_topic(self._where, topic)
         return {partition: Bounds(low, high) for partition, low, high in rows}
 
-    def ends(self, topic: str) -> dict[int, int]:
+    def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
         return {partition: bounds.high for partition, bounds in self.bounds(topic).items()}
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from confluent_kafka import (
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -105,9 +106,9 @@ class KafkaAdmin:
         high = self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {partition: Bounds(low[partition], high[partition]) for partition in partitions}
 
-    def ends(self, topic: str) -> dict[int, int]:
+    def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
         partitions = list(self._partitions(topic))
-        return self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._offsets(topic, partitions, OffsetSpec.latest(), committed)  # type: ignore[no-untyped-call]
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         bounds = self.bounds(topic)
@@ -162,9 +163,11 @@ class KafkaAdmin:
             f"topic {topic!r}",
         )
 
-    def _offsets(self, topic: str, partitions: list[int], spec: OffsetSpec) -> dict[int, int]:
+    def _offsets(
+        self, topic: str, partitions: list[int], spec: OffsetSpec, committed: bool = False
+    ) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-
+        isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         tries = itertools.count()
 
         def ask() -> dict[int, int]:
@@ -172,7 +175,9 @@ class KafkaAdmin:
             # until something makes it look for the leader again: `list_topics` does.
             if next(tries):
                 self._client.list_topics(topic, timeout=REQUEST_S)
-            asked = self._client.list_offsets(wanted, request_timeout=REQUEST_S)
+            asked = self._client.list_offsets(
+                wanted, isolation_level=isolation, request_timeout=REQUEST_S
+            )
             return {place.partition: found.result().offset for place, found in asked.items()}
 
         return self._asked(ask, f"topic {topic!r}")

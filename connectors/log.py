@@ -218,8 +218,9 @@ class LogAdmin(Protocol):
     def bounds(self, topic: str) -> dict[int, Bounds]:
         """Bounds of every partition. Raises UnknownTopicError."""
 
-    def ends(self, topic: str) -> dict[int, int]:
-        """`high` of the bounds alone, in half the time. Raises UnknownTopicError."""
+    def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
+        """`high` of the bounds alone, in half the time. With `committed` where the first open
+        transaction begins, if one does: a reader comes no further. Raises UnknownTopicError."""
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         """By partition, the first offset with a timestamp at or after the time; `high` if none."""

@@ -89,8 +89,9 @@ def _records(log: Log, topic: str, start: str, follow: bool) -> Iterator[Record]
     with closing(log.admin()) as admin:
         bounds = admin.bounds(topic)
         starts = _starts(admin, topic, start, bounds)
+        ends = admin.ends(topic, committed=True)
     if not follow:
-        yield from read_range(log, topic, starts, {p: bounds[p].high for p in starts})
+        yield from read_range(log, topic, starts, ends)
         return
     with closing(log.reader()) as reader:
         reader.assign(topic, starts)
