@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.clicks import ClickLoad, fill
 from benchmarks.figures import Figure
 from benchmarks.place import Place
-from benchmarks.processes import Progress, running
+from benchmarks.processes import Progress, recovering, running
 from benchmarks.scoring_paced import scoring_environment
 
 NAME = "delivery"
