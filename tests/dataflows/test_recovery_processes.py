@@ -5,10 +5,15 @@ compared with every output by the checker of `benchmarks.chaos`, whose readers a
 """
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,6 +22,7 @@ from benchmarks.chaos_check import Verdict, inputs_of, judge, outputs_of
 from benchmarks.chaos_feed import shop_of, steps
 from benchmarks.chaos_run import run_to_the_end
 from benchmarks.place import Place, embedded_place
+from connectors.guarded_process import GuardedProcess
 from connectors.log import Outgoing
 from connectors.settings import LogSettings
 from dataflows.shop_faults import SchemaIds
@@ -29,6 +35,37 @@ CAUGHT_UP_S = 120.0
 STOP_S = 10.0
 
 pytestmark = pytest.mark.timeout(400)
+
+
+class Members(Protocol):
+    """A cluster, or what keeps one running."""
+
+    def failed(self) -> list[int]: ...
+
+
+class Supervised:
+    """`python -m dataflows.supervisor` as an operator starts it."""
+
+    def __init__(self, flags: list[str], environment: dict[str, str], log: Path) -> None:
+        command = [sys.executable, "-m", "dataflows.supervisor", "--processes", "2"]
+        self.process = GuardedProcess([*command, FLOW.module, *flags], log, environment)
+        self._mark = flags[1]  # the recovery directory, which no other process names
+
+    def failed(self) -> list[int]:
+        return [0] if self.process.status else []
+
+    def members(self) -> dict[int, int]:
+        """The dataflow's processes: by index their ids."""
+        shown = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+        ).stdout
+        found = {}
+        for line in shown.splitlines():
+            pid, *command = line.split()
+            # Not their guards, nor the supervisor: those that Python itself was asked to run.
+            if self._mark in command and command[1:3] == ["-m", "bytewax.run"]:
+                found[int(command[command.index("-i") + 1])] = int(pid)
+        return found
 
 
 class Runs:
@@ -75,7 +112,7 @@ class Runs:
         cluster.start()
         return cluster
 
-    def await_caught_up(self, cluster: Cluster) -> None:
+    def await_caught_up(self, cluster: Members) -> None:
         """Until the group's offsets say that all there is was processed and is durable."""
         give_up = time.monotonic() + CAUGHT_UP_S
         with closing(self.place.log.admin()) as admin:
@@ -92,7 +129,7 @@ class Runs:
         with closing(self.place.log.admin()) as admin:
             return sum(bounds.high for bounds in admin.bounds(self.topics.answers).values())
 
-    def await_written(self, cluster: Cluster, count: int) -> None:
+    def await_written(self, cluster: Members, count: int) -> None:
         give_up = time.monotonic() + CAUGHT_UP_S
         while self.written() < count:
             assert not cluster.failed(), self.logs()
@@ -210,6 +247,30 @@ def test_stop_of_one_process_under_load_stops_all_in_good_order(runs: Runs) -> N
     finally:
         cluster.end(0.0)
 
+    assert_exactly_once(runs.verdict())
+
+
+def test_supervisor_brings_back_what_was_killed_and_stops_in_good_order(runs: Runs) -> None:
+    runs.feed(EVENTS // 2)
+    folder = runs.place.folder
+    flags = ["-r", str(folder / "recovery"), "-s", "1", "-b", "0"]
+    environment = runs.environment(runs.topics, runs.place.prefix)
+    supervised = Supervised(flags, environment, folder / "process-all.log")
+    try:
+        runs.await_written(supervised, 1_000)
+        before = supervised.members()
+        os.kill(before[1], signal.SIGKILL)
+        runs.feed(EVENTS)
+        runs.await_caught_up(supervised)
+        after = supervised.members()
+        supervised.process.stop()
+    finally:
+        supervised.process.kill()
+
+    assert sorted(before) == sorted(after) == [0, 1]
+    assert not set(before.values()) & set(after.values())
+    assert supervised.process.status == 0, runs.logs()
+    assert "starting all again" in runs.logs()
     assert_exactly_once(runs.verdict())
 
 
