@@ -61,8 +61,8 @@ class Bounds:
 class Weights:
     """How the methods weigh what is kept. Chosen by `models.training` on validation data."""
 
-    sampled: int = 400  # newest sessions looked at for the last item, half as many for others
-    neighbours: int = 200
+    sampled: int = 240  # newest sessions looked at for the last item, half as many for others
+    neighbours: int = 120
     hops: int = 8  # items whose pairs are followed for a second step
     recency_sessions: float = 60_000.0  # a neighbour's weight falls by e in so many sessions
     idf_power: float = 1.0

@@ -15,8 +15,8 @@ from models.settings import Weights
 Progress = Callable[[str], None]
 
 # More cost more: a query's votes are the dearest part of it. On validation sessions of two shops
-# 80 to 500 were equally good.
-_NEIGHBOURS = (80, 300)
+# 80 to 500 were equally good (DECISIONS.md).
+_NEIGHBOURS = (60, 150)
 
 
 def quality(model: SessionRecommender, judged: Judged) -> float:
