@@ -6,6 +6,7 @@ from dataflows.cli.errors import errors
 from dataflows.cli.import_file import import_file
 from dataflows.cli.program import program
 from dataflows.cli.receive import receive
+from dataflows.cli.replay import REPLAY_CONTEXT, replay
 from dataflows.cli.send import send
 from dataflows.cli.settings import settings
 from dataflows.cli.state import state
@@ -21,5 +22,6 @@ app.add_typer(state, name="state")
 app.command("import")(import_file)
 app.command()(train)
 app.command()(demo)
+app.command(context_settings=REPLAY_CONTEXT)(replay)
 app.command()(describe)
 app.command()(settings)
