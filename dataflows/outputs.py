@@ -30,6 +30,11 @@ def state_directory(settings: Settings) -> Path | None:
     return None if recovery is None else recovery / "state"
 
 
+# Goes up when a version places or names shards otherwise than the one before. 2: by the partition
+# of the user's key (dataflows.shards).
+LAYOUT = 2
+
+
 def shard_files(settings: Settings) -> Callable[[str], StateFiles] | None:
     """Opens the state files of a shard; None: nothing is kept over a restart."""
     folder = state_directory(settings)
@@ -49,6 +54,7 @@ def check_shape(settings: Settings, dataflow: str) -> None:
     if folder is None:
         return
     shape = {
+        "layout of the state": LAYOUT,
         "dataflow": dataflow,
         "STREAMREC_SHARDS": settings.shards,
         "STREAMREC_LANES": settings.lanes,

@@ -15,9 +15,11 @@ import pytest
 from bytewax.recovery import init_db_dir
 
 from connectors.state_files import Reference, StateFiles, read_newest
+from dataflows import outputs
 from dataflows.batches import Failed, ShardClicks
 from dataflows.decoding import DecodeClicks
 from dataflows.engine import Stopping, drop_abandoned_snapshots
+from dataflows.outputs import check_shape
 from dataflows.replay import settle_replay
 from dataflows.settings import SettingsError, load_settings
 from dataflows.shards import shard_name
@@ -217,6 +219,29 @@ def began_with(folder: Path, start: str) -> Path:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def test_saved_state_of_another_shape_is_refused(tmp_path: Path) -> None:
+    check_shape(load_settings(state_dir=tmp_path), "recommender")
+    check_shape(load_settings(state_dir=tmp_path), "recommender")
+
+    with pytest.raises(
+        SettingsError, match=r"STREAMREC_SHARDS: expected 8, .* got 16; set it back"
+    ):
+        check_shape(load_settings(state_dir=tmp_path, shards=16), "recommender")
+    with pytest.raises(SettingsError, match=r"dataflow: expected 'recommender', .* got 'scoring'"):
+        check_shape(load_settings(state_dir=tmp_path), "scoring")
+
+
+def test_saved_state_of_an_older_layout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "LAYOUT", 1)
+    check_shape(load_settings(state_dir=tmp_path), "recommender")
+    monkeypatch.undo()
+
+    with pytest.raises(SettingsError, match="layout of the state: expected 1, .* got 2"):
+        check_shape(load_settings(state_dir=tmp_path), "recommender")
 
 
 def test_replay_over_saved_state_is_refused_and_names_the_choices(started_with: Path) -> None:
