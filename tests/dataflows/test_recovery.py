@@ -240,7 +240,7 @@ def test_saved_state_of_an_older_layout_is_refused(
     check_shape(load_settings(state_dir=tmp_path), "recommender")
     monkeypatch.undo()
 
-    with pytest.raises(SettingsError, match="layout of the state: expected 1, .* got 2"):
+    with pytest.raises(SettingsError, match=r"layout of the state: expected 1, .* got 2"):
         check_shape(load_settings(state_dir=tmp_path), "recommender")
 
 
