@@ -131,7 +131,7 @@ def flow(module: str, *flags: str) -> list[str]:
     return ["bytewax.run", module, *flags]
 
 
-def recovering(module: str, recovery: Path, epoch_s: float) -> list[str]:
+def recovering(module: str, recovery: Path, epoch_s: int) -> list[str]:
     """The same with a recovery directory."""
     return flow(module, "-r", str(recovery), "-s", str(epoch_s), "-b", "0")
 
