@@ -43,6 +43,7 @@ from models.index_state import (
     STATE_TYPE,
     State,
 )
+from models.item_vectors import DIMENSIONS
 
 # Scores of an item met, columns of `rows`, float32; one row is one cache line.
 # The first eight make up the blend.
@@ -61,6 +62,8 @@ RECENCY_STEP, IDF_POWER, REPEAT_DECAY, RULE_DECAY, SUFFIX_BONUS = range(5)
 BLEND = 5
 
 QUERY_ITEMS = 8  # newest distinct items of a session that kNN looks at
+VECTOR_ITEMS = 8  # newest clicks of a session whose vectors are averaged
+VECTOR_DECAY = 0.7  # factor for each step back
 PAIR_QUERY_ITEMS = 5  # newest distinct items whose pairs are read
 SESSION_ITEMS = 50  # newest clicks of a session that repeats and features look at
 UNION_MAX = 4_096
@@ -130,7 +133,12 @@ FEATURES = (
     "last_item_end_rate",
     "last_item_pairs",
     "last_repeated",
+    # cosines of angles between item vectors, 0 where there is none
+    "vector_last",
+    "vector_session",
 )
+_N_FEATURES = len(FEATURES)  # the user's follow
+_VECTORS = FEATURES.index("vector_last")
 
 
 class Scratch(NamedTuple):
@@ -538,6 +546,47 @@ def _ranks(values: NDArray[np.float32], count: int, out: NDArray[np.float32]) ->
         out[index] = rank
 
 
+@numba.njit(cache=True, fastmath=True)  # or the sum is not vectorised
+def _dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> np.float32:
+    total = np.float32(0.0)
+    for dimension in range(DIMENSIONS):
+        total += one[dimension] * other[dimension]
+    return total
+
+
+@numba.njit(cache=True)
+def _compare_vectors(
+    scratch: Scratch,
+    vectors: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    items: NDArray[np.int32],
+    count: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Cosines of candidates with the session's last item and with the faded mean of its newest."""
+    last = np.zeros(DIMENSIONS, np.float32)
+    mean = np.zeros(DIMENSIONS, np.float32)
+    n_items = len(items)
+    weight = np.float32(1.0)
+    for back in range(min(n_items, VECTOR_ITEMS)):
+        item = items[n_items - 1 - back]
+        if item < 0 or item >= len(scale) or scale[item] == 0:
+            continue
+        for dimension in range(DIMENSIONS):
+            value = vectors[item, dimension] * scale[item]
+            mean[dimension] += weight * value
+            if back == 0:
+                last[dimension] = value
+        weight *= np.float32(VECTOR_DECAY)
+    length = np.sqrt(_dot(mean, mean))
+    shrink = np.float32(1.0) / length if length > 0 else np.float32(0.0)
+    for index in range(count):
+        item = scratch.union[scratch.chosen[index]]
+        vector = vectors[item]
+        out[_VECTORS, index] = _dot(last, vector) * scale[item]
+        out[_VECTORS + 1, index] = _dot(mean, vector) * scale[item] * shrink
+
+
 @numba.njit(cache=True)
 def _describe(
     state: State,
@@ -677,12 +726,14 @@ def _describe(
         out[26, index] = index
     for feature in range(len(user)):
         for index in range(count):
-            out[56 + feature, index] = user[feature]
+            out[_N_FEATURES + feature, index] = user[feature]
 
 
 @numba.njit(
     numba.void(
         STATE_TYPE,
+        numba.float32[:, ::1],
+        numba.float32[::1],
         SCRATCH_TYPE,
         TABLES_TYPE,
         numba.int64[::1],
@@ -702,6 +753,8 @@ def _describe(
 )
 def propose(
     state: State,
+    vectors: NDArray[np.float32],
+    vector_scale: NDArray[np.float32],
     scratch: Scratch,
     tables: Tables,
     sizes: NDArray[np.int64],
@@ -816,6 +869,9 @@ def propose(
                     count,
                     user_features[row],
                     out_features[row],
+                )
+                _compare_vectors(
+                    scratch, vectors, vector_scale, items[begin:end], count, out_features[row]
                 )
 
 

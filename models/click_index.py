@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from models.contract import Sessions
 from models.index_state import (
+    CLICKS,
     CONTEXT,
     DISTANCE_MAX,
     LINES,
@@ -17,6 +18,8 @@ from models.index_state import (
     WAYS,
     State,
 )
+from models.item_vectors import STEP_CLICKS, Vectors, empty_vectors, step
+from models.item_vectors import forget as forget_vectors
 from models.items import grown
 from models.learn_kernel import forget_items, learn_clicks
 from models.settings import Bounds, Weights
@@ -29,7 +32,7 @@ _OPEN_MIN = 4_096
 class ClickIndex:
     """The state of the methods, with its growth, its bounds and its exact copies.
 
-    Memory, default bounds: 64 bytes a session kept, 128 an item, 4 a session listed for an item
+    Memory, default bounds: 64 bytes a session kept, 392 an item, 4 a session listed for an item
     and 24 an item listed for an item, up to twice that for room to grow. `docs/models.md` has the
     bytes per million clicks. Used by one thread.
     """
@@ -61,6 +64,7 @@ class ClickIndex:
             free_pairs=np.full(32, -1, np.int64),
             leaders=np.zeros(N_LEADERS, np.int32),
         )
+        self.vectors = empty_vectors(len(self.state.stats))
 
     def learn(self, sessions: Sessions, n_items: int) -> None:
         """Learn the last click of each session, in order; `n_items` bounds the item numbers."""
@@ -70,6 +74,7 @@ class ClickIndex:
             state = state._replace(
                 stats=grown(state.stats, capacity), blocks=grown(state.blocks, capacity)
             )
+            self.vectors = _with_room(self.vectors, capacity)
         # The ring only doubles before it has come round: then a line's place stays the same.
         lines = len(state.lines)
         while lines < self.bounds.sessions_max and state.counters[LINES] + len(sessions) > lines:
@@ -78,7 +83,8 @@ class ClickIndex:
             state = state._replace(lines=grown(state.lines, lines))
         self.state = state
         row = 0
-        while True:
+        while row < len(sessions):
+            clicks_before = self.state.counters[CLICKS]
             row = learn_clicks(
                 self.state,
                 sessions.keys,
@@ -88,29 +94,36 @@ class ClickIndex:
                 row,
                 self.bounds.posts_max,
                 self.bounds.pairs_max,
+                STEP_CLICKS,
             )
-            if row == len(sessions):
-                return
-            self._make_room()
+            clicks = self.state.counters[CLICKS]
+            if clicks > clicks_before and clicks % STEP_CLICKS == 0:
+                self.vectors = step(self.state, self.vectors, n_items)
+            elif row < len(sessions):
+                self._make_room()
 
     def forget(self, numbers: NDArray[np.int32]) -> None:
         """Drop what is known of items whose numbers will stand for others."""
-        forget_items(self.state, numbers[numbers < len(self.state.stats)])
+        known = numbers[numbers < len(self.state.stats)]
+        forget_items(self.state, known)
+        forget_vectors(self.vectors, known)
 
     @property
     def bytes_used(self) -> int:
         """Memory of the arrays, in bytes."""
-        return sum(array.nbytes for array in self.state)
+        return sum(array.nbytes for array in (*self.state, *self.vectors))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Everything learned, as arrays without objects; arenas up to what is in use."""
         state = self.state
         posts, pairs = state.counters[POST_TOP], state.counters[PAIR_TOP]
         ends = {"posts": posts, "pair_items": pairs, "pair_values": pairs, "pair_seen": pairs}
-        return {
+        kept = {
             name: array[: ends.get(name, len(array))].copy()
             for name, array in state._asdict().items()
         }
+        vectors = {name: array.copy() for name, array in self.vectors._asdict().items()}
+        return {**kept, **vectors}
 
     def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Become the index whose `arrays()` these are."""
@@ -121,6 +134,12 @@ class ClickIndex:
             given = np.ascontiguousarray(arrays[name], array.dtype)
             loaded[name] = grown(given, len(given) + room[name]) if name in room else given
         self.state = State(**loaded)
+        self.vectors = Vectors(
+            **{
+                name: np.ascontiguousarray(arrays[name], array.dtype)
+                for name, array in self.vectors._asdict().items()
+            }
+        )
 
     def _make_room(self) -> None:
         state = self.state
@@ -137,3 +156,12 @@ class ClickIndex:
 
 
 _ARENAS = ("posts", "pair_items", "pair_values", "pair_seen")
+
+
+def _with_room(vectors: Vectors, capacity: int) -> Vectors:
+    return vectors._replace(
+        current=grown(vectors.current, capacity),
+        scale=grown(vectors.scale, capacity),
+        following=grown(vectors.following, capacity),
+        following_scale=grown(vectors.following_scale, capacity),
+    )

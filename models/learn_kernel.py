@@ -256,6 +256,7 @@ def _rescale(state: State, now: int, column: int) -> None:
         numba.int64,
         numba.int64,
         numba.int64,
+        numba.int64,
     ),
     cache=True,
 )
@@ -268,10 +269,11 @@ def learn_clicks(
     first: int,
     posts_max: int,
     pairs_max: int,
+    pause_clicks: int,
 ) -> int:
-    """Learn the last click of sessions `first` and on; returns the first for which room is lacking.
+    """Learn the last click of sessions `first` and on; returns the first that is not learned.
 
-    Room in `posts` and the pair arrays is checked click by click against the most that one click
+    Stops after each `pause_clicks`-th click learned in all, and where room is lacking. Room in `posts` and the pair arrays is checked click by click against the most that one click
     can take, so the caller grows them and calls again.
     """
     for row in range(first, len(keys)):
@@ -349,6 +351,8 @@ def learn_clicks(
                     if items[place] >= 0:
                         _append(state, seq, items[place], posts_max)
         _append(state, seq, item, posts_max)
+        if clock % pause_clicks == 0:
+            return row + 1
     return len(keys)
 
 

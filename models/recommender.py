@@ -207,6 +207,8 @@ class SessionRecommender:
         blend = np.empty((n, self.slots), np.float32)
         propose(
             state,
+            self.index.vectors.current,
+            self.index.vectors.scale,
             scratch,
             self._tables,
             self._ints,
