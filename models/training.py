@@ -23,7 +23,7 @@ from models.tuning import Progress, tune_weights
 from schemas.columns import Bytes
 
 _ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
-_HELD_OUT_MAX = 6_000
+_HELD_OUT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class TrainingSettings:
     @property
     def configurations(self) -> int:
         """Settings of the trees that are tried."""
-        return int(min(8, 1 + self.budget_minutes / 2.5))
+        return int(min(20, 1 + self.budget_minutes / 1.5))
 
     @property
     def trials(self) -> int:
         """Steps of the search for weights, for kNN and for the blend."""
-        return int(min(64, 4 + 8 * self.budget_minutes))
+        return int(min(128, 4 + 8 * self.budget_minutes))
 
     @property
     def trial_questions(self) -> int:

@@ -65,7 +65,7 @@ def _step_knn(weights: Weights, rng: np.random.Generator) -> Weights:
         sampled=2 * neighbours,
         neighbours=neighbours,
         recency_sessions=_within(weights.recency_sessions * factors[0] ** 2, 1e3, 1e7),
-        idf_power=_within(weights.idf_power * factors[1], 0.05, 4.0),
+        idf_power=_within(weights.idf_power * factors[1], 0.05, 8.0),
         query_decay=_within(weights.query_decay * factors[2], 0.05, 0.98),
         after_decay=_within(weights.after_decay * factors[3], 0.05, 0.99),
         before_decay=_within(weights.before_decay * factors[4], 0.05, 0.99),
