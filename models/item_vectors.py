@@ -45,9 +45,7 @@ _RIDGE = 1e-6  # of the mean square, so that fewer items than dimensions do no h
 _BLOCK = 64  # rows that are multiplied by a small matrix together
 _CHUNK = 32  # pairs whose weights are worked out together
 # log2(x) for 1 <= x < 2 by powers of x, least squares, exact at 1 and 2; off by 1e-04 at most.
-_LOG = tuple(
-    np.float32(value) for value in (-2.510148, 4.059838, -2.107613, 0.6382299, -0.0803073)
-)
+_LOG = tuple(np.float32(value) for value in (-2.510148, 4.059838, -2.107613, 0.6382299, -0.0803073))
 _LN_2 = np.float32(np.log(2.0))
 
 # Places in `progress`, int64.

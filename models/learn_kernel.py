@@ -273,8 +273,9 @@ def learn_clicks(
 ) -> int:
     """Learn the last click of sessions `first` and on; returns the first that is not learned.
 
-    Stops after each `pause_clicks`-th click learned in all, and where room is lacking. Room in `posts` and the pair arrays is checked click by click against the most that one click
-    can take, so the caller grows them and calls again.
+    Stops after each `pause_clicks`-th click learned in all, and where room is lacking. Room in
+    `posts` and the pair arrays is checked click by click against the most that one click can take,
+    so the caller grows them and calls again.
     """
     for row in range(first, len(keys)):
         begin = bounds[row]

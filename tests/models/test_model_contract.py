@@ -102,8 +102,8 @@ def test_learning_in_one_batch_equals_learning_click_by_click(
     rows = SessionRows(LOG, other.items.numbers(LOG.items, None, add=True))
     for row in range(len(rows)):
         other.learn(rows.sessions(slice(row, row + 1)))
-    vectors = zip(other.index.vectors, model.index.vectors, strict=True)
-    assert all(one.tobytes() == another.tobytes() for one, another in vectors)
+    vectors = (other.index.vectors._asdict(), model.index.vectors._asdict())
+    assert all(vectors[0][name].tobytes() == array.tobytes() for name, array in vectors[1].items())
     assert same(other.recommend(sessions_of(ASKED), 10), model.recommend(sessions_of(ASKED), 10))
 
 
