@@ -5,13 +5,17 @@ told in two ways. *log*: from the broker's clock when the click was appended to 
 the score was (`message.timestamp.type=LogAppendTime`): what the dataflow and its clients take.
 *seen*: from the sending of the click to the reading of its score, with the sender's and the
 reader's own gathering on top.
+
+A broker that has just started compiles its own code under the first load, on the same cores: some
+seconds of load that nobody counts come first. Rounds are in turns, and the median counts.
 """
 
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +37,35 @@ RATES = (10_000, 1_000)  # events per second
 USERS = 100_000
 EPOCH_S = 10  # as the README starts the main job
 LEAD_S = 3.0  # from the first score on, before anything counts: a sender begins with a burst
+ROUNDS = 3  # at the highest rate
+BROKER_WARM_UP_S = 15.0
 CPU_US_MAX = {10_000: 35.0}
-P99_MS_MAX = {10_000: 30.0}
+P99_MS_MAX = {10_000: 25.0}
 
 _BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
 
 
 def run(place: Place, events: int) -> list[Figure]:
-    seconds = events / max(RATES)
-    figures = [figure for rate in RATES for figure in run_at(place, rate, seconds)]
-    with tempfile.TemporaryDirectory(dir=place.folder) as recovery:
-        figures += run_at(place, max(RATES), seconds, Path(recovery))
+    highest = max(RATES)
+    seconds = events / highest
+    run_at(place, highest, min(seconds, BROKER_WARM_UP_S))
+    rounds: list[list[Figure]] = []
+    for number in range(ROUNDS):
+        plain = run_at(place, highest, seconds)
+        with tempfile.TemporaryDirectory(dir=place.folder) as recovery:
+            exactly_once = run_at(place, highest, seconds, Path(recovery))
+        shown = [
+            f"{each.value:.0f}" for each in (*plain, *exactly_once) if each.name.endswith("log_p99")
+        ]
+        place.say(f"round {number + 1} of {ROUNDS}: p99 {shown[0]} ms, exactly once {shown[1]} ms")
+        rounds.append([*plain, *exactly_once])
+    figures = [
+        replace(first, value=statistics.median(figure.value for figure in (first, *others)))
+        for first, *others in zip(*rounds, strict=True)
+    ]
+    for rate in RATES:
+        if rate != highest:
+            figures += run_at(place, rate, seconds)
     return figures
 
 
