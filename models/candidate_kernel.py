@@ -271,7 +271,7 @@ def _walk_lines(
         weight = np.float32(tables.query[asked] * np.log(1.0 + lines / count) ** weights[IDF_POWER])
         room = block[POST_ROOM]
         start = block[POST_START]
-        limit = min(min(count, room), sizes[SAMPLED] if asked == 0 else sizes[SAMPLED] >> 1)
+        limit = min(min(count, room), sizes[SAMPLED] >> min(asked, 3))
         for back in range(limit):
             post = int(state.posts[start + ((count - 1 - back) & (room - 1))])
             age = (lines - post) & _WRAP

@@ -61,7 +61,8 @@ class Bounds:
 class Weights:
     """How the methods weigh what is kept. Chosen by `models.training` on validation data."""
 
-    sampled: int = 240  # newest sessions looked at for the last item, half as many for others
+    # Newest sessions looked at for the last item; half as many for each before it, an eighth at least.
+    sampled: int = 240
     neighbours: int = 120
     hops: int = 8  # items whose pairs are followed for a second step
     recency_sessions: float = 60_000.0  # a neighbour's weight falls by e in so many sessions
