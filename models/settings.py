@@ -61,7 +61,7 @@ class Bounds:
 class Weights:
     """How the methods weigh what is kept. Chosen by `models.training` on validation data."""
 
-    # Newest sessions looked at for the last item; half as many for each before it, an eighth at least.
+    # Newest sessions looked at for the last item; half as many for each before, an eighth at least.
     sampled: int = 240
     neighbours: int = 120
     hops: int = 8  # items whose pairs are followed for a second step
