@@ -16,7 +16,7 @@ Progress = Callable[[str], None]
 
 # More cost more: a query's votes are the dearest part of it. On validation sessions of two shops
 # 80 to 500 were equally good (DECISIONS.md).
-_NEIGHBOURS = (60, 150)
+_NEIGHBOURS = (60, 120)
 
 
 def quality(model: SessionRecommender, judged: Judged) -> float:
