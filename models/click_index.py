@@ -18,7 +18,7 @@ from models.index_state import (
     WAYS,
     State,
 )
-from models.item_vectors import STEP_CLICKS, Vectors, empty_vectors, step
+from models.item_vectors import STEP_CLICKS, Vectors, empty_vectors, step, with_room
 from models.item_vectors import forget as forget_vectors
 from models.items import grown
 from models.learn_kernel import forget_items, learn_clicks
@@ -74,7 +74,7 @@ class ClickIndex:
             state = state._replace(
                 stats=grown(state.stats, capacity), blocks=grown(state.blocks, capacity)
             )
-            self.vectors = _with_room(self.vectors, capacity)
+            self.vectors = with_room(self.vectors, capacity)
         # The ring only doubles before it has come round: then a line's place stays the same.
         lines = len(state.lines)
         while lines < self.bounds.sessions_max and state.counters[LINES] + len(sessions) > lines:
@@ -98,7 +98,7 @@ class ClickIndex:
             )
             clicks = self.state.counters[CLICKS]
             if clicks > clicks_before and clicks % STEP_CLICKS == 0:
-                self.vectors = step(self.state, self.vectors, n_items)
+                self.vectors = step(self.state, self.vectors)
             elif row < len(sessions):
                 self._make_room()
 
@@ -156,12 +156,3 @@ class ClickIndex:
 
 
 _ARENAS = ("posts", "pair_items", "pair_values", "pair_seen")
-
-
-def _with_room(vectors: Vectors, capacity: int) -> Vectors:
-    return vectors._replace(
-        current=grown(vectors.current, capacity),
-        scale=grown(vectors.scale, capacity),
-        following=grown(vectors.following, capacity),
-        following_scale=grown(vectors.following_scale, capacity),
-    )

@@ -7,8 +7,10 @@ pointwise mutual information (Levy and Goldberg, NIPS 2014) over the pairs that 
 
 with s the pair's sum of 1/distance in both directions, c clicks of an item and n of all. Subspace
 iteration finds them without ever holding the matrix: a sweep multiplies the vectors of the last
-sweep, made orthonormal, by its rows, a few with every click, so the work is even and what is new is
-in the vectors one sweep later. An item has none before the sweep after its first pair.
+sweep, made orthonormal, by its rows, a few with every click, so the work is even and what is new
+is in the vectors one sweep later. An item has none before the sweep after its first pair. Until
+then it stands for a small random vector: that is what the iteration begins with, and what brings it
+a part of the shop that nothing joins to the rest.
 
 Only angles between vectors of one sweep mean something: the next may turn them all.
 """
@@ -31,6 +33,8 @@ from models.index_state import (
     STATE_TYPE,
     State,
 )
+from models.items import grown
+from models.learn_kernel import key_hash
 
 DIMENSIONS = 32  # on validation data of two shops as good as 48 and 64
 STEP_CLICKS = 128  # clicks from one step to the next
@@ -42,6 +46,7 @@ _ROW_COSTS = 8
 _WRAP = 0xFFFFFFFF
 _RIDGE = 1e-6  # of the mean square, so that fewer items than dimensions do no harm
 
+_STRANGER = 0.1  # length of a vector that is not known yet, against the mean of those that are
 _BLOCK = 64  # rows that are multiplied by a small matrix together
 _CHUNK = 32  # pairs whose weights are worked out together
 # log2(x) for 1 <= x < 2 by powers of x, least squares, exact at 1 and 2; off by 1e-04 at most.
@@ -88,11 +93,12 @@ def empty_vectors(items: int) -> Vectors:
     )
 
 
-def step(state: State, vectors: Vectors, n_items: int) -> Vectors:
+def step(state: State, vectors: Vectors) -> Vectors:
     """The sweep goes on by as much as STEP_CLICKS clicks pay for; ends it when it is through."""
     progress = vectors.progress
     if progress[AT] == 0:
-        progress[END] = n_items
+        # Up to the last item clicked: those that are only numbered are not known of yet.
+        progress[END] = np.flatnonzero(state.stats[:, COUNT])[-1] + 1
         vectors.gram[:] = 0.0
     _multiply(state, vectors, PAIRS_A_CLICK * STEP_CLICKS)
     if progress[AT] < progress[END]:
@@ -112,6 +118,16 @@ def step(state: State, vectors: Vectors, n_items: int) -> Vectors:
     )
 
 
+def with_room(vectors: Vectors, items: int) -> Vectors:
+    """A copy for more items, which have no vectors yet."""
+    return vectors._replace(
+        current=grown(vectors.current, items),
+        scale=grown(vectors.scale, items),
+        following=grown(vectors.following, items),
+        following_scale=grown(vectors.following_scale, items),
+    )
+
+
 def forget(vectors: Vectors, numbers: NDArray[np.int32]) -> None:
     """Drop the vectors of items whose numbers will stand for others."""
     for array in (
@@ -123,22 +139,15 @@ def forget(vectors: Vectors, numbers: NDArray[np.int32]) -> None:
         array[numbers] = 0.0
 
 
-@numba.njit(cache=True)
-def _first_sign(item: int, dimension: int) -> np.float32:
-    """What the first sweep begins with: a random sign, the same in every run."""
-    mixed = np.uint64(item + 1) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    return np.float32(1.0) - np.float32(2 * ((mixed >> np.uint64(16 + dimension)) & np.uint64(1)))
-
-
 @numba.njit(numba.void(STATE_TYPE, VECTORS_TYPE, numba.int64), cache=True)
 def _multiply(state: State, vectors: Vectors, budget: int) -> None:
     """The next rows of the matrix times the orthonormal vectors, into `following`."""
     clock = state.counters[CLICKS]
     check_born = state.counters[DROPPED] > 0
-    first_sweep = vectors.progress[SWEEPS] == 0
     n = np.float32(max(clock, 1))
     totals = np.zeros((_BLOCK, DIMENSIONS), np.float32)
+    strangers = np.zeros((_BLOCK, DIMENSIONS), np.float32)  # what items without a vector add
+    small = np.float32(_STRANGER / np.sqrt(max(vectors.progress[END], 1)))
     weights = np.empty(_CHUNK, np.float32)
     bits = weights.view(np.int32)
     exponents = np.empty(_CHUNK, np.float32)
@@ -147,6 +156,8 @@ def _multiply(state: State, vectors: Vectors, budget: int) -> None:
     while owner < vectors.progress[END] and budget > 0:
         total = totals[owner - begin]
         total[:] = 0.0
+        strange = strangers[owner - begin]
+        strange[:] = 0.0
         block = state.blocks[owner]
         clicks = np.float32(state.stats[owner, COUNT])
         n_pairs = block[PAIRS] if clicks > 0 else 0
@@ -179,17 +190,19 @@ def _multiply(state: State, vectors: Vectors, budget: int) -> None:
                 item = state.pair_items[first + index]
                 if weight <= 0 or item == owner:
                     continue
-                if first_sweep:
-                    for dimension in range(DIMENSIONS):
-                        total[dimension] += weight * _first_sign(item, dimension)
-                else:
+                if vectors.scale[item] > 0:
                     vector = vectors.current[item]
                     for dimension in range(DIMENSIONS):
                         total[dimension] += weight * vector[dimension]
+                else:
+                    signs = key_hash(item + 1)
+                    for dimension in range(DIMENSIONS):
+                        sign = np.float32(1 - 2 * ((signs >> (8 + dimension)) & 1))
+                        strange[dimension] += weight * small * sign
         owner += 1
         if owner - begin == _BLOCK or owner == vectors.progress[END] or budget <= 0:
             # Small enough for BLAS to stay on this thread.
-            rows = np.dot(totals[: owner - begin], vectors.turn)
+            rows = np.dot(totals[: owner - begin], vectors.turn) + strangers[: owner - begin]
             vectors.following[begin:owner] = rows
             vectors.gram[:] += np.dot(rows.T, rows)
             for row in range(owner - begin):

@@ -1,10 +1,13 @@
 """Item vectors against the eigenvectors of the same matrix, worked out densely."""
 
+import copy
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.candidate_kernel import FEATURES, VECTOR_DECAY
+from models.clicks import ClickLog
 from models.index_state import AFTER, BEFORE, CLICKS, COUNT, PAIR_START, PAIRS, State
 from models.item_vectors import DIMENSIONS, SWEEPS, Vectors, step
 from models.recommender import SessionRecommender
@@ -47,9 +50,11 @@ def kept(vectors: Vectors) -> NDArray[np.float32]:
 def test_vectors_are_the_leading_eigenvectors_times_their_eigenvalues(
     model: SessionRecommender,
 ) -> None:
-    state, vectors = model.index.state, model.index.vectors
+    state = model.index.state
+    # Of its own: a step writes into the arrays it is given.
+    vectors = copy.deepcopy(model.index.vectors)
     for _ in range(300):  # on a state that stands still, until it has converged
-        vectors = step(state, vectors, N_ITEMS)
+        vectors = step(state, vectors)
     matrix = information(state)
     symmetric = np.abs(matrix - matrix.T).max() < 1e-3  # no block of pairs was full
     assert symmetric
@@ -96,7 +101,7 @@ def test_an_item_has_a_vector_one_sweep_after_its_first_pair(model: SessionRecom
     names = [FEATURES.index(name) for name in ("vector_last", "vector_session")]
     features = young.candidates(sessions_of([[0]])).features
     assert (features[0][:, names] == 0).all() and np.isfinite(features).all()
-    after = step(young.index.state, young.index.vectors, 2)
+    after = step(young.index.state, young.index.vectors)
     assert (after.scale[:2] > 0).all()
     assert len(state.stats) == len(vectors.scale)
 
@@ -108,3 +113,30 @@ def test_a_number_that_stands_for_another_item_has_no_vector_of_the_old_one() ->
     assert model.index.vectors.scale[number] == 0
     others = [item for item in range(20) if item != number]
     assert (model.index.vectors.scale[others] > 0).all()
+
+
+@pytest.mark.parametrize("single_clicks", [10, 300])
+def test_visitors_who_click_once_do_not_keep_vectors_from_coming(single_clicks: int) -> None:
+    """The first sweeps find no pair, or pairs of a few items only."""
+    model = SessionRecommender()
+    model.items.numbers(np.arange(N_ITEMS), None, add=True)
+    for visitor in range(single_clicks):
+        model.learn(sessions_of([[visitor % N_ITEMS]], [1_000_000 + visitor]))
+    learn_log(model, made_log(3_000, N_ITEMS, seed=4))
+    values, columns = np.linalg.eigh(information(model.index.state))
+    leading = np.argsort(-np.abs(values))[:DIMENSIONS]
+    expected = cosines(columns[:, leading] * values[leading])
+    got = cosines(kept(model.index.vectors))
+    assert np.corrcoef(expected.ravel(), got.ravel())[0, 1] > 0.99
+
+
+def test_a_part_of_the_shop_that_opens_later_has_vectors_too() -> None:
+    """Nothing joins its items to those before."""
+    model = SessionRecommender()
+    learn_log(model, made_log(1_000, 40, seed=4))
+    log = made_log(1_000, 40, seed=6)
+    learn_log(model, ClickLog(log.sessions + 10_000, log.items + 100, log.times_ms))
+    assert (model.index.vectors.scale[:80] > 0).all()
+    unit = kept(model.index.vectors)
+    across, within = unit[:40] @ unit[40:80].T, unit[40:80] @ unit[40:80].T
+    assert np.abs(across).mean() < 0.2 * np.abs(within).mean()
