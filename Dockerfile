@@ -12,6 +12,7 @@ COPY connectors connectors
 COPY dataflows dataflows
 COPY models models
 COPY schemas schemas
+COPY streamrec streamrec
 
 # It runs where its user may write: compiled kernels, and the engine's own rendering of the dataflow.
 ENV PYTHONPATH=/app NUMBA_CACHE_DIR=/var/lib/streamrec/kernels PYTHONUNBUFFERED=1

@@ -4,7 +4,7 @@ set positional-arguments := true
 
 # real recommendations from a simulated shop, on a log in one file; ends by itself in under a minute
 demo *ARGS:
-    python -m dataflows demo "$@"
+    python -m streamrec demo "$@"
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
@@ -27,7 +27,7 @@ lint-types:
 
 # 1,000,000 clicks with 1 % broken in ten ways, every answer checked by an independent reader
 verify *ARGS:
-    python -m benchmarks.correctness "$@"
+    python -m tests.proofs.correctness "$@"
 
 # brokers, registries and disks that fail under the main job; the broker is away for 60 s
 faults *ARGS:
@@ -47,15 +47,15 @@ hooks:
 
 # the command line: topics, send, receive, errors, import, train, describe; `./justw streamrec --help`
 streamrec *ARGS:
-    @python -m dataflows "$@"
+    @python -m streamrec "$@"
 
 # put a click log of your own (CSV, JSON lines, Parquet) on the topic clicks
 import *ARGS:
-    @python -m dataflows import "$@"
+    @python -m streamrec import "$@"
 
 # make the ranker's artifact anew from a click log
 train *ARGS:
-    @python -m dataflows train "$@"
+    @python -m streamrec train "$@"
 
 # the main job, for ever: clicks in, recommendations and errors out
 run *ARGS:
@@ -63,19 +63,19 @@ run *ARGS:
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
 run-cluster PROCESSES *ARGS:
-    shift && python -m dataflows.supervisor --processes {{ PROCESSES }} dataflows.recommender "$@"
+    shift && python -m streamrec.dataflows.engine.supervisor --processes {{ PROCESSES }} dataflows.recommender "$@"
 
 # kill -9 at random under load, then every input against every output; `--kills N`, `--seed S`
 chaos *ARGS:
-    python -m benchmarks.chaos "$@"
+    python -m tests.proofs.chaos "$@"
 
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
 kafka *ARGS:
-    python -m connectors.local_kafka "$@"
+    python -m streamrec.connectors.local.kafka "$@"
 
 # models against each other and against popularity, on held-out clicks
 evaluate *ARGS:
-    python -m models.evaluate "$@"
+    python -m streamrec.models.training.evaluate "$@"
 
 # cost per event and latency on a real Kafka, as ratios to a bare loop; `--only NAME`, `--events N`
 bench *ARGS:

@@ -22,7 +22,7 @@ from benchmarks import (
 )
 from benchmarks.figures import Figure, print_figures, write_figures
 from benchmarks.place import Place, embedded_place, kafka_place
-from connectors.local_kafka import local_kafka
+from streamrec.connectors.local.kafka import local_kafka
 
 _EXTERNAL = ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
 

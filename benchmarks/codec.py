@@ -16,9 +16,9 @@ from functools import partial
 import fastavro
 import numpy as np
 
-import schemas
-from schemas.columns import Columns, Numbers
-from schemas.wire import WireDecoder, WireEncoder
+from streamrec import schemas
+from streamrec.schemas.columns import Columns, Numbers
+from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 BATCH_SIZES = (50, 100, 1_000, 8_000)
 FLOATS = 12

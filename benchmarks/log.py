@@ -16,9 +16,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from connectors.backend import open_log
-from connectors.log import Log, TopicSpec
-from connectors.settings import LogSettings
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Log, TopicSpec
+from streamrec.connectors.log_settings import LogSettings
 
 BATCHES = (10, 100, 1_000)
 _ROUNDS = 3

@@ -5,10 +5,10 @@ from contextlib import closing
 from benchmarks.figures import Figure
 from benchmarks.place import Place
 from benchmarks.processes import Progress, expect_count, flow, running
-from connectors.log import Outgoing
-from dataflows.shop import Shop
-from dataflows.shop_faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
-from dataflows.shop_world import VIEW
+from streamrec.connectors.log import Outgoing
+from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
+from streamrec.shop.shop import Shop
+from streamrec.shop.world import VIEW
 
 NAME = "main_job"
 EVENTS = 60_000

@@ -15,7 +15,7 @@ from benchmarks.figures import Figure
 from benchmarks.place import Place
 from benchmarks.processes import Progress, expect_count, flow, recovering, running
 from benchmarks.scoring_paced import scoring_environment
-from models.user_features import HOUR_MS
+from streamrec.models.users.features import HOUR_MS
 
 NAME = "many_users"
 EVENTS = 1_000_000  # that count; as many come before

@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.place import Place
 from benchmarks.processes import Progress, Sample, expect_count, flow, running
 from benchmarks.scoring_paced import scoring_environment
-from models.user_features import HOUR_MS
+from streamrec.models.users.features import HOUR_MS
 
 NAME = "memory"
 EVENTS = 600_000

@@ -10,8 +10,8 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.clicks import ClickLoad, ClickMaker
-from connectors.kafka_writer import _DEFAULTS as WRITER_OPTIONS
-from dataflows.placing import keys_of
+from streamrec.connectors.kafka.writer import _DEFAULTS as WRITER_OPTIONS
+from streamrec.dataflows.steps.placing import keys_of
 
 TICK_S = 0.001
 

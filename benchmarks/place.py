@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors.backend import open_log
-from connectors.log import Log, TopicSpec
-from connectors.topics import ensure_topics
-from dataflows.settings import load_settings
-from schemas import load
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Log, TopicSpec
+from streamrec.connectors.topics import ensure_topics
+from streamrec.dataflows.job.settings import load_settings
+from streamrec.schemas import load
 
 PARTITIONS = 8
 

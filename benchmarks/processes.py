@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from connectors.log import Log
+from streamrec.connectors.log import Log
 
 _LOG_TAIL_BYTES = 4_000
 SAMPLE_S = 0.05

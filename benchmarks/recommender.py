@@ -9,10 +9,10 @@ import time
 import lightgbm
 import numpy as np
 
-from models.clicks import ClickLog, SessionRows, take
-from models.contract import Sessions
-from models.recommender import SessionRecommender
-from models.trees import TreeRanker
+from streamrec.models.contract import Sessions
+from streamrec.models.rankers.trees import TreeRanker
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.training.logs import ClickLog, SessionRows, take
 
 _ITEMS = 40_000
 _SESSIONS = 80_000

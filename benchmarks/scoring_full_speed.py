@@ -7,7 +7,7 @@ from benchmarks.clicks import ClickLoad, fill
 from benchmarks.figures import Figure
 from benchmarks.place import Place
 from benchmarks.processes import Progress, expect_count, flow, running
-from connectors.log import Log
+from streamrec.connectors.log import Log
 
 NAME = "scoring_full_speed"
 EVENTS = 2_000_000

@@ -27,10 +27,10 @@ from benchmarks.clicks import ClickLoad, fill
 from benchmarks.figures import Figure
 from benchmarks.place import PARTITIONS, Place
 from benchmarks.processes import BenchmarkError, Progress, Running, flow, recovering, running
-from connectors.kafka_reader import _DEFAULTS as READER_OPTIONS
-from schemas import load
-from schemas.columns import Numbers
-from schemas.wire import WireDecoder
+from streamrec.connectors.kafka.reader import _DEFAULTS as READER_OPTIONS
+from streamrec.schemas import load
+from streamrec.schemas.columns import Numbers
+from streamrec.schemas.wire import WireDecoder
 
 NAME = "scoring_paced"
 EVENTS = 200_000  # at the highest rate; the others take as long

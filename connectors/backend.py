@@ -2,11 +2,11 @@
 
 import logging
 
-from connectors.embedded import EmbeddedLog
-from connectors.kafka import KafkaLog
-from connectors.log import Log, SchemaRegistry
-from connectors.registry import ConfluentRegistry
-from connectors.settings import LogSettings
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.kafka.log import KafkaLog
+from streamrec.connectors.log import Log, SchemaRegistry
+from streamrec.connectors.log_settings import LogSettings
+from streamrec.connectors.registry import ConfluentRegistry
 
 logger = logging.getLogger(__name__)
 

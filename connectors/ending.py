@@ -8,7 +8,7 @@ otherwise begin behind clicks that were never answered.
 import threading
 from collections.abc import Mapping
 
-from connectors.log import Log
+from streamrec.connectors.log import Log
 
 
 class Ending:

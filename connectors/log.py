@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.registry import IncompatibleSchemaError as IncompatibleSchemaError
-from schemas.registry import RegistryUnavailableError as RegistryUnavailableError
-from schemas.registry import SchemaError as SchemaError
-from schemas.registry import UnknownSchemaError as UnknownSchemaError
+from streamrec.schemas.registry import IncompatibleSchemaError as IncompatibleSchemaError
+from streamrec.schemas.registry import RegistryUnavailableError as RegistryUnavailableError
+from streamrec.schemas.registry import SchemaError as SchemaError
+from streamrec.schemas.registry import UnknownSchemaError as UnknownSchemaError
 
 Headers = list[tuple[str, bytes | None]]
 

@@ -6,8 +6,8 @@ to say is committed by the source itself, so that an input without outputs shows
 
 from collections.abc import Mapping
 
-from connectors.log import GroupOffsets
-from connectors.per_thread import PerThread
+from streamrec.connectors.log import GroupOffsets
+from streamrec.connectors.per_thread import PerThread
 
 
 class GroupProgress:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from connectors.log import (
+from streamrec.connectors.log import (
     IncompatibleSchemaError,
     RegisteredSchema,
     RegistryUnavailableError,

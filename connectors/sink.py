@@ -29,8 +29,8 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from connectors.ending import Ending
-from connectors.log import (
+from streamrec.connectors.ending import Ending
+from streamrec.connectors.log import (
     Headers,
     Log,
     LogAdmin,
@@ -42,10 +42,10 @@ from connectors.log import (
     TransactionalWriter,
     UnreachableError,
 )
-from connectors.per_thread import PerThread
-from connectors.progress import GroupProgress
-from connectors.source import lane_name
-from connectors.state_files import write_once
+from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.progress import GroupProgress
+from streamrec.connectors.source import lane_name
+from streamrec.connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from typing import Literal
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from typing_extensions import override
 
-from connectors.ending import Ending
-from connectors.log import (
+from streamrec.connectors.ending import Ending
+from streamrec.connectors.log import (
     Bounds,
     Log,
     LogAdmin,
@@ -33,9 +33,9 @@ from connectors.log import (
     RawBatch,
     UnreachableError,
 )
-from connectors.per_thread import PerThread
-from connectors.progress import GroupProgress
-from connectors.state_files import write_once
+from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.progress import GroupProgress
+from streamrec.connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
 

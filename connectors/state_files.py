@@ -25,7 +25,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from connectors.log import LogError
+from streamrec.connectors.log import LogError
 
 _CHANGES_MAX = 24
 _SNAPSHOTS_KEPT = 2

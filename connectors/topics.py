@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.log import (
+from streamrec.connectors.log import (
     Log,
     LogAdmin,
     RegisteredSchema,

@@ -24,12 +24,12 @@ from bytewax.inputs import Source
 from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
-from connectors.log import RawBatch
-from connectors.sink import Out
-from dataflows import steady_process
-from dataflows.batches import Failed, ShardClicks
-from dataflows.decoding import Decoded
-from dataflows.recommending import Learned, Recommended
+from streamrec.connectors.log import RawBatch
+from streamrec.connectors.sink import Out
+from streamrec.dataflows.engine import steady_process
+from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.decode import Decoded
+from streamrec.dataflows.steps.recommend import Learned, Recommended
 
 FLOW_ID = "recommender"
 
@@ -98,7 +98,7 @@ def split_learned(
 
 def flow() -> Dataflow:
     """The main job on real connectors, as the settings say."""
-    from dataflows.assembly import recommender_flow
+    from streamrec.dataflows.job.assembly import recommender_flow
 
     built = recommender_flow()
     steady_process.settle()

@@ -24,11 +24,11 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from connectors.log import RawBatch
-from connectors.sink import Out
-from dataflows import steady_process
-from dataflows.decoding import Decoded
-from dataflows.recommender import split_failed
+from streamrec.connectors.log import RawBatch
+from streamrec.connectors.sink import Out
+from streamrec.dataflows.engine import steady_process
+from streamrec.dataflows.recommender import split_failed
+from streamrec.dataflows.steps.decode import Decoded
 
 FLOW_ID = "scoring"
 
@@ -77,7 +77,7 @@ def build_flow(clicks: Source[RawBatch], sinks: Sinks, steps: Steps) -> Dataflow
 
 def flow() -> Dataflow:
     """Scoring on real connectors, as the settings say."""
-    from dataflows.scoring_assembly import scoring_flow
+    from streamrec.dataflows.job.scoring_assembly import scoring_flow
 
     built = scoring_flow()
     steady_process.settle()

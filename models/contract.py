@@ -33,7 +33,7 @@ class Sessions:
     ]  # (n,) clicks in the session so far, which may be more than are kept in items
     user_features: NDArray[
         np.float32
-    ]  # (n, n_user_features) as declared in models.user_features; (n, 0): no users
+    ]  # (n, n_user_features) as declared in models.users.features; (n, 0): no users
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import BadArtifact
+from streamrec.models.artifact import BadArtifact
 
 PROPENSITY_FILE = Path(__file__).parent / "artifacts" / "propensity.json"
 

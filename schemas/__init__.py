@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-_PACKAGE = files("schemas")
+_PACKAGE = files("streamrec.schemas")
 NAMES = tuple(sorted(path.name[:-5] for path in _PACKAGE.iterdir() if path.name.endswith(".avsc")))
 
 

@@ -4,11 +4,11 @@ Kernels have explicit signatures, so importing this module compiles them: second
 after an installation, a fraction of one from numba's cache afterwards.
 """
 
-from schemas.decoder import Decoder, DecodeResult
-from schemas.encoder import Encoded, EncodeFailure, Encoder
-from schemas.opcodes import Fault
-from schemas.parsing import InvalidSchemaError, UnsupportedSchemaError
-from schemas.resolution import ResolutionError
+from streamrec.schemas.decoder import Decoder, DecodeResult
+from streamrec.schemas.encoder import Encoded, EncodeFailure, Encoder
+from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.parsing import InvalidSchemaError, UnsupportedSchemaError
+from streamrec.schemas.resolution import ResolutionError
 
 __all__ = [
     "DecodeResult",

@@ -7,8 +7,8 @@ in order, and its neighbours never see it.
 import numpy as np
 from numba import njit
 
-from schemas import opcodes as op
-from schemas.opcodes import (
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.opcodes import (
     ARGUMENT,
     EXTRA,
     FIELD,
@@ -26,7 +26,7 @@ from schemas.opcodes import (
     VALID,
     WIDTH,
 )
-from schemas.primitives import (
+from streamrec.schemas.primitives import (
     ENDS_EARLY,
     byte_at,
     bytes_address,

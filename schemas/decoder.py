@@ -5,15 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import opcodes as op
-from schemas.arenas import Arenas
-from schemas.columns import Columns
-from schemas.decode_kernel import decode_messages, join, measure
-from schemas.fallback import Transcoder, UndecodableError, UnresolvableError
-from schemas.layout import Layout
-from schemas.opcodes import EXPECTED, Fault
-from schemas.parsing import UnsupportedSchemaError, parse
-from schemas.resolution import Program
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.arenas import Arenas
+from streamrec.schemas.columns import Columns
+from streamrec.schemas.decode_kernel import decode_messages, join, measure
+from streamrec.schemas.fallback import Transcoder, UndecodableError, UnresolvableError
+from streamrec.schemas.layout import Layout
+from streamrec.schemas.opcodes import EXPECTED, Fault
+from streamrec.schemas.parsing import UnsupportedSchemaError, parse
+from streamrec.schemas.resolution import Program
 
 _GROWTH = 2.0
 _SHRINKAGE = 0.9  # by batch; forgets one batch of long lists without trembling

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
-from schemas import opcodes as op
-from schemas.opcodes import ARGUMENT, EXTRA, FIELD, NULL_BRANCH, SLOT, VALID, WIDTH
-from schemas.primitives import (
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.opcodes import ARGUMENT, EXTRA, FIELD, NULL_BRANCH, SLOT, VALID, WIDTH
+from streamrec.schemas.primitives import (
     copy_bytes,
     is_utf8,
     make_bytes,

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import opcodes as op
-from schemas.columns import Bytes, Column, Columns, Lists, Numbers
-from schemas.encode_kernel import encode_rows
-from schemas.layout import Layout, Node, row_leaves
-from schemas.opcodes import EXPECTED, Fault
-from schemas.parsing import describe, parse
-from schemas.resolution import Program
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.columns import Bytes, Column, Columns, Lists, Numbers
+from streamrec.schemas.encode_kernel import encode_rows
+from streamrec.schemas.layout import Layout, Node, row_leaves
+from streamrec.schemas.opcodes import EXPECTED, Fault
+from streamrec.schemas.parsing import describe, parse
+from streamrec.schemas.resolution import Program
 
 _NO_HEADER = -1
 _KINDS = {

@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 from fastavro.read import SchemaResolutionError
 
-from schemas.parsing import Type, UnsupportedSchemaError, describe, min_bytes
+from streamrec.schemas.parsing import Type, UnsupportedSchemaError, describe, min_bytes
 
 # What fastavro raises for bytes that do not hold what the schema says.
 _BAD_BYTES = (EOFError, IndexError, UnicodeDecodeError, ValueError, OverflowError, TypeError)

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from schemas.columns import Bytes
-from schemas.primitives import byte_at, int32_at, word_at
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.primitives import byte_at, int32_at, word_at
 
 _PRIME_1 = np.uint64(0x9E3779B185EBCA87)
 _PRIME_2 = np.uint64(0xC2B2AE3D27D4EB4F)

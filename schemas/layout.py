@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Bytes, Column, Columns, Lists, Numbers
-from schemas.opcodes import (
+from streamrec.schemas.columns import Bytes, Column, Columns, Lists, Numbers
+from streamrec.schemas.opcodes import (
     STORE_BOUNDS,
     STORE_BYTE,
     STORE_FLOAT32,
@@ -21,7 +21,7 @@ from schemas.opcodes import (
     STORE_INT64,
     STORE_SPAN,
 )
-from schemas.parsing import Type, UnsupportedSchemaError, describe, min_bytes
+from streamrec.schemas.parsing import Type, UnsupportedSchemaError, describe, min_bytes
 
 _STORES = {
     "null": STORE_BYTE,

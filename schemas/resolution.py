@@ -9,9 +9,9 @@ from typing import Any
 
 import fastavro
 
-from schemas import opcodes as op
-from schemas.layout import Layout, Node
-from schemas.parsing import Field, Type, UnsupportedSchemaError, describe, min_bytes
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.layout import Layout, Node
+from streamrec.schemas.parsing import Field, Type, UnsupportedSchemaError, describe, min_bytes
 
 _PROMOTIONS = {
     ("int", "long"),

@@ -12,16 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import opcodes as op
-from schemas.columns import Columns
-from schemas.decoder import KernelDecoder, describe_fault
-from schemas.encoder import Encoded, Encoder
-from schemas.fallback import Transcoder, UndecodableError, UnresolvableError
-from schemas.layout import Layout
-from schemas.opcodes import Fault
-from schemas.parsing import InvalidSchemaError, UnsupportedSchemaError, parse
-from schemas.registry import SchemaError, UnknownSchemaError
-from schemas.resolution import ResolutionError
+from streamrec.schemas import opcodes as op
+from streamrec.schemas.columns import Columns
+from streamrec.schemas.decoder import KernelDecoder, describe_fault
+from streamrec.schemas.encoder import Encoded, Encoder
+from streamrec.schemas.fallback import Transcoder, UndecodableError, UnresolvableError
+from streamrec.schemas.layout import Layout
+from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.parsing import InvalidSchemaError, UnsupportedSchemaError, parse
+from streamrec.schemas.registry import SchemaError, UnknownSchemaError
+from streamrec.schemas.resolution import ResolutionError
 
 HEADER_BYTES = 5
 _NO_ID = -1  # ids on the wire are unsigned, so none equals it

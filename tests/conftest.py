@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import pytest
 
-from connectors.backend import open_log
-from connectors.embedded import EmbeddedLog
-from connectors.local_jars import kafka_jars, registry_folder
-from connectors.local_kafka import LocalKafka, local_kafka
-from connectors.log import Log
-from connectors.settings import LogSettings, kafka_options_from
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.local.jars import kafka_jars, registry_folder
+from streamrec.connectors.local.kafka import LocalKafka, local_kafka
+from streamrec.connectors.log import Log
+from streamrec.connectors.log_settings import LogSettings, kafka_options_from
 
 _RUN = f"test-{secrets.token_hex(4)}"
 _numbers = itertools.count()

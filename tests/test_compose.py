@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from connectors.settings import LogSettings
-from dataflows.settings import Settings
+from streamrec.connectors.log_settings import LogSettings
+from streamrec.dataflows.job.settings import Settings
 
 _ROOT = Path(__file__).parents[1]
 _FILE = _ROOT / "docker-compose.yml"

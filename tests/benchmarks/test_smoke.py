@@ -12,7 +12,7 @@ from benchmarks import scoring_full_speed
 from benchmarks.figures import Figure, write_figures
 from benchmarks.place import kafka_place
 from benchmarks.timed_flow import Clock, timed_flow
-from connectors.settings import LogSettings
+from streamrec.connectors.log_settings import LogSettings
 
 
 def test_file_holds_each_figure_under_its_name_and_what_missed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 
-from connectors.log import Log, LogReader, Outgoing, Record, TopicSpec
+from streamrec.connectors.log import Log, LogReader, Outgoing, Record, TopicSpec
 
 _PATIENCE_S = 20.0
 

@@ -7,7 +7,7 @@ import avro.schema
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
-from connectors.compatibility import Schema, first_break, unreadable
+from streamrec.connectors.compatibility import Schema, first_break, unreadable
 
 _PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 

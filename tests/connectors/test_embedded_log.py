@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from connectors.embedded import EmbeddedLog
-from connectors.embedded_writer import EmbeddedWriter
-from connectors.log import Log, LogError, OffsetOutOfRangeError, Outgoing, TopicSpec, WriteError
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.embedded.writer import EmbeddedWriter
+from streamrec.connectors.log import (
+    Log,
+    LogError,
+    OffsetOutOfRangeError,
+    Outgoing,
+    TopicSpec,
+    WriteError,
+)
 from tests.connectors.log_reading import create, read, read_from, write
 
 _PROCESSES = multiprocessing.get_context("spawn")
@@ -62,7 +69,8 @@ def test_several_processes_write_and_read_at_once(tmp_path: Path) -> None:
 
 
 def test_several_processes_may_be_the_first_to_open_the_file(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from connectors.embedded import EmbeddedLog\n"
+    code = "import sys; from pathlib import Path\n"
+    code += "from streamrec.connectors.embedded.log import EmbeddedLog\n"
     code += "EmbeddedLog(Path(sys.argv[1])).admin().close()"
     path = tmp_path / "new" / "log.sqlite"
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(4)]
@@ -73,7 +81,7 @@ _ENDLESS_WRITER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from connectors.embedded import EmbeddedLog
+    from streamrec.connectors.embedded.log import EmbeddedLog
 
     writer = EmbeddedLog(Path(sys.argv[1])).writer()
     number = 0
@@ -180,8 +188,8 @@ def test_a_full_disk_fails_the_flush_and_loses_nothing_written_before(tmp_path: 
         """
         import resource, signal, sys
         from pathlib import Path
-        from connectors.embedded import EmbeddedLog
-        from connectors.log import Outgoing, WriteError
+        from streamrec.connectors.embedded.log import EmbeddedLog
+        from streamrec.connectors.log import Outgoing, WriteError
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         writer = EmbeddedLog(Path(sys.argv[1])).writer()
@@ -221,7 +229,7 @@ def test_a_locked_file_fails_the_flush_with_a_reason(
     path = tmp_path / "log.sqlite"
     log = EmbeddedLog(path)
     create(log, "t")
-    monkeypatch.setattr("connectors.embedded_file.BUSY_S", 0.3)
+    monkeypatch.setattr("streamrec.connectors.embedded.file.BUSY_S", 0.3)
     writer = log.writer()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")

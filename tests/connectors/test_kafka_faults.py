@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.backend import open_log
-from connectors.kafka import KafkaLog
-from connectors.local_kafka import LocalKafka, local_kafka
-from connectors.log import Log, LogError, Outgoing, WriteError
-from connectors.settings import LogSettings
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.kafka.log import KafkaLog
+from streamrec.connectors.local.kafka import LocalKafka, local_kafka
+from streamrec.connectors.log import Log, LogError, Outgoing, WriteError
+from streamrec.connectors.log_settings import LogSettings
 from tests.conftest import KafkaPair
 from tests.connectors.log_reading import create, read, read_from, write
 
@@ -71,7 +71,7 @@ def test_a_broker_killed_and_started_again_loses_and_repeats_nothing(
     log = log_of(own_broker, tmp_path)
     create(log, topic_name)
     group = f"{topic_name}-group"
-    caplog.set_level(logging.INFO, "connectors.kafka")
+    caplog.set_level(logging.INFO, "streamrec.connectors.kafka")
     with closing(log.reader()) as reader, closing(log.writer()) as writer:
         reader.assign(topic_name, {0: 0})
         writer.write_columns(topic_name, 0, [None] * 500, [b"%d" % i for i in range(500)])
@@ -176,7 +176,7 @@ def test_secrets_are_in_no_message_and_no_representation(
 def test_a_broker_that_never_answers_is_an_error_in_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.kafka_admin.REQUEST_S", 2.0)
+    monkeypatch.setattr("streamrec.connectors.kafka.admin.REQUEST_S", 2.0)
     log = open_log(LogSettings(kafka_bootstrap_servers="127.0.0.1:9", kafka_options={}))
     start = time.monotonic()
     with (

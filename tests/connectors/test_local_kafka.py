@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.guarded_process import GuardedProcess
-from connectors.local_jars import LocalKafkaError, _lock, cache_folder
-from connectors.local_kafka import LocalKafka
+from streamrec.connectors.local.guarded_process import GuardedProcess
+from streamrec.connectors.local.jars import LocalKafkaError, _lock, cache_folder
+from streamrec.connectors.local.kafka import LocalKafka
 
 _SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
@@ -55,7 +55,7 @@ def test_a_guarded_process_ends_when_its_parent_is_killed(tmp_path: Path) -> Non
         """
         import sys, time
         from pathlib import Path
-        from connectors.guarded_process import GuardedProcess
+        from streamrec.connectors.local.guarded_process import GuardedProcess
         process = GuardedProcess(sys.argv[2:], Path(sys.argv[1]))
         print(process.pid, flush=True)
         time.sleep(600)
@@ -76,7 +76,7 @@ def test_a_guarded_process_ends_when_its_parent_is_killed(tmp_path: Path) -> Non
 def test_a_second_first_run_waits_for_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.local_jars.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("streamrec.connectors.local.jars.cache_folder", lambda: tmp_path)
     said: list[str] = []
     entered = threading.Event()
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from connectors.log import (
+from streamrec.connectors.log import (
     Bounds,
     Log,
     LogError,
@@ -16,9 +16,9 @@ from connectors.log import (
     UnknownTopicError,
     WriteError,
 )
-from connectors.partitioner import partition_for_key
-from schemas.columns import Bytes
-from schemas.hashing import murmur2
+from streamrec.connectors.partitioner import partition_for_key
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.hashing import murmur2
 from tests.connectors.log_reading import create, read, read_from, write
 
 

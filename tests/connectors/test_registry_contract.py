@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connectors.embedded_registry import EmbeddedRegistry
-from connectors.log import (
+from streamrec.connectors.embedded.registry import EmbeddedRegistry
+from streamrec.connectors.log import (
     IncompatibleSchemaError,
     Log,
     RegistryUnavailableError,
     SchemaError,
     UnknownSchemaError,
 )
-from connectors.registry import ConfluentRegistry
+from streamrec.connectors.registry import ConfluentRegistry
 from tests.conftest import KafkaPair
 from tests.connectors.forwarding import Forwarder
 

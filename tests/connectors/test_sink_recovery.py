@@ -9,8 +9,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from connectors.log import Log, RawBatch, WriteError
-from connectors.sink import (
+from streamrec.connectors.log import Log, RawBatch, WriteError
+from streamrec.connectors.sink import (
     LogSink,
     Out,
     OutputStart,

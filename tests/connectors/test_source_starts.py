@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from connectors.log import Log, Outgoing
-from connectors.source import (
+from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.source import (
     LogSource,
     Positions,
     SourceLane,

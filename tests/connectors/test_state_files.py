@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.state_files import (
+from streamrec.connectors.state_files import (
     MANIFEST,
     Reference,
     StateFileError,

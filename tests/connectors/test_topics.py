@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from connectors.log import IncompatibleSchemaError, Log, TopicSpec
-from connectors.topics import Difference, ensure_topics
+from streamrec.connectors.log import IncompatibleSchemaError, Log, TopicSpec
+from streamrec.connectors.topics import Difference, ensure_topics
 
 
 def schema(**types: str) -> str:

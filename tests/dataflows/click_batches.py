@@ -8,10 +8,10 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from connectors.log import Detail, RawBatch
-from dataflows.decoding import DecodeClicks
-from schemas import load
-from schemas.wire import WireDecoder
+from streamrec.connectors.log import Detail, RawBatch
+from streamrec.dataflows.steps.decode import DecodeClicks
+from streamrec.schemas import load
+from streamrec.schemas.wire import WireDecoder
 
 START_MS = 1_767_225_600_000
 AHEAD_S = 300

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.settings import LogSettings
-from dataflows.settings import Settings, load_settings
+from streamrec.connectors.log_settings import LogSettings
+from streamrec.dataflows.job.settings import Settings, load_settings
 from tests.dataflows.main_job import Job
 
 SettingsFor = Callable[..., Settings]

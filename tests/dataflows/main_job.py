@@ -15,16 +15,16 @@ from typing import Any
 import fastavro
 from bytewax.testing import run_main
 
-from connectors.backend import open_log
-from connectors.log import Headers, Log, Outgoing, Record
-from connectors.partitioner import partition_for_key
-from connectors.topics import ensure_topics
-from dataflows.assembly import recommender_flow
-from dataflows.reading import read_all
-from dataflows.settings import Settings
-from dataflows.shop import Shop
-from dataflows.shop_faults import FOREIGN_SCHEMA, OLDER_SCHEMA, ClickEncoder, SchemaIds
-from dataflows.topics import TOPICS, Topic, subject_of, topics_as_named
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Headers, Log, Outgoing, Record
+from streamrec.connectors.partitioner import partition_for_key
+from streamrec.connectors.reading import read_all
+from streamrec.connectors.topics import ensure_topics
+from streamrec.dataflows.job.assembly import recommender_flow
+from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.job.topics import TOPICS, Topic, subject_of, topics_as_named
+from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, ClickEncoder, SchemaIds
+from streamrec.shop.shop import Shop
 
 PARTITIONS = 8
 START_MS = 1_767_225_600_000

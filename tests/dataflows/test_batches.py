@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 
-from dataflows.batches import ShardClicks
-from dataflows.user_features import BuildUserFeatures
-from models import user_kernels as kernels
-from models.user_features import compile_features
-from models.user_state import UserState
+from streamrec.dataflows.steps.batches import ShardClicks
+from streamrec.dataflows.steps.user_features import BuildUserFeatures
+from streamrec.models.users import kernels
+from streamrec.models.users.features import compile_features
+from streamrec.models.users.state import UserState
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 
 FEATURES = compile_features()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from connectors.log import Detail, RawBatch
-from dataflows.batches import Failed, ShardClicks
-from dataflows.decoding import MAX_ID_BYTES, MAX_PRICE_CENTS, Decoded
-from models import user_kernels as kernels
+from streamrec.connectors.log import Detail, RawBatch
+from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.decode import MAX_ID_BYTES, MAX_PRICE_CENTS, Decoded
+from streamrec.models.users import kernels
 from tests.dataflows.click_batches import AHEAD_S, START_MS, click, make_decode, raw_batch
 
 LATEST_MS = START_MS + AHEAD_S * 1000

@@ -6,23 +6,23 @@ import json
 import fastavro
 import numpy as np
 
-from connectors.log import NO_TIMESTAMP_MS
-from connectors.partitioner import partition_for_key
-from connectors.sink import Out
-from dataflows.batches import Failed, ShardClicks
-from dataflows.encoding import (
+from streamrec.connectors.log import NO_TIMESTAMP_MS
+from streamrec.connectors.partitioner import partition_for_key
+from streamrec.connectors.sink import Out
+from streamrec.dataflows.errors.encode import EncodeErrors
+from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.encode import (
     EncodeRecommendations,
     EncodeSessions,
     by_partition,
     join_bytes,
     strings,
 )
-from dataflows.encoding_errors import EncodeErrors
-from dataflows.recommending import Learned, Recommended
-from models.contract import ModelInfo, Ranking
-from schemas import load
-from schemas.columns import Bytes
-from schemas.wire import WireDecoder, WireEncoder
+from streamrec.dataflows.steps.recommend import Learned, Recommended
+from streamrec.models.contract import ModelInfo, Ranking
+from streamrec.schemas import load
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.wire import WireDecoder, WireEncoder
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 
 INFO = ModelInfo("m", "v1", ("knn", "popular"), (), ())

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from bytewax.testing import cluster_main
 
-from dataflows.assembly import recommender_flow
-from dataflows.shop_faults import FAULTS
-from models.user_features import DEFAULT_FEATURES, compile_features
-from schemas.columns import Bytes
-from schemas.hashing import hash64
+from streamrec.dataflows.job.assembly import recommender_flow
+from streamrec.models.users.features import DEFAULT_FEATURES, compile_features
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.hashing import hash64
+from streamrec.shop.faults import FAULTS
 from tests.dataflows.main_job import (
     PARTITIONS,
     START_MS,

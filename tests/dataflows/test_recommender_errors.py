@@ -10,12 +10,12 @@ import fastavro
 import numpy as np
 import pytest
 
-from connectors.log import Outgoing
-from dataflows.shop_faults import FOREIGN_SCHEMA, OLDER_SCHEMA
-from models.contract import Ranking, Sessions
-from models.items import ItemTable
-from models.recommender import SessionRecommender
-from schemas.columns import Bytes
+from streamrec.connectors.log import Outgoing
+from streamrec.models.contract import Ranking, Sessions
+from streamrec.models.sessions.items import ItemTable
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.schemas.columns import Bytes
+from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA
 from tests.dataflows.main_job import START_MS, Job, places, reasons_by_place
 
 MakeJob = Callable[..., Job]
@@ -198,7 +198,9 @@ class FailsForOne(SessionRecommender):
 def test_model_that_raises_for_a_click_answers_its_neighbours(
     embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataflows.assembly.make_recommender", lambda *_: FailsForOne())
+    monkeypatch.setattr(
+        "streamrec.dataflows.job.assembly.make_recommender", lambda *_: FailsForOne()
+    )
     job = embedded_job()
     learned = job.send_clicks([{"item_id": "i0", "user_id": "u2"}])
     job.run()  # so that there is something to recommend
@@ -261,7 +263,7 @@ def test_recommendation_that_cannot_be_encoded_is_an_error_of_its_click(
         recommender.items = NamesOneBadly(recommender.bounds.items_max, recommender.index.forget)
         return recommender
 
-    monkeypatch.setattr("dataflows.assembly.make_recommender", make)
+    monkeypatch.setattr("streamrec.dataflows.job.assembly.make_recommender", make)
     job = embedded_job()
     first = job.send_clicks([{"item_id": "bad", "user_id": "u1"}])
     job.run()  # learns of the item only after it has answered

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from bytewax.recovery import init_db_dir
 
-from connectors.state_files import Reference, StateFiles, read_newest
-from dataflows import outputs
-from dataflows.batches import Failed, ShardClicks
-from dataflows.decoding import DecodeClicks
-from dataflows.engine import Stopping, drop_abandoned_snapshots
-from dataflows.outputs import check_shape
-from dataflows.replay import settle_replay
-from dataflows.settings import SettingsError, load_settings
-from dataflows.shards import shard_name
-from dataflows.user_features import BuildUserFeatures, UserFeaturesShard
-from models.user_features import HOUR_MS, compile_features
-from models.user_state import UserState
-from schemas import load
-from schemas.wire import WireDecoder
+from streamrec.connectors.state_files import Reference, StateFiles, read_newest
+from streamrec.dataflows.engine.running import Stopping, drop_abandoned_snapshots
+from streamrec.dataflows.job import outputs
+from streamrec.dataflows.job.outputs import check_shape
+from streamrec.dataflows.job.settings import SettingsError, load_settings
+from streamrec.dataflows.job.starting_elsewhere import settle_replay
+from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.decode import DecodeClicks
+from streamrec.dataflows.steps.shards import shard_name
+from streamrec.dataflows.steps.user_features import BuildUserFeatures, UserFeaturesShard
+from streamrec.models.users.features import HOUR_MS, compile_features
+from streamrec.models.users.state import UserState
+from streamrec.schemas import load
+from streamrec.schemas.wire import WireDecoder
 from tests.dataflows.click_batches import START_MS, click, raw_batch
 
 SHARD = shard_name(0)

@@ -1,7 +1,7 @@
 """Real processes of a real dataflow: killed, stopped in good order, and resumed by more or fewer.
 
 Scoring is used because it starts fastest; recovery is the same code in the main job. Every input is
-compared with every output by the checker of `benchmarks.chaos`, whose readers are not ours.
+compared with every output by the checker of `tests.proofs.chaos`, whose readers are not ours.
 """
 
 import itertools
@@ -17,16 +17,16 @@ from typing import Protocol
 
 import pytest
 
-from benchmarks import chaos
-from benchmarks.chaos_check import Verdict, inputs_of, judge, outputs_of
-from benchmarks.chaos_feed import shop_of, steps
-from benchmarks.chaos_run import run_to_the_end
 from benchmarks.place import Place, embedded_place
-from connectors.guarded_process import GuardedProcess
-from connectors.log import Outgoing
-from connectors.settings import LogSettings
-from dataflows.shop_faults import SchemaIds
-from dataflows.supervisor import Cluster, ClusterOptions
+from streamrec.connectors.local.guarded_process import GuardedProcess
+from streamrec.connectors.log import Outgoing
+from streamrec.connectors.log_settings import LogSettings
+from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
+from streamrec.shop.faults import SchemaIds
+from tests.proofs import chaos
+from tests.proofs.chaos_check import Verdict, inputs_of, judge, outputs_of
+from tests.proofs.chaos_feed import shop_of, steps
+from tests.proofs.chaos_run import run_to_the_end
 
 SEED = 11
 EVENTS = 24_000
@@ -44,10 +44,16 @@ class Members(Protocol):
 
 
 class Supervised:
-    """`python -m dataflows.supervisor` as an operator starts it."""
+    """`python -m streamrec.dataflows.engine.supervisor` as an operator starts it."""
 
     def __init__(self, flags: list[str], environment: dict[str, str], log: Path) -> None:
-        command = [sys.executable, "-m", "dataflows.supervisor", "--processes", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "streamrec.dataflows.engine.supervisor",
+            "--processes",
+            "2",
+        ]
         self.process = GuardedProcess([*command, FLOW.module, *flags], log, environment)
         self._mark = flags[1]  # the recovery directory, which no other process names
 
@@ -198,7 +204,7 @@ def test_replay_into_other_topics_gives_the_same_features(runs: Runs) -> None:
     finally:
         cluster.end(0.0)
 
-    command = ["dataflows", "replay", "--from", "earliest", "--flow", FLOW.module]
+    command = ["streamrec", "replay", "--from", "earliest", "--flow", FLOW.module]
     engine = ["-r", str(runs.place.folder / "recovery"), "-s", "1", "-b", "0"]
     refused = runs.python(*command, *engine)
     assert refused.returncode != 0

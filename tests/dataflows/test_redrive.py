@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from connectors.embedded import EmbeddedLog
-from connectors.log import Log
-from dataflows.reading import read_all
-from dataflows.redrive import HEADER, Redriver, read_errors
-from dataflows.topics import TOPICS
-from tests.dataflows.cli.error_records import error, write_errors
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Log
+from streamrec.connectors.reading import read_all
+from streamrec.dataflows.errors.redrive import HEADER, Redriver, read_errors
+from streamrec.dataflows.job.topics import TOPICS
+from tests.program.error_records import error, write_errors
 
 # A run that ends at once, as by kill -9, just before or after it flushes for the n-th time: first
 # claims, then originals, then what is done.
 DYING_RUN = """
 import os, sys
 from pathlib import Path
-from connectors.embedded import EmbeddedLog
-from dataflows.redrive import Redriver, read_errors
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.dataflows.errors.redrive import Redriver, read_errors
 
 path, flush, when = sys.argv[1:]
 log = EmbeddedLog(Path(path))
@@ -49,8 +49,8 @@ Redriver(log, lease_s=1.0).redrive(read_errors(log))
 RUN = """
 import sys
 from pathlib import Path
-from connectors.embedded import EmbeddedLog
-from dataflows.redrive import Redriver, read_errors
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.dataflows.errors.redrive import Redriver, read_errors
 
 log = EmbeddedLog(Path(sys.argv[1]))
 print(Redriver(log).redrive(list(read_errors(log))).redriven)

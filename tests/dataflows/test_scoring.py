@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from bytewax.testing import run_main
 
-from connectors.backend import open_log
-from connectors.log import Log, Outgoing
-from connectors.topics import ensure_topics
-from dataflows.scoring_assembly import scoring_flow
-from dataflows.scoring_steps import scoring_features
-from dataflows.settings import Settings, load_settings
-from dataflows.shop import Shop, ShopBatch
-from dataflows.shop_faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
-from dataflows.topics import TOPICS
-from models.artifact import BadArtifact
-from models.propensity import PROPENSITY_FILE, load_propensity, save_propensity
-from models.user_features import EVENT_TYPES
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.topics import ensure_topics
+from streamrec.dataflows.job.scoring_assembly import scoring_flow
+from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.topics import TOPICS
+from streamrec.dataflows.steps.score import scoring_features
+from streamrec.models.artifact import BadArtifact
+from streamrec.models.propensity import PROPENSITY_FILE, load_propensity, save_propensity
+from streamrec.models.users.features import EVENT_TYPES
+from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
+from streamrec.shop.shop import Shop, ShopBatch
 
 MINUTE_MS = 60_000
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dataflows.cli import app
-from dataflows.cli.settings import settings_table
-from dataflows.settings import Settings, SettingsError, load_settings
+from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+from streamrec.program import app
+from streamrec.program.show_settings import settings_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 

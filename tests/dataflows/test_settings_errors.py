@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.source import Start
-from dataflows.settings import Settings, SettingsError, load_settings
+from streamrec.connectors.source import Start
+from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.testing import TestingSink, cluster_main
 from typing_extensions import override
 
-from connectors.partitioner import partition_for_key
-from connectors.source import lane_name
-from dataflows.encoding import strings
-from dataflows.shards import shard_name, split_by_shard
+from streamrec.connectors.partitioner import partition_for_key
+from streamrec.connectors.source import lane_name
+from streamrec.dataflows.steps.encode import strings
+from streamrec.dataflows.steps.shards import shard_name, split_by_shard
 
 SHARDS = 24
 

@@ -8,7 +8,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource
 
-from dataflows.topology import TopologyError, describe, placeholder_flow
+from streamrec.dataflows.job.topology import TopologyError, describe, placeholder_flow
 
 PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 DATAFLOWS = ("dataflows.recommender", "dataflows.scoring")
@@ -69,5 +69,5 @@ def test_name_that_is_no_module_is_named() -> None:
 
 
 def test_module_without_a_dataflow_is_told_what_is_missing() -> None:
-    with pytest.raises(TopologyError, match=r"'dataflows\.topics' expected .* got no build_flow"):
-        placeholder_flow("dataflows.topics")
+    with pytest.raises(TopologyError, match=r"'streamrec\.dataflows\.job\.topics' expected .* got no build_flow"):
+        placeholder_flow("streamrec.dataflows.job.topics")

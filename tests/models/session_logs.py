@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.clicks import ClickLog, SessionRows
-from models.contract import Sessions
-from models.recommender import SessionRecommender
+from streamrec.models.contract import Sessions
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.training.logs import ClickLog, SessionRows
 
 
 def made_log(n_sessions: int, n_items: int, seed: int) -> ClickLog:

@@ -4,8 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.artifact import BadArtifact, read_arrays, read_manifest, write_arrays, write_manifest
-from models.recommender import SessionRecommender
+from streamrec.models.artifact import (
+    BadArtifact,
+    read_arrays,
+    read_manifest,
+    write_arrays,
+    write_manifest,
+)
+from streamrec.models.sessions.recommender import SessionRecommender
 from tests.models.session_logs import learn_log, made_log
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.clicks import (
+from streamrec.models.training.logs import (
     BadLog,
     BadRows,
     ClickLog,

@@ -7,7 +7,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from models.evaluate import main
+from streamrec.models.training.evaluate import main
 from tests.models.session_logs import item_lists, made_log
 
 app = Typer()

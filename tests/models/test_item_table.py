@@ -3,8 +3,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from models.items import ItemTable
-from schemas.columns import Bytes
+from streamrec.models.sessions.items import ItemTable
+from streamrec.schemas.columns import Bytes
 
 
 def strings(texts: list[str]) -> Bytes:

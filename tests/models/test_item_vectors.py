@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.candidate_kernel import FEATURES, VECTOR_DECAY
-from models.clicks import ClickLog
-from models.index_state import AFTER, BEFORE, CLICKS, COUNT, PAIR_START, PAIRS, State
-from models.item_vectors import DIMENSIONS, SWEEPS, Vectors, step
-from models.recommender import SessionRecommender
-from models.settings import Bounds
+from streamrec.models.sessions.candidate_kernel import FEATURES, VECTOR_DECAY
+from streamrec.models.sessions.index_state import (
+    AFTER,
+    BEFORE,
+    CLICKS,
+    COUNT,
+    PAIR_START,
+    PAIRS,
+    State,
+)
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.sessions.vectors import DIMENSIONS, SWEEPS, Vectors, step
+from streamrec.models.sessions.weights import Bounds
+from streamrec.models.training.logs import ClickLog
 from tests.models.session_logs import learn_log, made_log, sessions_of
 
 N_ITEMS = 80
@@ -25,7 +33,7 @@ def model() -> SessionRecommender:
 
 
 def information(state: State) -> NDArray[np.float64]:
-    """The matrix of `models.item_vectors`, from what the index keeps."""
+    """The matrix of `models.sessions.vectors`, from what the index keeps."""
     matrix = np.zeros((N_ITEMS, N_ITEMS))
     for owner in range(N_ITEMS):
         start, count = state.blocks[owner, PAIR_START], state.blocks[owner, PAIRS]

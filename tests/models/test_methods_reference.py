@@ -6,10 +6,18 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from models.candidate_kernel import FEATURES
-from models.index_state import AFTER, BEFORE, FADED, NEXT, PAIR_START, PAIRS, SHORT
-from models.recommender import SessionRecommender
-from models.settings import Weights
+from streamrec.models.sessions.candidate_kernel import FEATURES
+from streamrec.models.sessions.index_state import (
+    AFTER,
+    BEFORE,
+    FADED,
+    NEXT,
+    PAIR_START,
+    PAIRS,
+    SHORT,
+)
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.sessions.weights import Weights
 from tests.models.session_logs import item_lists, learn_lists, made_log, sessions_of
 
 WEIGHTS = Weights(

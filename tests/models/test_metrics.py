@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from models.contract import Ranking
-from models.metrics import hits, mean_of, reciprocal_ranks, target_ranks
+from streamrec.models.contract import Ranking
+from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
 
 
 def test_ties_count_against_us() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.candidate_kernel import METHODS
-from models.clicks import ClickLog, SessionRows
-from models.contract import Candidates, Ranking, Sessions
-from models.fitting import RANKERS
-from models.recommender import SessionRecommender
-from models.settings import Bounds
-from models.training import TrainingSettings, train
+from streamrec.models.contract import Candidates, Ranking, Sessions
+from streamrec.models.sessions.candidate_kernel import METHODS
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.sessions.weights import Bounds
+from streamrec.models.training.fitting import RANKERS
+from streamrec.models.training.logs import ClickLog, SessionRows
+from streamrec.models.training.train import TrainingSettings, train
 from tests.models.session_logs import learn_log, made_log, sessions_of
 
 SMALL = Bounds(items_max=500, sessions_max=256, posts_max=64, pairs_max=32)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from models.clicks import ClickLog, SessionRows
-from models.contract import Ranker
-from models.online import OnlineRanker
-from models.recommender import SessionRecommender
-from models.replay import learn_rows, questions_between, rows_of
-from models.settings import Bounds, Weights
-from models.training import TrainingSettings, retrain, train
-from models.tuning import quality
+from streamrec.models.contract import Ranker
+from streamrec.models.rankers.online import OnlineRanker
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.sessions.weights import Bounds, Weights
+from streamrec.models.training.logs import ClickLog, SessionRows
+from streamrec.models.training.rows import learn_rows, questions_between, rows_of
+from streamrec.models.training.train import TrainingSettings, retrain, train
+from streamrec.models.training.tuning import quality
 from tests.models.session_logs import made_log, sessions_of
 
 LOG = made_log(500, 60, seed=7)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.artifact import BadArtifact
-from models.trees import TreeRanker, rounded_down
+from streamrec.models.artifact import BadArtifact
+from streamrec.models.rankers.trees import TreeRanker, rounded_down
 
 
 def booster(leaves: int, categories: bool = False) -> tuple[lightgbm.Booster, NDArray[np.float32]]:

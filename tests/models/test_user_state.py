@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import user_kernels as kernels
-from models.user_features import (
+from streamrec.models.users import kernels
+from streamrec.models.users.features import (
     HOUR_MS,
     MINUTE_MS,
     FeatureSet,
@@ -19,8 +19,8 @@ from models.user_features import (
     compile_features,
     counts_by_type,
 )
-from models.user_state import SessionsAfter, UserState
-from schemas.columns import Bytes
+from streamrec.models.users.state import SessionsAfter, UserState
+from streamrec.schemas.columns import Bytes
 
 GAP_MS = 30 * MINUTE_MS
 KEPT = 4

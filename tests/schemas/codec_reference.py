@@ -10,8 +10,8 @@ from typing import Any
 import fastavro
 import numpy as np
 
-from schemas.columns import Bytes, Column, Columns, Lists
-from schemas.parsing import Type, parse
+from streamrec.schemas.columns import Bytes, Column, Columns, Lists
+from streamrec.schemas.parsing import Type, parse
 
 
 def without_logical_types(schema: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.parsing import Type, parse
+from streamrec.schemas.parsing import Type, parse
 
 Json = Any
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from codec_reference import join, parsed, rows_of, write
 
-from schemas.codec import (
+from streamrec.schemas.codec import (
     Decoder,
     DecodeResult,
     Encoder,
@@ -16,7 +16,7 @@ from schemas.codec import (
     ResolutionError,
     UnsupportedSchemaError,
 )
-from schemas.columns import Bytes, Column, Columns, Lists, Numbers
+from streamrec.schemas.columns import Bytes, Column, Columns, Lists, Numbers
 
 
 def record(*types: Any) -> str:

@@ -9,8 +9,8 @@ from codec_strategies import corrupted, covered_schemas, evolved, records, uncov
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import Decoder, Encoder, Fault, ResolutionError
-from schemas.wire import WireDecoder
+from streamrec.schemas.codec import Decoder, Encoder, Fault, ResolutionError
+from streamrec.schemas.wire import WireDecoder
 
 bounded = settings(
     max_examples=120,

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.columns import Bytes
-from schemas.hashing import hash64, hash128, murmur2, partitions
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.hashing import hash64, hash128, murmur2, partitions
 
 MASK = (1 << 64) - 1
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from codec_reference import parsed, rows_of, write
 
-import schemas
-from schemas.columns import Bytes
-from schemas.registry import RegistryUnavailableError, UnknownSchemaError
-from schemas.wire import WireDecoder, WireEncoder
+from streamrec import schemas
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.registry import RegistryUnavailableError, UnknownSchemaError
+from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 CLICKS = schemas.load("clicks")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataflows.settings import Settings
+from streamrec.dataflows.job.settings import Settings
 from tests.dataflows.main_job import Job, places, reasons_by_place
 
 _PATIENCE_S = 150.0  # for a machine that is busy with other things

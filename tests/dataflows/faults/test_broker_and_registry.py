@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.local_kafka import LocalKafka, local_kafka
-from connectors.log import Outgoing
+from streamrec.connectors.local.kafka import LocalKafka, local_kafka
+from streamrec.connectors.log import Outgoing
 from tests.dataflows.conftest import SettingsFor
 from tests.dataflows.faults.running import assert_each_once, running
 from tests.dataflows.main_job import START_MS, Job

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.embedded import EmbeddedLog
-from connectors.log import Outgoing, TopicSpec, WriteError
-from connectors.state_files import StateFileError, StateFiles
-from dataflows.settings import Settings
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Outgoing, TopicSpec, WriteError
+from streamrec.connectors.state_files import StateFileError, StateFiles
+from streamrec.dataflows.job.settings import Settings
 from tests.connectors.log_reading import read_from
 from tests.dataflows.main_job import Job, places, reasons_by_place
 
@@ -146,7 +146,7 @@ def test_clicks_that_retention_removed_unread_stop_the_job_or_are_skipped_by_set
     from bytewax.errors import BytewaxRuntimeError
     from bytewax.testing import run_main
 
-    from dataflows.assembly import recommender_flow
+    from streamrec.dataflows.job.assembly import recommender_flow
 
     job = expire_by_size(job_settings())
     with closing(job.log.admin()) as admin:

@@ -1,0 +1,1 @@
+"""Click logs in files: CSV, JSON lines, Parquet."""

@@ -1,0 +1,218 @@
+"""Looks after topics and groups of Kafka."""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not in its __all__
+    AdminClient,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from streamrec.connectors.kafka.client import (
+    REQUEST_S,
+    Faults,
+    client_logger,
+    explained,
+    is_passing,
+)
+from streamrec.connectors.kafka.group import KafkaGroup
+from streamrec.connectors.log import Bounds, LogError, TopicInfo, TopicSpec, UnknownTopicError
+
+_SETTLE_S = 15.0  # for a change to be known to every broker
+_RETRY_S = 0.1
+
+T = TypeVar("T")
+
+
+class KafkaAdmin:
+    """A LogAdmin, safe for several threads. A call takes 30 s at most, then raises LogError."""
+
+    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+        self._where = where
+        self._options = options
+        self._faults = Faults(where)
+        ours: dict[str, Any] = {"error_cb": self._faults.report}
+        # As in the writer: asking for a topic must never make it.
+        defaults = {"allow.auto.create.topics": False}
+        self._client = AdminClient({**defaults, **options, **ours}, logger=client_logger)
+
+    def topics(self) -> list[str]:
+        found = self._asked(lambda: self._client.list_topics(timeout=REQUEST_S), "topics")
+        return sorted(
+            name for name in found.topics if not name.startswith("__") and name != "_schemas"
+        )
+
+    def describe(self, topic: str) -> TopicInfo:
+        replicas = self._partitions(topic)
+        entries = self._configs(topic).values()
+        configs = {
+            entry.name: entry.value
+            for entry in entries
+            if entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+        }
+        return TopicInfo(topic, self.bounds(topic), min(replicas.values()), configs)
+
+    def create(self, spec: TopicSpec) -> None:
+        new = NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.configs))
+        try:
+            self._client.create_topics([new], request_timeout=REQUEST_S)[spec.name].result()
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                raise LogError(
+                    f"{self._where}: topic {spec.name!r}: expected no such topic, got one; "
+                    "delete it, or keep it"
+                ) from exception
+            raise explained(f"{self._where}: topic {spec.name!r}", error) from exception
+        self._settle(spec.name, lambda: len(self._partitions(spec.name)) == spec.partitions)
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        count = len(self._partitions(topic))
+        if total < count:
+            raise LogError(
+                f"{self._where}: topic {topic!r}: expected more than its {count} partitions, got "
+                f"{total}; partitions cannot be removed"
+            )
+        if total == count:
+            return
+        asked = self._client.create_partitions(
+            [NewPartitions(topic, total)], request_timeout=REQUEST_S
+        )
+        self._result(asked[topic], f"topic {topic!r}")
+        self._settle(topic, lambda: len(self._partitions(topic)) == total)
+
+    def delete(self, topic: str) -> None:
+        asked = self._client.delete_topics([topic], request_timeout=REQUEST_S)
+        self._result(asked[topic], f"topic {topic!r}")
+        self._settle(topic, lambda: topic not in self.topics())
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        partitions = list(self._partitions(topic))
+        low = self._offsets(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        high = self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {partition: Bounds(low[partition], high[partition]) for partition in partitions}
+
+    def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
+        partitions = list(self._partitions(topic))
+        return self._offsets(topic, partitions, OffsetSpec.latest(), committed)  # type: ignore[no-untyped-call]
+
+    def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
+        bounds = self.bounds(topic)
+        found = self._offsets(topic, list(bounds), OffsetSpec.for_timestamp(timestamp_ms))
+        return {
+            partition: bounds[partition].high if offset < 0 else offset
+            for partition, offset in found.items()
+        }
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        partitions = list(self._partitions(topic))
+        members = KafkaGroup(self._where, self._options, group)
+        try:
+            return self._asked(
+                lambda: members.committed(topic, partitions), f"group {group!r}, topic {topic!r}"
+            )
+        finally:
+            members.close()
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions the topic has. Raises UnknownTopicError."""
+        return len(self._partitions(topic))
+
+    def max_message_bytes(self, topic: str) -> int:
+        """The largest message that the topic takes, in bytes. Raises UnknownTopicError."""
+        self._partitions(topic)
+        return int(self._configs(topic)["max.message.bytes"].value)
+
+    def close(self) -> None:
+        self._client.poll(0)
+
+    def _partitions(self, topic: str) -> dict[int, int]:
+        """The number of replicas by partition. Raises UnknownTopicError, also when one has no
+        leader for long."""
+
+        def ask() -> dict[int, int]:
+            found = self._client.list_topics(topic, timeout=REQUEST_S).topics[topic]
+            errors = [found.error, *(part.error for part in found.partitions.values())]
+            for error in errors:
+                if error is not None:
+                    raise KafkaException(error)
+            return {number: len(part.replicas) for number, part in sorted(found.partitions.items())}
+
+        return self._asked(ask, f"topic {topic!r}")
+
+    def _configs(self, topic: str) -> dict[str, Any]:
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        return self._asked(
+            lambda: self._client.describe_configs([resource], request_timeout=REQUEST_S)[
+                resource
+            ].result(),
+            f"topic {topic!r}",
+        )
+
+    def _offsets(
+        self, topic: str, partitions: list[int], spec: OffsetSpec, committed: bool = False
+    ) -> dict[int, int]:
+        wanted = {TopicPartition(topic, partition): spec for partition in partitions}
+        isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        tries = itertools.count()
+
+        def ask() -> dict[int, int]:
+            # After a broker's restart the client asks with an old leader epoch, and is refused,
+            # until something makes it look for the leader again: `list_topics` does.
+            if next(tries):
+                self._client.list_topics(topic, timeout=REQUEST_S)
+            asked = self._client.list_offsets(
+                wanted, isolation_level=isolation, request_timeout=REQUEST_S
+            )
+            return {place.partition: found.result().offset for place, found in asked.items()}
+
+        return self._asked(ask, f"topic {topic!r}")
+
+    def _result(self, future: Future[Any], what: str) -> Any:
+        try:
+            return future.result()
+        except KafkaException as exception:
+            raise explained(f"{self._where}: {what}", exception.args[0]) from exception
+
+    def _asked(self, ask: Callable[[], T], what: str) -> T:
+        """The answer to a question, asked again while the broker is away or a leader is elected."""
+        give_up = time.monotonic() + REQUEST_S
+        while True:
+            try:
+                return ask()
+            except KafkaException as exception:
+                error = exception.args[0]
+                if self._faults.failure is not None:  # says more than that nothing answered
+                    raise self._faults.failure from exception
+                if not is_passing(error) or time.monotonic() > give_up:
+                    raise explained(f"{self._where}: {what}", error) from exception
+            time.sleep(_RETRY_S)
+
+    def _settle(self, topic: str, settled: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + _SETTLE_S
+        while True:
+            try:
+                if settled():
+                    return
+            except UnknownTopicError:
+                pass  # Not known yet to the broker that was asked.
+            if time.monotonic() > give_up:
+                raise LogError(
+                    f"{self._where}: topic {topic!r}: expected the change to be known within "
+                    f"{_SETTLE_S:.0f} s, but it is not; look at the brokers' logs"
+                )
+            time.sleep(_RETRY_S)

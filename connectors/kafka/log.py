@@ -1,0 +1,43 @@
+"""Kafka as a Log: clients for reading, writing and looking after it, over one set of options.
+
+Options come from `LogSettings.librdkafka()`, checked when this is built and before anything
+connects. What streamrec sets by itself, and why, is in `kafka_reader` and `kafka_writer`; any
+option but those that keep its promises can be set otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from streamrec.connectors.kafka.admin import KafkaAdmin
+from streamrec.connectors.kafka.client import checked_options
+from streamrec.connectors.kafka.reader import KafkaReader
+from streamrec.connectors.kafka.transactions import KafkaTransactionalWriter
+from streamrec.connectors.kafka.writer import KafkaWriter
+from streamrec.connectors.log import SchemaRegistry
+
+
+class KafkaLog:
+    """A Log over a Kafka cluster. `registry` opens the schema registry that goes with it."""
+
+    def __init__(self, options: Mapping[str, Any], registry: Callable[[], SchemaRegistry]) -> None:
+        self._where = f"kafka {options['bootstrap.servers']!r}"
+        self._options = checked_options(self._where, options)
+        self._registry = registry
+
+    def reader(self, ends: bool = False) -> KafkaReader:
+        return KafkaReader(self._where, self._options, ends)
+
+    def writer(self) -> KafkaWriter:
+        return KafkaWriter(self._where, self._options)
+
+    def transactional_writer(self, name: str, timeout_s: float) -> KafkaTransactionalWriter:
+        return KafkaTransactionalWriter(self._where, self._options, name, timeout_s)
+
+    def admin(self) -> KafkaAdmin:
+        return KafkaAdmin(self._where, self._options)
+
+    def registry(self) -> SchemaRegistry:
+        return self._registry()
+
+    def describe_target(self) -> str:
+        return self._where

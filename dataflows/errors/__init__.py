@@ -1,0 +1,1 @@
+"""What failed, how is it kept and put back?"""

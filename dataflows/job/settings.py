@@ -1,0 +1,169 @@
+"""Every setting of the dataflows, read from the environment, checked before anything connects."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from streamrec.connectors.log_settings import LogSettings
+from streamrec.connectors.source import Start, parse_start
+from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, parse_windows
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names each variable, what was expected and what it holds."""
+
+
+class Settings(LogSettings):
+    """Settings of the dataflows. Each is an environment variable: `top_k` is `STREAMREC_TOP_K`.
+
+    Where the log and the registry are keeps the names that every Kafka tool uses (LogSettings).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STREAMREC_")
+
+    clicks_topic: str = Field("clicks", description="where clicks are read")
+    recommendations_topic: str = Field("recommendations", description="where recommendations go")
+    errors_topic: str = Field("errors", description="where records that failed go")
+    sessions_topic: str = Field(
+        "sessions", description="what processes tell each other for their session indexes"
+    )
+    scores_topic: str = Field("scores", description="where dataflows.scoring writes")
+    consumer_group: str = Field("streamrec", description="group under which progress is committed")
+
+    start_from: Annotated[Start, NoDecode] = Field(
+        Start("committed"),
+        description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
+    )
+    replay: Literal["refuse", "reset", "fork"] = Field(
+        "refuse",
+        description="saved state when START_FROM is another than it began with: refuse; reset: put "
+        "it aside; fork: begin in a directory beside it",
+    )
+    follow: bool = Field(True, description="go on for ever; false: stop at the end of the topic")
+    lost_records: Literal["stop", "skip"] = Field(
+        "stop",
+        description="when retention removed clicks before they were read: stop, or skip and say so",
+    )
+    recommend_on: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset({"view"}),
+        description="event types that ask for a recommendation, comma-separated",
+    )
+    top_k: int = Field(20, ge=1, le=200, description="items in a recommendation")
+
+    model: Literal["artifact", "river", "none"] = Field(
+        "artifact",
+        description="artifact: the trained ranker; river: one that learns online; none: the blend",
+    )
+    model_path: Path | None = Field(
+        None, description="folder of the artifact; unset: the one that is shipped"
+    )
+    share_sessions: bool = Field(
+        True, description="tell other processes, and the next start, what sessions held"
+    )
+
+    windows: Annotated[tuple[tuple[str, int], ...], NoDecode] = Field(
+        DEFAULT_WINDOWS, description="windows over which each event type is counted"
+    )
+    session_history_s: int = Field(
+        604_800, ge=0, description="how far back a start learns from the topic of sessions"
+    )
+    session_gap_s: int = Field(
+        1_800, ge=1, description="a user's silence after which a new session begins"
+    )
+    session_items: int = Field(
+        32, ge=2, le=256, description="last items of a session that are kept for each user"
+    )
+    max_ahead_s: int = Field(
+        300, ge=0, description="how far a click may be ahead of the time it was written to the log"
+    )
+
+    shards: int = Field(
+        8,
+        ge=1,
+        le=1_024,
+        description="parts of the state; as many as lanes: then a click stays with one worker",
+    )
+    lanes: int = Field(8, ge=1, le=1_024, description="units in which topics are read and written")
+    batch_messages: int = Field(4_000, ge=1, le=100_000, description="messages read in one go")
+    gather_ms: int = Field(
+        5, ge=0, le=1_000, description="how long messages gather while little comes in"
+    )
+    max_message_bytes: int = Field(
+        1_000_000, ge=1_024, description="largest record written; larger ones go to errors"
+    )
+    unknown_schema: Literal["wait", "error"] = Field(
+        "wait",
+        description="while the registry is away, records of new schema ids: wait, or go to errors",
+    )
+    delivery: Literal["read_back", "transactions", "at_least_once"] = Field(
+        "read_back",
+        description="how each output comes once: read_back: visible at once, a restart reads what "
+        "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka); "
+        "at_least_once: a restart may repeat what came after the last snapshot",
+    )
+    state_dir: Path | None = Field(
+        None, description="where shards keep their state; unset: `state` in the recovery directory"
+    )
+
+    @model_validator(mode="after")
+    def _check_delivery(self) -> Self:
+        if self.delivery == "transactions" and self.backend == "embedded":
+            raise ValueError(
+                "STREAMREC_DELIVERY expected read_back on the embedded log, which has no "
+                "transactions, got 'transactions'; set KAFKA_BOOTSTRAP_SERVERS or read_back"
+            )
+        return self
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _parse_start(cls, value: Any) -> Any:
+        return parse_start(value) if isinstance(value, str) else value
+
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _parse_windows(cls, value: Any) -> Any:
+        return parse_windows(value) if isinstance(value, str) else value
+
+    @field_validator("recommend_on", mode="before")
+    @classmethod
+    def _parse_event_types(cls, value: Any) -> Any:
+        names = (
+            frozenset(name.strip() for name in value.split(","))
+            if isinstance(value, str)
+            else value
+        )
+        for name in sorted(names):
+            if name not in EVENT_TYPES:
+                raise ValueError(f"expected event types of {', '.join(EVENT_TYPES)}, got {name!r}")
+        return names
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read the environment; keyword arguments win over it. Raises SettingsError.
+
+    >>> try:
+    ...     load_settings(top_k=0)
+    ... except SettingsError as error:
+    ...     print(error)
+    STREAMREC_TOP_K: input should be greater than or equal to 1, got 0
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(e) for e in error.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if name in Settings.model_fields:
+        name = f"STREAMREC_{name.upper()}"
+    message = error["msg"].removeprefix("Value error, ")
+    if not name:
+        return str(message)
+    message = message[0].lower() + message[1:]
+    if "got" in message:
+        return f"{name}: {message}"
+    secret = "USER_INFO" in name or "OPTION" in name
+    return f"{name}: {message}, got {'a secret' if secret else repr(error['input'])}"

@@ -1,0 +1,68 @@
+"""What happens to saved state when a dataflow is told to begin somewhere else.
+
+A recovery directory remembers with which `STREAMREC_START_FROM` it began. A restart with the same
+one, or with none, goes on where the last run stopped. With another one somebody wants a replay,
+and `STREAMREC_REPLAY` must say what becomes of the state: `refuse` stops with an error, `reset`
+puts the state aside and begins anew in the same directory, `fork` leaves it alone and begins anew
+in a directory beside it. Either way all restarts after the first just go on.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from streamrec.dataflows.engine.running import LOCK, recovery_directory, with_recovery_directory
+from streamrec.dataflows.job.outputs import source_start
+from streamrec.dataflows.job.settings import Settings, SettingsError
+
+_logger = logging.getLogger(__name__)
+
+
+def settle_replay(settings: Settings) -> None:
+    """Do as `STREAMREC_REPLAY` says, if this start is a replay. Raises SettingsError."""
+    folder, start = recovery_directory(), source_start(settings)
+    wanted = settings.start_from
+    if folder is None or start is None or wanted.kind == "committed":
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:  # the processes of a cluster start together
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not start.path.exists():
+            return
+        began = json.loads(start.path.read_text())["start"]
+        if began == wanted.text():
+            return
+        if settings.replay == "refuse":
+            raise SettingsError(
+                f"STREAMREC_START_FROM expected {began!r}, with which the state in {folder} began, "
+                f"got {wanted.text()!r}; unset it to go on, or set STREAMREC_REPLAY=reset to put "
+                "that state aside and begin anew, or STREAMREC_REPLAY=fork to begin anew in a "
+                "directory beside it"
+            )
+        if settings.replay == "reset":
+            _put_aside(folder, start.path.parent.parent)
+            return
+    _begin_beside(folder, wanted.text())
+
+
+def _put_aside(folder: Path, state: Path) -> None:
+    aside = folder / f"replaced-{time.strftime('%Y%m%dT%H%M%S')}"
+    aside.mkdir()
+    for path in [*folder.glob("part-*.sqlite3*"), state]:
+        path.rename(aside / path.name)
+    _logger.warning("replay: saved state was put aside, to %s", aside)
+
+
+def _begin_beside(folder: Path, start: str) -> None:
+    """Run this process again with another recovery directory; its name follows from the start, so
+    that a restart finds it."""
+    slug = re.sub("[^a-z0-9]+", "-", start.lower()).strip("-")
+    beside = folder.with_name(f"{folder.name}-from-{slug}")
+    _logger.warning("replay: beginning anew in %s", beside)
+    arguments = [sys.executable, "-m", "bytewax.run", *with_recovery_directory(beside)]
+    os.execv(sys.executable, arguments)

@@ -1,0 +1,1 @@
+"""What does a box of the picture do?"""

@@ -1,0 +1,263 @@
+"""The step `decode`: raw messages to valid clicks, split by shard, and those that are not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
+from streamrec.dataflows.steps.batches import Clicks, Failed, Origins, ShardClicks
+from streamrec.dataflows.steps.shards import shard_name, split_by_shard
+from streamrec.models.users import kernels
+from streamrec.schemas.columns import Bytes, Columns, Numbers
+from streamrec.schemas.hashing import hash64, hash128
+from streamrec.schemas.wire import WireDecoder
+
+STAGE = "decode"
+MAX_ID_BYTES = 256
+MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
+_TOO_FAR_AHEAD = 4
+
+# What a valid click is, beyond its schema; codes are what the kernel answers, 0 is valid.
+RULES = {
+    1: ("user_id", f"a string of 1 to {MAX_ID_BYTES} bytes"),
+    2: ("item_id", f"a string of 1 to {MAX_ID_BYTES} bytes"),
+    3: ("timestamp", "Unix milliseconds > 0"),
+    4: ("timestamp", "a time at most {max_ahead_s} s ahead of the record's own in the log"),
+    5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}"),
+}
+
+
+@numba.njit(
+    "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:],"
+    " int32[:], int64[::1], int8[::1])",
+    cache=True,
+)
+def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
+    matrix, users, items, sessions, lengths, times_ms, event_types, limits, broken
+):
+    """Fill the click matrix and say which rule each click breaks.
+
+    `users` (n, 2), `items` and `sessions` (n,) are hashes. `lengths` is (4, n): bytes of user, item
+    and session (0: none), then the price (-1: null). `limits` is the longest id and the largest
+    price.
+    """
+    for row in range(len(times_ms)):
+        price = lengths[3, row]
+        rule = 0
+        if lengths[0, row] < 1 or lengths[0, row] > limits[0]:
+            rule = 1
+        elif lengths[1, row] < 1 or lengths[1, row] > limits[0]:
+            rule = 2
+        elif times_ms[row] <= 0:
+            rule = 3
+        elif price < -1 or price > limits[1]:
+            rule = 5
+        broken[row] = rule
+        matrix[kernels.HASH_HIGH, row] = users[row, 1]
+        matrix[kernels.HASH_LOW, row] = users[row, 0]
+        matrix[kernels.ITEM, row] = items[row]
+        matrix[kernels.SESSION, row] = sessions[row] if lengths[2, row] else kernels.NO_SESSION
+        matrix[kernels.TIME_MS, row] = times_ms[row]
+        matrix[kernels.PRICE_CENTS, row] = price
+        matrix[kernels.EVENT_TYPE, row] = event_types[row]
+
+
+ERRORS_KEY = "errors"
+
+Decoded = tuple[str, ShardClicks | Failed]
+
+
+@dataclass
+class DecodeClicks:
+    """Called with what one activation brought: joins it, decodes and checks it, splits it by shard.
+
+    Emits `(shard, ShardClicks)` and `("errors", Failed)`.
+    """
+
+    decoder: Callable[[], WireDecoder]  # one for each worker
+    n_features: int
+    shards: int
+    max_ahead_s: int
+    _names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = [shard_name(shard) for shard in range(self.shards)]
+
+    def __call__(self, batches: list[RawBatch]) -> list[Decoded]:
+        out: list[Decoded] = []
+        by_topic = batches[0].topic
+        origins = Origins(batches)
+        values = batches[0].values
+        if len(batches) > 1:
+            values = list(chain.from_iterable(batch.values for batch in batches))
+        decoded = self.decoder().decode(values)
+        for failure in decoded.failures:
+            failed = origins.fail(
+                failure.row, STAGE, failure.reason, failure.exception, failure.message
+            )
+            out.append((ERRORS_KEY, failed))
+        if len(decoded.rows):
+            self._check_and_split(by_topic, origins, decoded.rows, decoded.columns, out)
+        return out
+
+    def _check_and_split(
+        self,
+        topic: str,
+        origins: Origins,
+        origin_rows: NDArray[np.int64],
+        columns: Columns,
+        out: list[Decoded],
+    ) -> None:
+        n = len(origin_rows)
+        matrix = np.empty((kernels.CLICK_ROWS, n), np.int64)
+        user, item = columns["user_id"], columns["item_id"]
+        session, price = columns["session_id"], columns["price_cents"]
+        times, event_types = columns["timestamp"], columns["event_type"]
+        assert isinstance(user, Bytes) and isinstance(item, Bytes) and isinstance(session, Bytes)
+        assert isinstance(price, Numbers) and isinstance(times, Numbers)
+        assert isinstance(event_types, Numbers)
+        lengths = np.empty((4, n), np.int64)
+        lengths[0], lengths[1], lengths[2] = user.lengths, item.lengths, session.lengths
+        if session.valid is not None:
+            lengths[2][~session.valid] = 0
+        lengths[3] = price.values
+        if price.valid is not None:
+            # A negative price is told from a null one: -1 is "null", so -1 itself becomes -2.
+            lengths[3][lengths[3] == kernels.NO_PRICE] = -2
+            lengths[3][~price.valid] = kernels.NO_PRICE
+        broken = np.empty(n, np.int8)
+        _fill(
+            matrix,
+            hash128(user),
+            hash64(item),
+            hash64(session),
+            lengths,
+            times.values,
+            event_types.values,
+            np.array([MAX_ID_BYTES, MAX_PRICE_CENTS]),
+            broken,
+        )
+        self._mark_ahead(origins, origin_rows, times.values.astype(np.int64, copy=False), broken)
+        offsets, partitions = _places(origins, matrix[kernels.PARTITION], origin_rows)
+        clicks = Clicks(
+            topic=topic,
+            origins=origins,
+            origin_rows=origin_rows,
+            matrix=matrix,
+            offsets=offsets,
+            user_ids=user,
+            item_ids=item,
+            partitions=partitions,
+            features=np.empty((n, self.n_features), np.float32),
+            status=np.zeros(n, np.int8),
+        )
+        for row in np.flatnonzero(broken).tolist():
+            out.append((ERRORS_KEY, self._invalid(clicks, columns, row, int(broken[row]))))
+        rows, ends = split_by_shard(user, self.shards)
+        if broken.any():
+            self._emit_valid(clicks, rows, ends, broken, out)
+            return
+        start = 0
+        for shard, end in enumerate(ends.tolist()):
+            if end > start:
+                name = self._names[shard]
+                out.append((name, ShardClicks(name, clicks, rows[start:end])))
+            start = end
+
+    def _mark_ahead(
+        self,
+        origins: Origins,
+        origin_rows: NDArray[np.int64],
+        times_ms: NDArray[np.int64],
+        broken: NDArray[np.int8],
+    ) -> None:
+        """Mark clicks whose time is too far ahead of when they were written to the log.
+
+        The log's time and not the clock's, so that a replay judges as the first run did. Asking
+        each message for it would cost 5 % of the whole path, so a batch is asked for its first
+        and last, and a message only when it is more than half of what is allowed ahead of both.
+        """
+        ahead_ms = self.max_ahead_s * 1_000
+        batches = origins.batches
+        firsts = origins.ends - [len(batch) for batch in batches]
+        cuts = [*np.searchsorted(origin_rows, firsts).tolist(), len(origin_rows)]
+        for batch, first, start, end in zip(batches, firsts, cuts[:-1], cuts[1:], strict=True):
+            if start == end:
+                continue
+            times = times_ms[start:end]
+            written_ms = min(
+                batch.detail(0).timestamp_ms, batch.detail(len(batch) - 1).timestamp_ms
+            )
+            surely_ms = written_ms + ahead_ms // 2
+            if int(times.max()) <= surely_ms:
+                continue
+            for row in (start + np.flatnonzero(times > surely_ms)).tolist():
+                written_ms = batch.detail(int(origin_rows[row] - first)).timestamp_ms
+                if written_ms != NO_TIMESTAMP_MS and int(times_ms[row]) > written_ms + ahead_ms:
+                    broken[row] = broken[row] or _TOO_FAR_AHEAD
+
+    def _emit_valid(
+        self,
+        clicks: Clicks,
+        rows: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        broken: NDArray[np.int8],
+        out: list[Decoded],
+    ) -> None:
+        start = 0
+        for shard, end in enumerate(ends.tolist()):
+            own = rows[start:end]
+            own = own[broken[own] == 0]
+            if len(own):
+                out.append((self._names[shard], ShardClicks(self._names[shard], clicks, own)))
+            start = end
+
+    def _invalid(self, clicks: Clicks, columns: Columns, row: int, rule: int) -> Failed:
+        name, expected = RULES[rule]
+        column = columns[name]
+        got: object
+        if isinstance(column, Bytes):
+            got = column.bytes_at(row).decode()
+            if len(got) > MAX_ID_BYTES:
+                got = got[:40] + "..."
+        else:
+            assert isinstance(column, Numbers)
+            got = int(column.values[row])
+        return clicks.origins.fail(
+            int(clicks.origin_rows[row]),
+            STAGE,
+            "invalid_value",
+            "InvalidValueError",
+            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
+        )
+
+
+def _places(
+    origins: Origins, partition_row: NDArray[np.int64], origin_rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
+    """Offsets of the rows and one more than the largest partition; writes `partition_row`."""
+    batches = origins.batches
+    largest = max(batch.partition for batch in batches)
+    whole = len(origin_rows) == int(origins.ends[-1])
+    if len(batches) == 1:
+        partition_row[:] = batches[0].partition
+        return batches[0].offsets if whole else batches[0].offsets[origin_rows], largest + 1
+    offsets = np.concatenate([batch.offsets for batch in batches])
+    partitions = np.repeat(
+        np.array([batch.partition for batch in batches]), [len(batch) for batch in batches]
+    )
+    if whole:
+        partition_row[:] = partitions
+        return offsets, largest + 1
+    partition_row[:] = partitions[origin_rows]
+    return offsets[origin_rows], largest + 1
+
+
+__all__ = [
+    "RULES",
+    "DecodeClicks",
+]

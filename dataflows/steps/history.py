@@ -1,0 +1,147 @@
+"""Training from clicks as the main job sees them: the same decoding, features and sessions.
+
+    clicks (a file, the simulated shop, or a topic) ─▶ decode ─▶ user features ─▶ models.training
+
+Whatever the source, clicks pass through the steps of the main job, so that a ranker is trained on
+the very numbers it will be given: features after each click in the order of arrival, sessions cut
+by the same gap.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamrec.connectors.click_files.click_log import Clicks, chunks
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Log, RawBatch
+from streamrec.connectors.reading import read_batches, whole
+from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.decode import DecodeClicks
+from streamrec.dataflows.steps.encode import join_bytes
+from streamrec.dataflows.steps.recommend import take
+from streamrec.dataflows.steps.user_features import UserFeaturesShard
+from streamrec.models.training.logs import ClickLog
+from streamrec.models.users import kernels
+from streamrec.models.users.features import compile_features, declared_features
+from streamrec.models.users.state import UserState
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.wire import WireDecoder, WireEncoder
+from streamrec.shop.faults import SchemaIds
+from streamrec.shop.shop import Shop
+
+_SCHEMA_ID = 1
+_BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """n clicks with what the main job would have known right after each."""
+
+    log: ClickLog
+    item_ids: Bytes  # (n,)
+    user_features: NDArray[np.float32]  # (n, n_features)
+    feature_names: tuple[str, ...]
+    failed: int  # records that are no clicks, or too late
+
+
+def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
+    """Send clicks through the steps `decode` and `user features`."""
+    features = compile_features(declared_features(settings.windows))
+    decode = DecodeClicks(
+        lambda: decoder, len(features), shards=1, max_ahead_s=settings.max_ahead_s
+    )
+    state = UserState(features, settings.session_gap_s * 1_000, settings.session_items)
+    shard = UserFeaturesShard(state, with_sessions=True, open_files=None)
+    parts: list[ShardClicks] = []
+    failed = 0
+    for batch in batches:
+        for _, decoded in decode([batch]):
+            if isinstance(decoded, Failed):
+                failed += 1
+                continue
+            for out in shard.on_batch([decoded])[0]:
+                if isinstance(out, Failed):
+                    failed += 1
+                else:
+                    parts.append(out)
+    if not parts:
+        raise ValueError(f"training expected clicks, got none that is good and {failed} that fail")
+    return History(
+        ClickLog(
+            sessions=np.concatenate([_sessions(part) for part in parts]),
+            items=np.concatenate([part.clicks.matrix[kernels.ITEM, part.rows] for part in parts]),
+            times_ms=np.concatenate(
+                [part.clicks.matrix[kernels.TIME_MS, part.rows] for part in parts]
+            ),
+        ),
+        join_bytes([take(part.clicks.item_ids, part.rows) for part in parts]),
+        np.concatenate([part.clicks.features[part.rows] for part in parts]),
+        tuple(features.names),
+        failed,
+    )
+
+
+def _sessions(part: ShardClicks) -> NDArray[np.int64]:
+    assert part.sessions is not None
+    return part.sessions.keys
+
+
+def shop_history(shop: Shop, settings: Settings) -> History:
+    """Of simulated clicks; the shop must write with `SHOP_IDS`."""
+    raw = _as_read(list(batch.values) for batch in shop.batches())
+    return history_of(raw, _own_decoder(), settings)
+
+
+SHOP_IDS = SchemaIds(clicks=_SCHEMA_ID, older=_SCHEMA_ID, foreign=_SCHEMA_ID)
+
+
+def file_history(clicks: Clicks, settings: Settings) -> History:
+    """Of the clicks of a file."""
+    encoder = WireEncoder(CLICKS.schema(), _SCHEMA_ID)
+    raw = _as_read(
+        list(encoder.encode(columns).values)
+        for _, columns in chunks(clicks.columns, len(clicks), _BATCH)
+    )
+    return history_of(raw, _own_decoder(), settings)
+
+
+def topic_history(log: Log, settings: Settings) -> History:
+    """Of what the topic of clicks holds now, partition by partition, then by time."""
+    with closing(log.registry()) as registry:
+        decoder = WireDecoder(CLICKS.schema(), registry.by_id)
+        topic = settings.clicks_topic
+        return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
+
+
+def _own_decoder() -> WireDecoder:
+    return WireDecoder(CLICKS.schema(), lambda _: CLICKS.schema())
+
+
+def _as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:
+    """As if they had been read from one partition."""
+    offset = 0
+    for part in values:
+        yield RawBatch(
+            CLICKS.name, 0, np.arange(offset, offset + len(part)), part, lambda _: _NO_DETAIL
+        )
+        offset += len(part)
+
+
+_NO_DETAIL = Detail(None, [], NO_TIMESTAMP_MS)
+
+
+def by_time(history: History) -> History:
+    """The same in order of event time, as training wants it."""
+    order = np.argsort(history.log.times_ms, kind="stable")
+    log = history.log
+    return History(
+        ClickLog(log.sessions[order], log.items[order], log.times_ms[order]),
+        take(history.item_ids, order),
+        history.user_features[order],
+        history.feature_names,
+        history.failed,
+    )

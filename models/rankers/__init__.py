@@ -1,0 +1,1 @@
+"""What ranks candidates: kinds of rankers behind one contract."""

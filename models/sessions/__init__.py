@@ -1,0 +1,1 @@
+"""What recommends from sessions: candidate methods over an index that learns click by click."""

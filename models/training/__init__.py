@@ -1,0 +1,1 @@
+"""How models are trained and judged, on clicks of the past."""

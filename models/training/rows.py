@@ -1,0 +1,108 @@
+"""Replaying a click log: ask about sessions with what was known before them, then learn them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.training.logs import Judged, SessionRows
+from streamrec.models.training.metrics import hits, reciprocal_ranks
+
+CUT_OFF = 20  # of the hit rate and the reciprocal rank that everything is tuned for
+_LEARN_CHUNK = 20_000  # clicks handed over at once, a matter of memory only
+_ASK_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Training rows: all candidates of n sessions whose target is among them."""
+
+    features: NDArray[np.float32]  # (rows, n_features), group after group, in the blend's order
+    labels: NDArray[np.bool_]  # (rows,)
+    groups: NDArray[np.int32]  # (n,) rows of each
+
+    def first(self, n: int) -> "Rows":
+        """The first n groups."""
+        end = int(self.groups[:n].sum())
+        return Rows(self.features[:end], self.labels[:end], self.groups[:n])
+
+    def last(self, n: int) -> "Rows":
+        """The last n groups."""
+        kept = self.groups[max(len(self.groups) - n, 0) :]
+        begin = len(self.labels) - int(kept.sum())
+        return Rows(self.features[begin:], self.labels[begin:], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Candidates of n sessions that no row is made of, to choose between rankers."""
+
+    features: NDArray[np.float32]  # (n, c, n_features)
+    items: NDArray[np.int32]  # (n, c)
+    targets: NDArray[np.int32]  # (n,)
+
+    def quality(self, scores: NDArray[np.float32]) -> float:
+        """HR@20 + MRR@20 of scores (n, c); ties count against us, targets not proposed too."""
+        scores = np.where(self.items >= 0, scores, -np.inf)
+        found = (self.items == self.targets[:, None]) & (self.targets[:, None] >= 0)
+        mine = np.max(np.where(found, scores, -np.inf), axis=1)
+        ranks = np.where(found.any(axis=1), (scores >= mine[:, None]).sum(axis=1), 0)
+        return float(hits(ranks, CUT_OFF).mean() + reciprocal_ranks(ranks, CUT_OFF).mean())
+
+
+def learn_rows(model: SessionRecommender, rows: SessionRows, begin: int, end: int) -> None:
+    """Learn the clicks `begin` to `end` of the log, in order."""
+    for first in range(begin, end, _LEARN_CHUNK):
+        model.learn(rows.sessions(slice(first, min(first + _LEARN_CHUNK, end))))
+
+
+def questions_between(
+    rows: SessionRows, begin: int, end: int, rng: np.random.Generator, wanted: int
+) -> NDArray[np.int64]:
+    """Up to `wanted` clicks in [begin, end) that have a next one, in order.
+
+    Of sessions that begin there, so that nothing of them was learned, as in a published test; of
+    all sessions where that would leave fewer than half, as with users who stay for hours.
+    """
+    goes_on = rows.place[begin:end] < rows.last[begin:end]
+    begins = rows.row_of_place[rows.first[begin:end]] >= begin
+    if 2 * (begins & goes_on).sum() >= goes_on.sum():
+        goes_on &= begins
+    questions: NDArray[np.int64] = np.arange(begin, end)[goes_on]
+    if len(questions) > wanted:
+        questions = np.sort(rng.choice(questions, wanted, replace=False))
+    return questions
+
+
+def rows_of(model: SessionRecommender, judged: Judged) -> Rows:
+    """Rows of the sessions whose target is proposed. All candidates of each are rows: keeping only
+    the hard ones cost 5 points of hit rate."""
+    features = [np.zeros((0, len(model.info.features)), np.float32)]
+    labels = [np.zeros(0, np.bool_)]
+    groups = [np.zeros(0, np.int32)]
+    for first in range(0, len(judged), _ASK_CHUNK):
+        part = judged[slice(first, first + _ASK_CHUNK)]
+        proposed = model.candidates(part.sessions)
+        taken = proposed.items == part.targets[:, None]
+        useful = taken.any(axis=1) & (part.targets >= 0)
+        filled = proposed.items[useful] >= 0
+        features.append(proposed.features[useful][filled])
+        labels.append(taken[useful][filled])
+        groups.append(filled.sum(axis=1).astype(np.int32))
+    return Rows(np.concatenate(features), np.concatenate(labels), np.concatenate(groups))
+
+
+def hold_out(model: SessionRecommender, judged: Judged) -> HeldOut:
+    """Candidates as the model proposes them now."""
+    proposed = model.candidates(judged.sessions)
+    return HeldOut(proposed.features, proposed.items, judged.targets)
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """All rows, in order."""
+    return Rows(
+        np.concatenate([each.features for each in parts]),
+        np.concatenate([each.labels for each in parts]),
+        np.concatenate([each.groups for each in parts]),
+    )

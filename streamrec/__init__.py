@@ -1,0 +1,1 @@
+"""Live recommendations from a clickstream."""

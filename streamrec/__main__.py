@@ -1,0 +1,5 @@
+"""`python -m dataflows`: the command line without an installed script."""
+
+from streamrec.program import app
+
+app(prog_name="streamrec")

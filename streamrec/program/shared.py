@@ -1,0 +1,72 @@
+"""What all commands share: settings, the opened log, and errors as one line without a traceback.
+
+Exit status: 0 all done; 1 something could not be done (it was named); 2 the command or a setting is
+wrong, and nothing was connected to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
+from streamrec.connectors.log_settings import without_passwords
+from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+
+
+class CommandError(Exception):
+    """A command could not do what was asked; the message is for the user."""
+
+
+class UsageError(CommandError):
+    """The command or a setting is wrong. Nothing was connected to."""
+
+
+class _Program(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            say(f"streamrec: {without_passwords(str(error))}")
+            raise typer.Exit(2) from error
+        except (CommandError, LogError, SchemaError, RegistryUnavailableError) as error:
+            say(f"streamrec: {without_passwords(str(error))}")
+            raise typer.Exit(1) from error
+
+
+def program() -> typer.Typer:
+    app = typer.Typer(
+        cls=_Program,
+        no_args_is_help=True,
+        # A traceback with local variables would print the settings, secrets among them.
+        pretty_exceptions_show_locals=False,
+        rich_markup_mode=None,
+        help="Streaming recommendations: clicks in, recommendations out.\n\n"
+        "The log is the embedded one, a file (EMBEDDED_LOG_PATH, data/log.sqlite by default), or "
+        "Kafka when KAFKA_BOOTSTRAP_SERVERS is set; the registry is the one at "
+        "SCHEMA_REGISTRY_URL when that is set.",
+    )
+    app.callback()(_all_commands)
+    return app
+
+
+def _all_commands() -> None:
+    """Makes a group of the program even while it has only one command."""
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the command's output."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def opened() -> Iterator[tuple[Log, Settings]]:
+    """The log that the environment names, and the settings."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        raise UsageError(f"settings: {error}") from None
+    yield open_log(settings), settings

@@ -1,0 +1,58 @@
+"""`settings`: every setting, what it means and what it is now."""
+
+from typing import Annotated, Any
+
+import typer
+from pydantic import AliasChoices, AliasPath
+from pydantic.fields import FieldInfo
+
+from streamrec.connectors.log_settings import without_passwords
+from streamrec.dataflows.job.settings import Settings
+from streamrec.program.shared import opened
+
+
+def variable_of(name: str, field: FieldInfo) -> str:
+    """The environment variable of a setting."""
+    alias = field.validation_alias
+    assert not isinstance(alias, AliasChoices | AliasPath)
+    return alias or f"{Settings.model_config['env_prefix']}{name.upper()}"
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() else _shown(field.get_default(), None)
+        if field.default_factory is not None:
+            default = "none"
+        variable = "KAFKA_OPTION_*" if name == "kafka_options" else variable_of(name, field)
+        lines.append(f"| `{variable}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def settings(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As the table of docs/settings.md, with defaults.")
+    ] = False,
+) -> None:
+    """Print every setting as it is now. Connects to nothing; secrets are not shown."""
+    if markdown:
+        typer.echo(settings_table())
+        return
+    with opened() as (_, now):
+        for name, field in Settings.model_fields.items():
+            typer.echo(f"{variable_of(name, field)}={_shown(getattr(now, name), '')}")
+
+
+def _shown(value: Any, none: str | None) -> str:
+    if value is None:
+        return "unset" if none is None else none
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        return ",".join(label for label, _ in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return ",".join(sorted(value))
+    return without_passwords(str(getattr(value, "kind", value)))

@@ -1,0 +1,126 @@
+"""What `train` does and says."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from streamrec.connectors.click_files.click_log import ClickLogError, FileForm, Meaning, Names, load
+from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+from streamrec.dataflows.steps.history import (
+    SHOP_IDS,
+    History,
+    by_time,
+    file_history,
+    shop_history,
+    topic_history,
+)
+from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.models.training.logs import SessionRows
+from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
+from streamrec.models.training.rows import CUT_OFF, questions_between
+from streamrec.models.training.train import TrainingSettings, train
+from streamrec.program.shared import CommandError, UsageError, opened, say
+from streamrec.schemas.columns import Bytes
+from streamrec.shop.shop import Shop
+
+_HELD_OUT_SHARE = 0.1  # of the clicks, the newest
+_QUESTIONS_MAX = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where clicks are taken from: one of the three."""
+
+    file: Path | None
+    names: Names
+    shop: int | None
+    topic: bool
+
+
+def train_model(
+    source: Source, out: Path, ranker: str, budget: float, seed: int, threads: int
+) -> None:
+    """The command, its options parsed."""
+    if sum((source.file is not None, source.shop is not None, source.topic)) != 1:
+        raise UsageError("train expected one of FILE, --shop CLICKS and --topic")
+    try:
+        settings = load_settings()
+        training = TrainingSettings(budget_minutes=budget, seed=seed, threads=threads)
+    except (SettingsError, ValueError) as error:
+        raise UsageError(f"settings: {error}") from None
+    began = time.monotonic()
+    try:
+        history = by_time(_history(source, settings, seed))
+        say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
+        cut = int(len(history.log) * (1.0 - _HELD_OUT_SHARE))
+        ids = history.item_ids
+        model = train(
+            history.log[:cut],
+            ids=Bytes(ids.data, ids.starts[:cut], ids.lengths[:cut]),
+            settings=training,
+            ranker=ranker,
+            user_features=history.feature_names,
+            user_values=history.user_features[:cut],
+            progress=lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"),
+        )
+    except ValueError as error:
+        raise CommandError(f"train: {error}") from error
+    if model.ranker is None:
+        say("too few clicks for a ranker: the artifact holds the blend alone")
+    typer.echo(held_out_table(model, history, cut, seed))
+    # The main job fills its index from the topics: what it needs of the training is the ranker and
+    # the weights, not the clicks.
+    SessionRecommender(
+        model.bounds,
+        model.weights,
+        model.ranker,
+        model.methods,
+        model.slots,
+        model.info.user_features,
+    ).save(out)
+    say(f"trained in {time.monotonic() - began:.0f} s: STREAMREC_MODEL_PATH={out}")
+
+
+def held_out_table(model: SessionRecommender, history: History, cut: int, seed: int) -> str:
+    """Ranker, candidate order and popularity on the clicks from `cut` on, never seen before."""
+    log = history.log
+    numbers = model.items.numbers(log.items, None, add=False)
+    rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
+    asked = questions_between(rows, cut, len(log), np.random.default_rng(seed), _QUESTIONS_MAX)
+    judged = rows.judged(asked)
+    order = model.alone(*model.methods)
+    named = {"popularity": model.alone("popular"), "candidate order": order}
+    if model.ranker is not None:
+        named["ranker"] = model
+    lines = [
+        f"on the newest {_HELD_OUT_SHARE:.0%}, which training never saw, {len(asked):,} questions:",
+        f"{'':16} {'HR@20':>15} {'MRR@20':>15}",
+    ]
+    for name, each in named.items():
+        ranks = target_ranks(each.recommend(judged.sessions, 2 * CUT_OFF), judged.targets)
+        hit_rate, mrr = mean_of(hits(ranks, CUT_OFF)), mean_of(reciprocal_ranks(ranks, CUT_OFF))
+        lines.append(f"{name:16} {hit_rate!s:>15} {mrr!s:>15}")
+    return "\n".join(lines)
+
+
+def _history(source: Source, settings: Settings, seed: int) -> History:
+    if source.shop is not None:
+        # Only good records: what is broken is nothing to learn from.
+        shop = Shop(seed=seed, clicks=source.shop, schema_ids=SHOP_IDS, broken_share=0.0)
+        return shop_history(shop, settings)
+    if source.file is not None:
+        try:
+            names, clicks = load(source.file, FileForm(), source.names, Meaning(), by_time=True)
+        except ClickLogError as error:
+            raise UsageError(f"train {source.file.name}: {error}") from None
+        say(f"columns: {names}")
+        for rejected in clicks.rejected[:20]:
+            say(f"line {rejected.row}: {rejected.message}")
+        if len(clicks.rejected) > 20:
+            say(f"and {len(clicks.rejected) - 20:,} more rows rejected")
+        return file_history(clicks, settings)
+    with opened() as (log, _):
+        return topic_history(log, settings)

@@ -1,0 +1,129 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.program.conftest import Shell
+
+
+def click(user: str = "u1", item: str = "i1", **more: Any) -> dict[str, Any]:
+    optional = {"price_cents": None, "category_id": None, "session_id": None}
+    fields = {"user_id": user, "item_id": item, "event_type": "view", "timestamp": 1767225600000}
+    return {**fields, **optional, **more}
+
+
+def lines(*records: object) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def test_what_is_sent_is_received(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create")
+    sent = [click("u1"), click("u1", "i2", price_cents=5), click("u1", "ü", session_id="s")]
+    assert embedded_shell("send", "clicks", stdin=lines(*sent)).status == 0
+    answer = embedded_shell("receive", "clicks")
+    assert answer.status == 0
+    assert [json.loads(line) for line in answer.lines] == sent
+
+
+def test_defaults_may_be_left_out_and_the_key_is_the_topics(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create")
+    short = {"user_id": "u9", "item_id": "i1", "event_type": "cart", "timestamp": 1}
+    embedded_shell("send", "clicks", stdin=lines(short))
+    received = json.loads(embedded_shell("receive", "clicks", "--meta").out)
+    assert received["key"] == "u9"
+    assert received["value"] == click("u9", event_type="cart", timestamp=1)
+
+
+def test_bad_lines_are_named_and_the_rest_goes_on(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create")
+    bad_type, bad_enum, extra = click(user=7), click(event_type="pv"), click(colour="red")  # type: ignore[arg-type]
+    missing = {key: value for key, value in click().items() if key != "timestamp"}
+    stdin = lines(click("a"), bad_type, bad_enum, extra, missing) + "{nope\n\n" + lines(click("b"))
+    answer = embedded_shell("send", "clicks", stdin=stdin)
+    assert answer.status == 1
+    assert answer.err.splitlines() == [
+        "line 2: field user_id expected string, got 7",
+        "line 3: field event_type expected one of view, cart, favorite, purchase, other, got 'pv'",
+        "line 4: expected fields ['user_id', 'item_id', 'event_type', 'timestamp', "
+        "'price_cents', 'category_id', 'session_id'], got also ['colour']",
+        "line 5: field timestamp expected long, got nothing",
+        "line 6: expected JSON, got '{nope': Expecting property name enclosed in double quotes: "
+        "line 1 column 2 (char 1)",
+        "sent 2 to 'clicks', refused 5",
+    ]
+    users = {json.loads(line)["user_id"] for line in embedded_shell("receive", "clicks").lines}
+    assert users == {"a", "b"}
+
+
+def test_raw_lines_are_sent_as_they_are(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "notes", "--partitions", "1")
+    embedded_shell("send", "notes", "--raw", "--key-separator", ":", stdin="k1:one\nk2:two:2\n")
+    assert [json.loads(line) for line in embedded_shell("receive", "notes", "--raw").lines] == [
+        "one",
+        "two:2",
+    ]
+
+
+def test_what_cannot_be_decoded_is_named_and_the_rest_goes_on(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "clicks", "--partitions", "1")
+    embedded_shell("send", "clicks", "--raw", stdin="no avro\n")
+    embedded_shell("send", "clicks", stdin=lines(click()))
+    answer = embedded_shell("receive", "clicks")
+    assert answer.status == 1
+    assert [json.loads(line) for line in answer.lines] == [click()]
+    assert "partition " in answer.err and "expected wire format" in answer.err
+
+
+def test_empty_topic_is_no_error(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create")
+    answer = embedded_shell("receive", "recommendations")
+    assert (answer.status, answer.out) == (0, "")
+
+
+def test_start_may_be_an_offset_a_time_or_an_end(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "clicks")
+    partition = 0
+    embedded_shell("send", "clicks", stdin=lines(*(click("u1", f"i{n}") for n in range(5))))
+    first = json.loads(embedded_shell("receive", "clicks", "--meta", "--max", "1").out)
+    partition = first["partition"]
+
+    def items(start: str) -> list[str]:
+        received = embedded_shell("receive", "clicks", "--from", start)
+        assert received.status == 0, received.err
+        return [json.loads(line)["item_id"] for line in received.lines]
+
+    everything = [f"i{n}" for n in range(5)]
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert items(f"{partition}:3") == ["i3", "i4"]
+    assert items("latest") == []
+    assert items("1h") == everything
+    assert items(str(first["timestamp"])) == everything
+    assert items(tomorrow.isoformat()) == []
+
+
+def test_wrong_start_is_named(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "clicks")
+    for start, expected in [
+        ("0:9", "expected offset 0 to 0, got 9"),
+        ("99:0", "expected partition 0 to 7, got 99"),
+        ("soon", "expected Unix milliseconds"),
+    ]:
+        answer = embedded_shell("receive", "clicks", "--from", start)
+        assert answer.status == 2
+        assert expected in answer.err
+
+
+def test_bytes_survive_the_way_through_json(embedded_shell: Shell, tmp_path: Path) -> None:
+    schema = tmp_path / "blob.avsc"
+    schema.write_text(
+        '{"type": "record", "name": "Blob", "fields": ['
+        '{"name": "content", "type": ["null", "bytes"]},'
+        '{"name": "tags", "type": {"type": "map", "values": "double"}},'
+        '{"name": "inner", "type": {"type": "array", "items": '
+        '{"type": "fixed", "name": "Two", "size": 2}}}]}'
+    )
+    embedded_shell("topics", "create", "blobs", "--schema", str(schema))
+    blob = {"content": "\x00ÿ", "tags": {"a": 1.5}, "inner": ["\x01\x02"]}
+    answer = embedded_shell("send", "blobs", stdin=lines(blob, {**blob, "inner": ["x"]}))
+    assert "line 2: field inner[0] expected 2 bytes, got 1" in answer.err
+    assert json.loads(embedded_shell("receive", "blobs").out) == blob

@@ -1,0 +1,198 @@
+"""Proof of exactly once: kill -9 at random under load, then check every input against every output.
+
+    python -m tests.proofs.chaos --kills 20 --processes 2 --events 200000
+
+Everything random follows from the seed, which is printed, except what the machine itself does. The
+last line says what came out; the exit status is 0 only if nothing was lost, repeated or changed.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.place import Place, embedded_place, kafka_place
+from benchmarks.processes import BenchmarkError
+from streamrec.connectors.local.kafka import local_kafka
+from streamrec.schemas import load
+from streamrec.shop.faults import SchemaIds
+from tests.proofs.chaos_check import OutputTopic, Verdict, inputs_of, judge, outputs_of
+from tests.proofs.chaos_feed import shop_of
+from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
+
+_ERROR_FIELDS = ("reason", "stage", "exception", "key", "value", "timestamp")
+
+
+class Flow(NamedTuple):
+    """A dataflow as it is checked."""
+
+    module: str
+    answers: str  # schema of what it answers with
+    same: tuple[str, ...]  # fields of an answer that a run without kills has just the same
+    asking: tuple[str, ...]  # event types that are answered; empty: all
+    group_suffix: str
+
+
+FLOWS = {
+    # The items and scores come from the session index, which is shared and asynchronous: exempt.
+    "recommender": Flow(
+        "dataflows.recommender",
+        "recommendations",
+        ("user_id", "source_topic", "requested_at", "item_id", "feature_set", "features"),
+        ("view",),
+        "",
+    ),
+    "scoring": Flow(
+        "dataflows.scoring",
+        "scores",
+        ("user_id", "scored_at", "score", "model_version", "features"),
+        (),
+        "-scoring",
+    ),
+}
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"chaos: {text}\n")
+    sys.stderr.flush()
+
+
+class Topics(NamedTuple):
+    """Topics of one run of a dataflow, by what they hold."""
+
+    answers: str
+    errors: str
+    sessions: str
+
+    @classmethod
+    def make(cls, place: Place, flow: Flow) -> "Topics":
+        return cls(*(place.make_topic(name) for name in (flow.answers, "errors", "sessions")))
+
+    def settings(self, flow: Flow) -> dict[str, str]:
+        return {
+            f"{flow.answers}_topic": self.answers,
+            "errors_topic": self.errors,
+            "sessions_topic": self.sessions,
+        }
+
+    def outputs(self, flow: Flow) -> list[OutputTopic]:
+        source = ("source_partition", "source_offset")
+        return [
+            OutputTopic(self.answers, load(flow.answers), source, flow.same, False),
+            OutputTopic(self.errors, load("errors"), ("partition", "offset"), _ERROR_FIELDS, True),
+        ]
+
+
+def chaos(place: Place, flow: Flow, options: ChaosOptions, model: str) -> tuple[Verdict, ChaosRun]:
+    """Run, kill, bring back, stop; then run once without kills, and compare."""
+    clicks, topics = place.make_topic("clicks"), Topics.make(place, flow)
+    reference_topics = Topics.make(place, flow)
+    group = f"{place.prefix}-{options.seed}"
+    settings = {"clicks_topic": clicks, "consumer_group": group, "model": model}
+    run = ChaosRun(
+        options,
+        place,
+        place.process_environment(**settings, **topics.settings(flow), delivery=options.delivery),
+        clicks,
+        topics.answers,
+        group + flow.group_suffix,
+        say,
+    )
+    run.run()
+    say(
+        f"{run.kills} kills ({run.moments}); after a kill the others ended within "
+        f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
+    )
+    say("running once without kills")
+    settings |= {"consumer_group": f"{group}-reference", "start_from": "earliest"}
+    run_to_the_end(
+        options.flow,
+        place.process_environment(**settings, **reference_topics.settings(flow), follow="false"),
+        place.folder / "reference.log",
+    )
+    say("checking every input against every output")
+    with closing(place.log.registry()) as registry:
+        shop = shop_of(options.seed, options.events, SchemaIds.of(registry))
+    committed_only = options.delivery == "transactions"
+    inputs = inputs_of(place, clicks, shop, lambda name: not flow.asking or name in flow.asking)
+    outputs = outputs_of(place, inputs, topics.outputs(flow), committed_only)
+    reference = outputs_of(place, inputs, reference_topics.outputs(flow), committed_only=False)
+    return judge(inputs, outputs, reference), run
+
+
+def open_place(stack: ExitStack, given: argparse.Namespace, folder: Path) -> Place:
+    if given.backend == "embedded":
+        return embedded_place(folder, say)
+    if given.kafka == "external":
+        servers = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
+        return kafka_place(servers, os.environ["SCHEMA_REGISTRY_URL"], folder, say)
+    say("starting Kafka and a registry, some 10 s")
+    kafka = stack.enter_context(local_kafka(folder / "kafka"))
+    return kafka_place(kafka.bootstrap_servers, kafka.registry_url, folder, say)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tests.proofs.chaos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="threads of each process")
+    parser.add_argument("--backend", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--delivery", choices=("read_back", "transactions"), default="read_back")
+    parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
+    parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
+    parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    parser.add_argument("--folder", type=Path, help="keep data and logs here")
+    parser.add_argument(
+        "--kafka",
+        choices=("local", "external"),
+        default="local",
+        help="start a broker, or use KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parse(arguments)
+    seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="streamrec-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    flow = FLOWS[given.dataflow]
+    say(f"seed {seed}; data and logs in {folder}")
+    options = ChaosOptions(
+        flow.module,
+        given.kills,
+        given.events,
+        given.processes,
+        given.workers,
+        seed,
+        given.delivery,
+    )
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        try:
+            verdict, run = chaos(open_place(stack, given, folder), flow, options, given.model)
+        except BenchmarkError as error:
+            say(f"{error}\nseed {seed}; logs are kept in {folder}")
+            return 1
+    say(f"took {time.monotonic() - began_s:.0f} s")
+    for offender in verdict.offenders:
+        sys.stdout.write(f"{offender}\n")
+    if verdict.good and given.folder is None:
+        shutil.rmtree(folder)
+    sys.stdout.write(verdict.line(run.kills, seed) + "\n")
+    return 0 if verdict.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

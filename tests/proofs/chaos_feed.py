@@ -1,0 +1,90 @@
+"""Feeds the simulated shop to a topic: a process of its own beside those that are killed.
+
+It writes at a rate, and no further than the count of records on its standard input's last line.
+"""
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.settings import load_settings
+from streamrec.shop.faults import SchemaIds
+from streamrec.shop.shop import Shop, ShopBatch
+
+_STEP_S = 0.02
+
+
+def shop_of(seed: int, events: int, ids: SchemaIds) -> Shop:
+    """The clicks of a chaos run. The checker makes the same ones to know the truth."""
+    return Shop(seed=seed, clicks=events, schema_ids=ids)
+
+
+def steps(batch: ShopBatch, size: int) -> Iterator[list[Outgoing]]:
+    """The records of a batch, `size` at a time."""
+    bounds = [*range(0, len(batch), size), len(batch)]
+    for start, end in pairwise(bounds):
+        yield [
+            Outgoing(key, value)
+            for key, value in zip(batch.keys[start:end], batch.values[start:end], strict=True)
+        ]
+
+
+class Pace:
+    """Lets records go out at a rate, up to the count last read from standard input."""
+
+    def __init__(self, rate: float) -> None:
+        self.step = max(1, int(rate * _STEP_S))
+        self._rate = rate
+        self._next_s = time.monotonic()
+        self._sent = 0
+        self._allowed = 0
+        self._more = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            with self._more:
+                self._allowed = int(line)
+                self._more.notify()
+        os._exit(1)  # nobody is left who would read the topic
+
+    def await_turn(self, count: int) -> None:
+        """Wait until `count` more records may go out."""
+        with self._more:
+            while self._sent + count > self._allowed:
+                self._more.wait()
+        self._sent += count
+        now_s = time.monotonic()
+        self._next_s = max(self._next_s, now_s - 1.0) + count / self._rate
+        time.sleep(max(0.0, self._next_s - now_s))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.proofs.chaos_feed", description=__doc__)
+    parser.add_argument("--topic", required=True)
+    parser.add_argument("--events", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--rate", type=float, required=True, help="records a second")
+    given = parser.parse_args()
+    log = open_log(load_settings())
+    with closing(log.registry()) as registry:
+        shop = shop_of(given.seed, given.events, SchemaIds.of(registry))
+    pace = Pace(given.rate)
+    with closing(log.writer()) as writer:
+        for batch in shop.batches():
+            for step in steps(batch, pace.step):
+                pace.await_turn(len(step))
+                writer.write(given.topic, step)
+        writer.flush(120.0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
