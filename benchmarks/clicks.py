@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.place import Place
-from streamrec.dataflows.steps.placing import keys_of
-from streamrec.dataflows.steps.recommend import take
 from streamrec.schemas import hashing, load
-from streamrec.schemas.columns import Bytes, Columns, Numbers
+from streamrec.schemas.columns import Bytes, Columns, Numbers, take
+from streamrec.schemas.placing import keys_of
 from streamrec.schemas.wire import WireEncoder
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from benchmarks.clicks import ClickLoad, ClickMaker
 from streamrec.connectors.kafka.writer import _DEFAULTS as WRITER_OPTIONS
-from streamrec.dataflows.steps.placing import keys_of
+from streamrec.schemas.placing import keys_of
 
 TICK_S = 0.001
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
-from streamrec.connectors.log import Log, RawBatch, Record, UnreachableError
+from streamrec.connectors.log import Log, LogReader, RawBatch, Record, UnreachableError
 
 STALLED_S = 30.0  # how long a range that was not read to its end may bring nothing
 _BATCH = 1_000
@@ -35,24 +35,38 @@ def read_batches(
     # reader knows that it got there.
     with closing(log.reader(ends=True)) as reader:
         reader.assign(topic, positions)
-        give_up = time.monotonic() + STALLED_S
-        while True:
-            batches = reader.poll(_BATCH, _POLL_S)
-            for batch in batches:
+        yield from read_to(reader, topic, positions, stops)
+
+
+def read_to(
+    reader: LogReader,
+    topic: str,
+    starts: Mapping[int, int],
+    stops: Mapping[int, int],
+    batch_messages: int = _BATCH,
+    stalled_s: float | None = None,
+) -> Iterator[RawBatch]:
+    """What a reader that stands at `starts`, and was made with `ends`, finds up to `stops`, and
+    what may come with it beyond. The reader stays open. Raises UnreachableError, as above."""
+    stalled_s = STALLED_S if stalled_s is None else stalled_s
+    positions = {p: start for p, start in starts.items() if start < stops.get(p, start)}
+    give_up = time.monotonic() + stalled_s
+    while positions:
+        batches = reader.poll(batch_messages, _POLL_S)
+        for batch in batches:
+            if batch.partition in positions:
                 positions[batch.partition] = int(batch.offsets[-1]) + 1
-                yield batch
-            reached = {p: max(at, reader.position(topic, p)) for p, at in positions.items()}
-            missing = {p: at for p, at in reached.items() if at < stops[p]}
-            if not missing:
-                return
-            if batches:
-                give_up = time.monotonic() + STALLED_S
-            elif time.monotonic() > give_up:
-                spans = (f"{p} from offset {at} to {stops[p] - 1}" for p, at in missing.items())
-                raise UnreachableError(
-                    f"topic {topic!r}: expected messages of partition {', '.join(spans)}, got none "
-                    f"for {STALLED_S:.0f} s; the broker may be away, or a transaction open"
-                )
+            yield batch
+        reached = {p: max(at, reader.position(topic, p)) for p, at in positions.items()}
+        positions = {p: at for p, at in reached.items() if at < stops[p]}
+        if batches:
+            give_up = time.monotonic() + stalled_s
+        elif positions and time.monotonic() > give_up:
+            spans = (f"{p} from offset {at} to {stops[p] - 1}" for p, at in positions.items())
+            raise UnreachableError(
+                f"topic {topic!r}: expected messages of partition {', '.join(spans)}, got none "
+                f"for {stalled_s:.0f} s; the broker may be away, or a transaction open"
+            )
 
 
 def read_all(log: Log, topic: str) -> Iterator[Record]:
@@ -80,3 +94,9 @@ def records_of(batch: RawBatch) -> Iterator[Record]:
             detail.headers,
             detail.timestamp_ms,
         )
+
+
+def has_messages(log: Log, topic: str) -> bool:
+    """Whether a topic holds anything now."""
+    with closing(log.admin()) as admin:
+        return any(bounds.high > bounds.low for bounds in admin.bounds(topic).values())

@@ -1,4 +1,4 @@
-"""The Bytewax sink over a log: encoded records, in order for each partition of the topic.
+"""The sink over a log: encoded records, in order for each partition of the topic.
 
 - *Unit of parallelism*: a lane, as in `connectors.source`: partition p of the topic is written by
   lane `p % lanes`. The lanes of a worker share one writer.
@@ -19,19 +19,13 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from numpy.typing import NDArray
-from typing_extensions import override
-
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
-    Headers,
     Log,
     LogAdmin,
     LogError,
@@ -42,6 +36,7 @@ from streamrec.connectors.log import (
     TransactionalWriter,
     UnreachableError,
 )
+from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.source import lane_name
@@ -53,33 +48,6 @@ Source = tuple[int, int]  # partition and offset of the input that a record answ
 # Of those records that are ours: the input, and the offset of the record itself.
 SourcesOf = Callable[[RawBatch], list[tuple[Source, int]]]
 Written = dict[Source, tuple[int, int]]  # partition and offset of the answer
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """Encoded records for one partition of a topic, in order."""
-
-    partition: int
-    keys: list[bytes | None]
-    values: list[bytes]
-    headers: list[Headers] | None = None  # None: no record has any
-    sources: NDArray[np.int64] | None = None  # (n, 2) partition and offset of each one's input
-
-    def lane(self, lanes: int) -> str:
-        """The key under which the engine must route this."""
-        return str(self.partition % lanes)
-
-    def without(self, dropped: Sequence[int]) -> "Out":
-        """The records that are left when some are dropped by index."""
-        gone = set(dropped)
-        kept = [index for index in range(len(self.values)) if index not in gone]
-        return Out(
-            self.partition,
-            [self.keys[index] for index in kept],
-            [self.values[index] for index in kept],
-            None if self.headers is None else [self.headers[index] for index in kept],
-            None if self.sources is None else self.sources[kept],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +100,23 @@ class SinkOptions:
     transactions: Transactions | None = None  # None: each record is visible when it is written
 
 
-class LogSink(FixedPartitionedSink[Out, SinkPosition]):
-    """Takes `(out.lane(lanes), out)`."""
+class LogSink:
+    """Writes one topic. For any engine that routes `out` to the lane `out.lane(lanes)`."""
 
     def __init__(self, log: Log, options: SinkOptions) -> None:
         self._log = log
         self._options = options
         self._shared = PerThread(lambda: _SharedWriter(log, options))
 
-    @override
     def list_parts(self) -> list[str]:
         return [lane_name(lane) for lane in range(self._options.lanes)]
 
-    @override
-    def part_fn(self, item_key: str) -> int:
-        return int(item_key)
-
-    @override
-    def build_part(
-        self, step_id: str, for_part: str, resume_state: SinkPosition | None
-    ) -> "SinkLane":
-        return SinkLane(self._shared(), int(for_part.removeprefix("lane-")), resume_state)
+    def open_lane(self, name: str, resume: SinkPosition | None) -> "SinkLane":
+        """One of `list_parts`, in the thread that will write it."""
+        return SinkLane(self._shared(), int(name.removeprefix("lane-")), resume)
 
 
-class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
+class SinkLane:
     """One lane: the partitions p of the topic with p % lanes == lane."""
 
     def __init__(self, shared: "_SharedWriter", lane: int, resume: SinkPosition | None) -> None:
@@ -165,7 +126,6 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
         self._written = shared.open_lane(lane, resume)
         self._reached: dict[int, int] = {}  # by source partition, while something was written
 
-    @override
     def write_batch(self, values: list[Out]) -> None:
         for out in values:
             if self._written:
@@ -184,7 +144,6 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
                 found.append(index)
         return out.without(found) if found else out
 
-    @override
     def snapshot(self) -> SinkPosition:
         with self._shared.failing():
             self._position.update(self._shared.flushed_ends(self._lane))
@@ -202,7 +161,6 @@ class SinkLane(StatefulSinkPartition[Out, SinkPosition]):
             awaited[partition] = min(offset, awaited.get(partition, offset))
         return awaited
 
-    @override
     def close(self) -> None:
         self._shared.close_lane()
 

@@ -1,4 +1,4 @@
-"""The Bytewax source over a log: partitions of a topic, read in micro-batches.
+"""The source over a log: partitions of a topic, read in micro-batches.
 
 - *Unit of parallelism*: a lane. A topic's partition p belongs to lane `p % lanes`, so the lanes,
   which the engine spreads over workers and keys its recovery by, stay the same while the topic
@@ -19,9 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
-
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from typing_extensions import override
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
@@ -153,8 +150,8 @@ def lane_name(lane: int) -> str:
     return f"lane-{lane:03d}"
 
 
-class LogSource(FixedPartitionedSource[RawBatch, Positions]):
-    """Emits `RawBatch`es of one topic."""
+class LogSource:
+    """Emits `RawBatch`es of one topic. For any engine that deals its lanes out to workers."""
 
     def __init__(self, log: Log, options: SourceOptions) -> None:
         self._log = log
@@ -162,19 +159,15 @@ class LogSource(FixedPartitionedSource[RawBatch, Positions]):
         # A reader is for one thread.
         self._shared = PerThread(lambda: _SharedReader(log, options))
 
-    @override
     def list_parts(self) -> list[str]:
         return [lane_name(lane) for lane in range(self._options.lanes)]
 
-    @override
-    def build_part(
-        self, step_id: str, for_part: str, resume_state: Positions | None
-    ) -> "SourceLane":
-        lane = int(for_part.removeprefix("lane-"))
-        return SourceLane(self._shared(), lane, resume_state)
+    def open_lane(self, name: str, resume: Positions | None) -> "SourceLane":
+        """One of `list_parts`, in the thread that will read it."""
+        return SourceLane(self._shared(), int(name.removeprefix("lane-")), resume)
 
 
-class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
+class SourceLane:
     """One lane: the partitions p of the topic with p % lanes == lane."""
 
     def __init__(self, shared: "_SharedReader", lane: int, resume: Positions | None) -> None:
@@ -185,7 +178,6 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
         self._ended = False
         self._next = shared.open_lane(lane, resume)
 
-    @override
     def next_batch(self) -> list[RawBatch]:
         if self._shared.options.stopping():
             self._ended = True
@@ -199,11 +191,9 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
             raise StopIteration
         return batches
 
-    @override
     def next_awake(self) -> datetime | None:
         return self._shared.awake_at
 
-    @override
     def snapshot(self) -> Positions:
         # The engine lets a source into epoch N only when N - 1 is durable, so what the previous
         # snapshot held is safe now and may be shown as the group's progress.
@@ -211,7 +201,6 @@ class SourceLane(StatefulSourcePartition[RawBatch, Positions]):
         self._durable = dict(self._next)
         return dict(self._next)
 
-    @override
     def close(self) -> None:
         # The engine also closes what it drops when another process has died. What was read then
         # has not been processed, and its end must not be taken for the group's progress.

@@ -15,6 +15,11 @@ from streamrec.connectors.log import (
 )
 
 
+def subject_of(topic: str) -> str:
+    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
 class Difference(NamedTuple):
     """Where a topic that exists is not as its spec says."""
 
@@ -59,7 +64,7 @@ def ensure_topics(log: Log, specs: Iterable[TopicSpec], schemas: Mapping[str, st
 
 def _register(registry: SchemaRegistry, schemas: Mapping[str, str]) -> Iterable[RegisteredSchema]:
     for topic, schema in schemas.items():
-        yield registry.register(f"{topic}-value", schema)
+        yield registry.register(subject_of(topic), schema)
 
 
 def _ensure(admin: LogAdmin, spec: TopicSpec, report: TopicsReport) -> None:

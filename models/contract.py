@@ -1,19 +1,125 @@
-"""The small contract between the dataflow and what recommends: arrays in, arrays out.
+"""The small contract between the dataflow and what recommends: keys and ids in, ids out.
 
-A recommender proposes candidates for sessions, ranks them, and learns from each click. It knows
-nothing of topics, workers or the wall clock: every time it sees is event time, handed in. The same
-contract is used by the dataflow, by training and by `./justw evaluate`.
+A recommender proposes and ranks items for sessions, and learns from each click. It knows nothing of
+topics, workers or the wall clock: every time it sees is event time, handed in. How it numbers items
+inside is its own business.
 
-Order of calls: `recommend` for the sessions as they stand after a click, then `learn` for the same
-clicks; predicting changes nothing. Equal seeds and equal calls give equal outputs.
+*Order of calls.* `recommend` for sessions as they stand after a click, then `learn` for the same
+clicks; predicting changes no answer. Equal seeds and equal calls give equal outputs. With
+`one_by_one` the two are called click by click, else with what a batch holds.
+
+*Scope.* One of the *process* (`scope = "process"`, the default) is one object for all shards and
+worker threads. It learns each click of its process at once, and those of other processes, and of
+the days before its start, from the topic `sessions`; the flow saves nothing of it. One of the
+*shard* is made anew for each shard and learns that shard's clicks only; its `state()`, arrays
+without objects, is saved with each snapshot and handed to `restore` when the flow resumes.
+
+*Locks.* Every call is made under one lock of the process, so none needs to be safe for threads.
+
+*Errors.* What `recommend` raises is tried again click by click and is then the record's own: it is
+on `errors` as `model_failed`, and its neighbours are answered. What `learn` raises is logged with
+its place and counted; the answers stand, the flow goes on, and the batch is not tried again.
+
+`models.checks.check_recommender`, and `streamrec model check`, tell what a class gets wrong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamrec.schemas.columns import Bytes, strings, take
+
+Scope = Literal["process", "shard"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsById:
+    """n sessions, each as it stands right after its latest click, in the order of those clicks.
+
+    An item has a key, the 64-bit hash of its id (`schemas.hashing.hash64`). Of the latest click the
+    id is given too, so that keys can be told as ids later.
+    """
+
+    keys: NDArray[np.int64]  # (n,) which session: equal keys are the same session
+    item_ids: Bytes  # n ids of the items just clicked
+    user_ids: Bytes  # n ids of whose sessions they are; empty where another process read the click
+    item_keys: NDArray[np.int64]  # (total,) oldest first, session after session
+    times_ms: NDArray[np.int64]  # (total,) event time of each click, Unix ms; 0: not known
+    bounds: NDArray[np.int64]  # (n + 1,) session i is item_keys[bounds[i]:bounds[i + 1]]
+    positions: NDArray[np.int32]  # (n,) clicks in the session so far, also those no longer kept
+    user_features: NDArray[np.float32]  # (n, ...) in the order of ModelInfo.user_features
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def ids(self) -> list[str]:
+        """The ids of the items just clicked, as plain strings."""
+        return [self.item_ids.bytes_at(row).decode() for row in range(len(self))]
+
+    def users(self) -> list[str]:
+        """The ids of their users, as plain strings."""
+        return [self.user_ids.bytes_at(row).decode() for row in range(len(self))]
+
+    def take(self, rows: NDArray[np.int64]) -> "SessionsById":
+        """Some of the sessions, in the order given."""
+        bounds, flat = spans(self.bounds, rows)
+        return SessionsById(
+            keys=self.keys[rows],
+            item_ids=take(self.item_ids, rows),
+            user_ids=take(self.user_ids, rows),
+            item_keys=self.item_keys[flat],
+            times_ms=self.times_ms[flat],
+            bounds=bounds,
+            positions=self.positions[rows],
+            user_features=self.user_features[rows],
+        )
+
+
+def spans(
+    bounds: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The bounds of chosen rows of a ragged array, and where their values stand in the whole."""
+    begins = bounds[:-1][rows]
+    lengths = bounds[1:][rows] - begins
+    chosen = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=chosen[1:])
+    return chosen, np.arange(chosen[-1]) + np.repeat(begins - chosen[:-1], lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class RankingById:
+    """The answer to n sessions: up to k items of each, best first."""
+
+    item_ids: Bytes  # (total,) session after session; none twice in a session
+    bounds: NDArray[np.int64]  # (n + 1,) session i has rows bounds[i] to bounds[i + 1]
+    scores: NDArray[np.float32]  # (total,) larger is better, finite; comparable within a session
+    methods: NDArray[np.int32]  # (total,) bit i: proposed by the i-th of ModelInfo.methods
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    @classmethod
+    def of_lists(
+        cls, items: Sequence[Sequence[str]], scores: Sequence[Sequence[float]] | None = None
+    ) -> "RankingById":
+        """From plain lists, one for each session. Without scores: 1, 1/2, 1/3, ... by rank.
+
+        >>> RankingById.of_lists([["i1", "i2"], []]).bounds
+        array([0, 2, 2])
+        """
+        if scores is None:
+            scores = [[1.0 / rank for rank in range(1, len(each) + 1)] for each in items]
+        bounds = np.cumsum([0, *map(len, items)])
+        flat = np.array([score for each in scores for score in each], np.float32)
+        return cls(
+            strings([item for each in items for item in each]),
+            bounds,
+            flat,
+            np.zeros(len(flat), np.int32),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +167,42 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
+    """What a recommender says of itself; stands in every recommendation."""
+
     name: str
-    version: str  # digest of the artifact
-    methods: tuple[str, ...]  # candidate methods, in the order of the bits
-    features: tuple[str, ...]  # inputs of the ranker
-    user_features: tuple[
-        str, ...
-    ]  # names that Sessions.user_features must follow; (): none are used
+    version: str  # of an artifact: its digest
+    methods: tuple[str, ...] = ()  # candidate methods, in the order of the bits
+    features: tuple[str, ...] = ()  # inputs of the ranker
+    user_features: tuple[str, ...] = ()  # declared features that it reads of each click's user
 
 
 class Recommender(Protocol):
-    """Candidates and ranking behind one face."""
+    """What answers sessions and learns from them. Any class with these is one.
 
-    info: ModelInfo
+    It may also have `scope` and `one_by_one` (see above); of a shard it must have `state() ->
+    dict[str, NDArray]` and `restore(state)`.
+    """
 
-    def recommend(self, sessions: Sessions, k: int) -> Ranking:
-        """Rank what comes next in each session. Changes nothing."""
+    @property
+    def info(self) -> ModelInfo:
+        """What it says of itself."""
 
-    def learn(self, sessions: Sessions) -> None:
+    def recommend(self, sessions: SessionsById, k: int) -> RankingById:
+        """Up to k items that come next in each session, best first. Changes no answer."""
+
+    def learn(self, sessions: SessionsById) -> None:
         """Learn that the last item of each session has just been clicked, in this order."""
 
-    def save(self, folder: Path) -> None:
-        """Write everything learned, exactly, as files without code."""
+
+def scope_of(recommender: Any) -> Scope:
+    """`process` where it does not say."""
+    scope: Scope = getattr(recommender, "scope", "process")
+    return scope
+
+
+def is_one_by_one(recommender: Any) -> bool:
+    """Whether it wants each click by itself; no where it does not say."""
+    return bool(getattr(recommender, "one_by_one", False))
 
 
 class Ranker(Protocol):

@@ -5,6 +5,7 @@ a nested record are named with dots (`item.price`). Nulls of a nullable field ar
 values; the value under a null is zero and means nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,3 +54,53 @@ class Lists:
 
 Column = Numbers | Bytes | Lists
 Columns = dict[str, Column]
+
+
+def constant(text: str, n: int) -> Bytes:
+    """One string n times, held once."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    return Bytes(data, np.zeros(n, np.int64), np.full(n, len(data), np.int64))
+
+
+def strings(parts: Sequence[bytes | str | None]) -> Bytes:
+    """Strings or bytes as a column; None is null.
+
+    >>> strings(["a", b"bc"]).bytes_at(1)
+    b'bc'
+    """
+    texts = [part.encode() if isinstance(part, str) else part for part in parts]
+    lengths = np.array([0 if text is None else len(text) for text in texts], np.int64)
+    starts = np.zeros(len(texts), np.int64)
+    np.cumsum(lengths[:-1], out=starts[1:])
+    data = np.frombuffer(b"".join(text or b"" for text in texts), np.uint8)
+    valid = np.array([text is not None for text in texts], np.bool_)
+    return Bytes(data, starts, lengths, None if valid.all() else valid)
+
+
+def join_bytes(columns: Sequence[Bytes]) -> Bytes:
+    """Columns one after the other; those over the same buffer share it. Nulls become empty."""
+    if len(columns) == 1:
+        return columns[0]
+    starts = [column.starts for column in columns]
+    data = columns[0].data
+    if any(column.data is not data for column in columns):
+        shifts = np.cumsum([0, *(len(column.data) for column in columns)])
+        starts = [s + shift for s, shift in zip(starts, shifts, strict=False)]
+        data = np.concatenate([column.data for column in columns])
+    return Bytes(data, np.concatenate(starts), np.concatenate([c.lengths for c in columns]))
+
+
+def take(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
+    """Chosen rows of a column without nulls, over the same buffer."""
+    return Bytes(column.data, column.starts[rows], column.lengths[rows])
+
+
+def compact(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
+    """Chosen rows of a column without nulls, in a buffer of their own."""
+    lengths = column.lengths[rows]
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    places = np.arange(int(ends[-1]) if len(ends) else 0)
+    return Bytes(
+        column.data[places + np.repeat(column.starts[rows] - starts, lengths)], starts, lengths
+    )

@@ -8,12 +8,10 @@ encoding, so that what `receive` prints `send` takes.
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fastavro
-
-from streamrec.connectors.log import SchemaRegistry
 
 _WIRE_HEADER_BYTES = 5
 _INTEGER_BITS = {"int": 32, "long": 64}
@@ -97,19 +95,19 @@ class JsonEncoder:
 class JsonDecoder:
     """Decodes values in wire format, each under the schema that it names."""
 
-    def __init__(self, registry: SchemaRegistry) -> None:
-        self._registry = registry
+    def __init__(self, schema_by_id: Callable[[int], str]) -> None:
+        self._schema_by_id = schema_by_id
         self._parsed: dict[int, Any] = {}
 
     def decode(self, value: bytes) -> Any:
-        """Raises UndecodableError, and the registry's errors."""
+        """Raises UndecodableError, and what `schema_by_id` raises."""
         if len(value) < _WIRE_HEADER_BYTES or value[0] != 0:
             raise UndecodableError(
                 f"expected wire format (a zero byte and a schema id), got {value[:8]!r}"
             )
         schema_id = int.from_bytes(value[1:_WIRE_HEADER_BYTES], "big")
         if schema_id not in self._parsed:
-            schema = _without_logical_types(json.loads(self._registry.by_id(schema_id)))
+            schema = _without_logical_types(json.loads(self._schema_by_id(schema_id)))
             self._parsed[schema_id] = fastavro.parse_schema(schema)
         body = io.BytesIO(value)
         body.seek(_WIRE_HEADER_BYTES)

@@ -20,6 +20,7 @@ from streamrec.schemas.fallback import Transcoder, UndecodableError, Unresolvabl
 from streamrec.schemas.layout import Layout
 from streamrec.schemas.opcodes import Fault
 from streamrec.schemas.parsing import InvalidSchemaError, UnsupportedSchemaError, parse
+from streamrec.schemas.reasons import Reason
 from streamrec.schemas.registry import SchemaError, UnknownSchemaError
 from streamrec.schemas.resolution import ResolutionError
 
@@ -32,9 +33,13 @@ class Failure(NamedTuple):
     """A message that could not be decoded."""
 
     row: int  # of the input
-    reason: str  # not_wire_format, unknown_schema_id, undecodable or fails_resolution
+    reason: Reason
     exception: str  # class name for the error record
     message: str
+
+    @classmethod
+    def of(cls, row: int, reason: Reason, message: str) -> "Failure":
+        return cls(row, reason, reason.exception, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +125,10 @@ class WireDecoder:
             try:
                 values[row] = header + transcoder.transcode(value[HEADER_BYTES:])
             except UndecodableError as error:
-                failures[row] = Failure(row, "undecodable", "UndecodableError", str(error))
+                failures[row] = Failure.of(row, Reason.UNDECODABLE, str(error))
                 values[row] = None
             except UnresolvableError as error:
-                failures[row] = Failure(row, "fails_resolution", "ResolutionError", str(error))
+                failures[row] = Failure.of(row, Reason.FAILS_RESOLUTION, str(error))
                 values[row] = None
         writers = np.concatenate([self._writers, [[own_id, self._own_entry]]])
         columns, report = self._run(values, writers)
@@ -181,19 +186,19 @@ class WireDecoder:
         if fault == Fault.NOT_WIRE_FORMAT:
             got = "null" if value is None else f"{len(value)} bytes {value[:HEADER_BYTES]!r}"
             message = f"value expected magic byte 0, a schema id of 4 bytes and Avro, got {got}"
-            return Failure(row, "not_wire_format", "NotWireFormatError", message)
+            return Failure.of(row, Reason.NOT_WIRE_FORMAT, message)
         if fault == Fault.UNKNOWN_ID:
             message = f"schema id expected one that the registry knows, got {place}"
-            return Failure(row, "unknown_schema_id", "UnknownSchemaError", message)
+            return Failure.of(row, Reason.UNKNOWN_SCHEMA_ID, message)
         if fault == Fault.UNRESOLVED_ID:
             error = self._unresolved[place]
             message = f"schema id {place}: {error}"
-            return Failure(row, "fails_resolution", type(error).__name__, message)
+            return Failure(row, Reason.FAILS_RESOLUTION, type(error).__name__, message)
         assert value is not None
         message = describe_fault(fault, self._kernel.program.names[place], value, position)
         if fault in op.RESOLUTION_FAULTS:
-            return Failure(row, "fails_resolution", "ResolutionError", message)
-        return Failure(row, "undecodable", "UndecodableError", message)
+            return Failure.of(row, Reason.FAILS_RESOLUTION, message)
+        return Failure.of(row, Reason.UNDECODABLE, message)
 
 
 class WireEncoder:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Headers
-from streamrec.connectors.sink import Out
-from streamrec.dataflows.steps.batches import Failed
-from streamrec.dataflows.steps.encode import by_partition, constant, strings
+from streamrec.connectors.out import Out, by_partition
+from streamrec.dataflows.errors.failed import Failed
 from streamrec.schemas import hashing
-from streamrec.schemas.columns import Column, Columns, Lists, Numbers
+from streamrec.schemas.columns import Column, Columns, Lists, Numbers, constant, strings
 from streamrec.schemas.wire import WireEncoder
 
 _HEADER_PREFIX = "__streams.errors."
@@ -31,13 +30,11 @@ class EncodeErrors:
 
     encoder: Callable[[], WireEncoder]  # one for each worker
     partitions: Callable[[], int]  # of the topic `errors`
-    lanes: int
     largest_bytes: Callable[[], int]  # that a record of the topic may have
     dataflow: str
     clock_s: Callable[[], float] = time.time
 
-    def __call__(self, batch: list[tuple[str, Failed]]) -> list[tuple[str, Out]]:
-        failed = [f for _, f in batch]
+    def __call__(self, failed: list[Failed]) -> list[Out]:
         encoded = self.encoder().encode(self._columns(failed))
         largest = self.largest_bytes()
         too_large = [
@@ -56,14 +53,13 @@ class EncodeErrors:
         if keys.valid is not None:
             spread = np.array([f.offset % self.partitions() for f in failed], np.int32)
             targets = np.where(keys.valid, targets, spread).astype(np.int32)
-        outs = by_partition(
+        return by_partition(
             targets,
             [f.key for f in failed],
             encoded.values,
             np.array([(f.partition, f.offset) for f in failed], np.int64),
             [_headers(f) for f in failed],
         )
-        return [(o.lane(self.lanes), o) for o in outs]
 
     def _columns(self, failed: list[Failed]) -> Columns:
         n = len(failed)

@@ -31,12 +31,17 @@ from typing import Any, NamedTuple, Self
 
 from streamrec.connectors.log import Headers, Log, LogAdmin, LogError, LogWriter, Outgoing
 from streamrec.connectors.reading import read_all, read_range
-from streamrec.dataflows.job.topics import ERRORS, redrives_topic, subject_of
+from streamrec.connectors.topics import subject_of
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 
 LEASE_S = 30.0
 HEADER = "redriven_from"
 _CHUNK = 500
+
+
+def redrives_topic(errors_topic: str) -> str:
+    """Where it is written down which errors of a topic were redriven."""
+    return f"{errors_topic}-redrives"
 
 
 class Origin(NamedTuple):
@@ -75,10 +80,10 @@ class Failed:
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
 
 
-def read_errors(log: Log, errors_topic: str = ERRORS.name) -> Iterator[Failed]:
+def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[Failed]:
     """Every error that the topic holds, by partition in order. Raises UndecodableError."""
     with closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry)
+        decoder = JsonDecoder(registry.by_id)
         for record in read_all(log, errors_topic):
             if record.value is not None:
                 fields = decoder.decode(record.value)
@@ -110,7 +115,7 @@ class Ledger:
             low, high = admin.bounds(self.topic)[0]
         start = max(low, self._next_offset)
         with closing(log.registry()) as registry:
-            decoder = JsonDecoder(registry)
+            decoder = JsonDecoder(registry.by_id)
             for record in read_range(log, self.topic, {0: start}, {0: high}):
                 assert record.value is not None, "only this module writes it"
                 self._apply(decoder.decode(record.value))
@@ -151,7 +156,7 @@ class Outcome:
 class Redriver:
     """One run. Not safe for use by several threads; any number of runs may go on at once."""
 
-    def __init__(self, log: Log, errors_topic: str = ERRORS.name, lease_s: float = LEASE_S) -> None:
+    def __init__(self, log: Log, errors_topic: str = "errors", lease_s: float = LEASE_S) -> None:
         self._log = log
         self._lease_ms = int(lease_s * 1000)
         self._run = uuid.uuid4().hex

@@ -11,9 +11,9 @@ from streamrec.connectors.log import (
     SchemaRegistry,
     UnknownSchemaError,
 )
-from streamrec.dataflows.job.once import PerThread
-from streamrec.dataflows.job.topics import subject_of
-from streamrec.schemas import load
+from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.topics import subject_of
+from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 _logger = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ class StartError(Exception):
     """The dataflow cannot start; the message says what is missing and what to do."""
 
 
-def decoder_of(registry: SchemaRegistry, schema_name: str, wait: bool) -> Callable[[], WireDecoder]:
-    """Decoders that read as our schema what was written with any compatible one."""
-    return PerThread(lambda: WireDecoder(load(schema_name), partial(schema_by_id, registry, wait)))
+def decoder_of(registry: SchemaRegistry, topic: Topic, wait: bool) -> Callable[[], WireDecoder]:
+    """Decoders that read as the topic's schema what was written with any compatible one."""
+    return PerThread(lambda: WireDecoder(topic.schema, partial(schema_by_id, registry, wait)))
 
 
 def schema_by_id(registry: SchemaRegistry, wait: bool, schema_id: int) -> str:
@@ -45,26 +45,25 @@ def schema_by_id(registry: SchemaRegistry, wait: bool, schema_id: int) -> str:
             time.sleep(_RETRY_S)
 
 
-def encoder_of(registry: SchemaRegistry, topic: str, schema_name: str) -> Callable[[], WireEncoder]:
-    """The encoder of a topic, under the id that `topics create` registered for its schema.
+def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[], WireEncoder]:
+    """The encoder of a topic that is called `name` here, under the id that `topics create`
+    registered for its schema.
 
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
-    schema = load(schema_name)
-    registered = _await(registry, subject_of(topic), schema, schema_name)
-    return PerThread(lambda: WireEncoder(schema, registered.id))
+    registered = _await(registry, topic, name)
+    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
-def _await(
-    registry: SchemaRegistry, subject: str, schema: str, schema_name: str
-) -> RegisteredSchema:
+def _await(registry: SchemaRegistry, topic: Topic, name: str) -> RegisteredSchema:
     """Our schema in whatever version it stands: a newer one of others does not stop this run."""
+    subject = subject_of(name)
     while True:
         try:
-            return registry.find(subject, schema)
+            return registry.find(subject, topic.schema)
         except UnknownSchemaError as error:
             raise StartError(
-                f"subject {subject!r} expected the schema of schemas/{schema_name}.avsc among its "
+                f"subject {subject!r} expected the schema of {topic.schema_place} among its "
                 "versions, got none that is equal; run `streamrec topics create` to register it"
             ) from error
         except RegistryUnavailableError as error:

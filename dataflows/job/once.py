@@ -1,10 +1,8 @@
-"""Things that threads share, and things that each has for itself. A worker is a thread."""
+"""Things that threads share. A worker is a thread; `connectors.per_thread` has what each has."""
 
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
-
-from streamrec.connectors.per_thread import PerThread as PerThread
 
 T = TypeVar("T")
 

@@ -7,26 +7,22 @@ from functools import partial
 from streamrec.connectors.log import RawBatch, SchemaRegistry
 from streamrec.connectors.sink import Source, SourcesOf
 from streamrec.dataflows.job.codecs import schema_by_id
-from streamrec.schemas import load
+from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.columns import Bytes, Numbers
 from streamrec.schemas.wire import WireDecoder
 
-# Names of the fields that say partition and offset of the input and, if there, its topic and the
-# dataflow that answers, by schema.
-ANSWER_FIELDS = ("source_partition", "source_offset", "source_topic")
-ERROR_FIELDS = ("partition", "offset", "topic", "dataflow")
-SCORE_FIELDS = ("source_partition", "source_offset")  # scores answer one topic only
-
 
 def sources_reader(
-    schema_name: str, fields: tuple[str, ...], ours: tuple[str, str], registry: SchemaRegistry
+    topic: Topic, ours: tuple[str, str], registry: SchemaRegistry
 ) -> Callable[[], SourcesOf]:
     """Makes functions that list the inputs which the records of a batch answer.
 
-    `ours` are topic of the input and dataflow. Reads with a schema of these fields only. Records
-    that are not of this kind, or are another dataflow's or topic's, are passed over.
+    `ours` are topic of the input and dataflow. Reads with a schema of the topic's fields `answers`
+    only. Records that are not of this kind, or are another dataflow's or topic's, are passed over.
     """
-    schema = json.loads(load(schema_name))
+    fields = topic.answers
+    assert fields is not None, topic.name
+    schema = json.loads(topic.schema)
     schema["fields"] = [field for field in schema["fields"] if field["name"] in fields]
     projection = json.dumps(schema)
     partition_field, offset_field, *names = fields

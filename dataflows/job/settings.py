@@ -1,13 +1,16 @@
 """Every setting of the dataflows, read from the environment, checked before anything connects."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, create_model, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.source import Start, parse_start
+from streamrec.dataflows.job.topics import TOPICS, Topic
+from streamrec.models.kinds import KINDS
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, parse_windows
 
 
@@ -15,7 +18,22 @@ class SettingsError(Exception):
     """A setting is wrong; the message names each variable, what was expected and what it holds."""
 
 
-class Settings(LogSettings):
+if TYPE_CHECKING:
+    _TopicNames = LogSettings
+else:
+    # A setting for each row of the table; `Settings.topic` is how they are asked for.
+    _TopicNames = create_model(
+        "TopicNames",
+        __base__=LogSettings,
+        **{
+            row.setting: (str, Field(row.name, description=row.doc))
+            for row in TOPICS
+            if row.setting
+        },
+    )
+
+
+class Settings(_TopicNames):
     """Settings of the dataflows. Each is an environment variable: `top_k` is `STREAMREC_TOP_K`.
 
     Where the log and the registry are keeps the names that every Kafka tool uses (LogSettings).
@@ -23,13 +41,6 @@ class Settings(LogSettings):
 
     model_config = SettingsConfigDict(env_prefix="STREAMREC_")
 
-    clicks_topic: str = Field("clicks", description="where clicks are read")
-    recommendations_topic: str = Field("recommendations", description="where recommendations go")
-    errors_topic: str = Field("errors", description="where records that failed go")
-    sessions_topic: str = Field(
-        "sessions", description="what processes tell each other for their session indexes"
-    )
-    scores_topic: str = Field("scores", description="where dataflows.scoring writes")
     consumer_group: str = Field("streamrec", description="group under which progress is committed")
 
     start_from: Annotated[Start, NoDecode] = Field(
@@ -52,9 +63,11 @@ class Settings(LogSettings):
     )
     top_k: int = Field(20, ge=1, le=200, description="items in a recommendation")
 
-    model: Literal["artifact", "river", "none"] = Field(
+    model: str = Field(
         "artifact",
-        description="artifact: the trained ranker; river: one that learns online; none: the blend",
+        description="what recommends: "
+        + "; ".join(f"{n}: {k.doc}" for n, k in KINDS.items())
+        + "; or an artifact's folder, or module:Class (docs/your-own-model.md)",
     )
     model_path: Path | None = Field(
         None, description="folder of the artifact; unset: the one that is shipped"
@@ -116,6 +129,15 @@ class Settings(LogSettings):
             )
         return self
 
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, value: str) -> str:
+        if value not in KINDS and ":" not in value and not Path(value).is_dir():
+            raise ValueError(
+                f"expected {', '.join(KINDS)}, an artifact's folder or module:Class, got {value!r}"
+            )
+        return value
+
     @field_validator("start_from", mode="before")
     @classmethod
     def _parse_start(cls, value: Any) -> Any:
@@ -138,6 +160,20 @@ class Settings(LogSettings):
             if name not in EVENT_TYPES:
                 raise ValueError(f"expected event types of {', '.join(EVENT_TYPES)}, got {name!r}")
         return names
+
+    def topic(self, topic: Topic) -> str:
+        """What a topic is called here. One that a dataflow of the user's own declares has its
+        variable too: `cart-counts` is `STREAMREC_CART_COUNTS_TOPIC`."""
+        if topic.beside is not None:
+            return self.topic(topic.beside) + topic.name.removeprefix(topic.beside.name)
+        assert topic.setting is not None
+        if topic in TOPICS:
+            return str(getattr(self, topic.setting))
+        return os.environ.get(f"STREAMREC_{topic.setting.upper()}") or topic.name
+
+    def topics(self) -> dict[str, Topic]:
+        """Our topics by what they are called here."""
+        return {self.topic(row): row for row in TOPICS}
 
 
 def load_settings(**given: Any) -> Settings:

@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from streamrec.dataflows.engine.running import LOCK, recovery_directory, with_recovery_directory
-from streamrec.dataflows.job.outputs import source_start
+from streamrec.dataflows.engine.flags import LOCK, recovery_directory, with_recovery_directory
+from streamrec.dataflows.job.saved_state import state_directory
 from streamrec.dataflows.job.settings import Settings, SettingsError
 
 _logger = logging.getLogger(__name__)
@@ -25,16 +25,19 @@ _logger = logging.getLogger(__name__)
 
 def settle_replay(settings: Settings) -> None:
     """Do as `STREAMREC_REPLAY` says, if this start is a replay. Raises SettingsError."""
-    folder, start = recovery_directory(), source_start(settings)
+    folder, state = recovery_directory(), state_directory(settings)
     wanted = settings.start_from
-    if folder is None or start is None or wanted.kind == "committed":
+    if folder is None or state is None or wanted.kind == "committed":
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # the processes of a cluster start together
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not start.path.exists():
+        starts = [
+            json.loads(path.read_text())["start"] for path in (state / "inputs").glob("*.json")
+        ]
+        if not starts:
             return
-        began = json.loads(start.path.read_text())["start"]
+        began = starts[0]
         if began == wanted.text():
             return
         if settings.replay == "refuse":
@@ -45,7 +48,7 @@ def settle_replay(settings: Settings) -> None:
                 "directory beside it"
             )
         if settings.replay == "reset":
-            _put_aside(folder, start.path.parent.parent)
+            _put_aside(folder, state)
             return
     _begin_beside(folder, wanted.text())
 

@@ -1,108 +1,126 @@
-"""The topics: one table of names, keys, value schemas and options. Everything else looks here.
+"""The topics: one table of names, keys, value schemas and options. Everything else looks here:
+settings (`STREAMREC_CLICKS_TOPIC`), `topics create`, replay, the demo, and the printed topology.
 
 Values are Avro in Confluent wire format under the subject `<topic>-value`. Partition counts are a
-choice for good where a key's order matters: 8 lets up to 8 workers read.
+choice for good where a key's order matters: 8 lets up to 8 workers read. A dataflow of one's own
+declares its topics in the same way, in its own module.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
+from pathlib import Path
 
-from streamrec.connectors.log import TopicSpec
-from streamrec.dataflows.job.settings import Settings
+from streamrec.connectors.log import Log, TopicSpec
+from streamrec.connectors.topics import TopicsReport, ensure_topics
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # a row is itself, whatever it holds
 class Topic:
-    """A topic of ours: its spec for the broker, its schema, and what its key is."""
+    """A topic: what its records mean, how they are keyed, and whether a restart reads them back."""
 
-    spec: TopicSpec
-    schema_file: str  # in schemas/
-    key_field: str | None  # field of the value that is the key (UTF-8); None: keyed otherwise
-    key_doc: str = field(kw_only=True)
+    name: str  # by default; a setting may name it otherwise
+    schema_file: str | Path  # a name in schemas/, or the path of an .avsc file
+    key_field: str | None = None  # field of the value that is the key (UTF-8); None: keyed so:
+    key_doc: str = ""
+    doc: str = ""  # what the setting of its name says
+    # Fields of the value that say partition and offset of the input that a record answers and, if
+    # there, its topic and the dataflow that answers: what a resumed sink reads back. None: records
+    # may repeat after a crash.
+    answers: tuple[str, ...] | None = None
+    partitions: int = 8
+    configs: Mapping[str, str] = field(default_factory=dict)
+    beside: "Topic | None" = None  # named after this one, which its own name begins with
+
+    @cached_property
+    def setting(self) -> str | None:
+        """The setting that names it; None: it is named after another."""
+        return None if self.beside else f"{self.name.replace('-', '_')}_topic"
 
     @property
-    def name(self) -> str:
-        return self.spec.name
+    def schema_place(self) -> str:
+        """Where the schema stands, for a reader."""
+        return (
+            f"schemas/{self.schema_file}"
+            if isinstance(self.schema_file, str)
+            else (self.schema_file.name)
+        )
 
-    @property
-    def subject(self) -> str:
-        return subject_of(self.spec.name)
-
+    @cached_property
     def schema(self) -> str:
         """The value schema as JSON text."""
-        return files("streamrec.schemas").joinpath(self.schema_file).read_text(encoding="utf-8")
+        path = self.schema_file
+        if isinstance(path, str):
+            return files("streamrec.schemas").joinpath(path).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
 
-
-def subject_of(topic: str) -> str:
-    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
-    return f"{topic}-value"
+    def spec(self, name: str | None = None) -> TopicSpec:
+        """As the broker makes it, under the name that the settings give."""
+        return TopicSpec(name or self.name, partitions=self.partitions, configs=dict(self.configs))
 
 
 CLICKS = Topic(
-    TopicSpec("clicks", partitions=8),
+    "clicks",
     "clicks.avsc",
     "user_id",
     key_doc="user_id, so that a user's clicks keep their order",
+    doc="where clicks are read",
 )
 RECOMMENDATIONS = Topic(
-    TopicSpec("recommendations", partitions=8),
+    "recommendations",
     "recommendations.avsc",
     "user_id",
-    key_doc="user_id",
-)
-SCORES = Topic(
-    TopicSpec("scores", partitions=8),
-    "scores.avsc",
-    "user_id",
-    key_doc="user_id",
+    doc="where recommendations go",
+    answers=("source_partition", "source_offset", "source_topic"),
 )
 ERRORS = Topic(
+    "errors",
+    "errors.avsc",
+    key_doc="the key of the record that failed",
+    doc="where records that failed go",
+    answers=("partition", "offset", "topic", "dataflow"),
     # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
     # Larger than a topic's usual limit, since it holds originals that filled theirs.
-    TopicSpec(
-        "errors",
-        partitions=8,
-        configs={"retention.ms": str(14 * _DAY_MS), "max.message.bytes": str(16 * 1024 * 1024)},
-    ),
-    "errors.avsc",
-    None,
-    key_doc="the key of the record that failed",
+    configs={"retention.ms": str(14 * _DAY_MS), "max.message.bytes": str(16 * 1024 * 1024)},
 )
 SESSIONS = Topic(
-    TopicSpec("sessions", partitions=8, configs={"retention.ms": str(30 * _DAY_MS)}),
+    "sessions",
     "sessions.avsc",
     "writer",
     key_doc="the process that wrote it",
+    doc="what processes tell each other for their session indexes",
+    configs={"retention.ms": str(30 * _DAY_MS)},
+)
+SCORES = Topic(
+    "scores",
+    "scores.avsc",
+    "user_id",
+    doc="where dataflows.scoring writes",
+    answers=("source_partition", "source_offset"),  # scores answer one topic only
 )
 REDRIVES = Topic(
     # One partition, because the order of claims decides who redrives; kept longer than errors, so
     # that an error which can still be listed can still be told from one that was redriven.
-    TopicSpec("errors-redrives", partitions=1, configs={"retention.ms": str(60 * _DAY_MS)}),
+    "errors-redrives",
     "redrives.avsc",
-    None,
     key_doc="topic/partition/offset of the record that failed",
+    partitions=1,
+    configs={"retention.ms": str(60 * _DAY_MS)},
+    beside=ERRORS,
 )
 
-TOPICS: dict[str, Topic] = {
-    topic.name: topic for topic in (CLICKS, RECOMMENDATIONS, SCORES, ERRORS, SESSIONS, REDRIVES)
-}
+TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, REDRIVES)
 
 
-def redrives_topic(errors_topic: str) -> str:
-    """Where it is written down which errors of a topic were redriven."""
-    return f"{errors_topic}-redrives"
+def topic_named(name: str) -> Topic | None:
+    """The row of a topic by its own name; None: it is none of ours."""
+    return next((topic for topic in TOPICS if topic.name == name), None)
 
 
-def topics_as_named(settings: Settings) -> dict[str, Topic]:
-    """The table, with the names that the settings give."""
-    named = (
-        (CLICKS, settings.clicks_topic),
-        (RECOMMENDATIONS, settings.recommendations_topic),
-        (SCORES, settings.scores_topic),
-        (ERRORS, settings.errors_topic),
-        (SESSIONS, settings.sessions_topic),
-        (REDRIVES, redrives_topic(settings.errors_topic)),
-    )
-    return {name: replace(topic, spec=replace(topic.spec, name=name)) for topic, name in named}
+def make_all(log: Log, topics: Mapping[str, Topic]) -> TopicsReport:
+    """Make topics under these names and register their schemas; what exists stays."""
+    specs = [topic.spec(name) for name, topic in topics.items()]
+    return ensure_topics(log, specs, {name: topic.schema for name, topic in topics.items()})

@@ -1,32 +1,26 @@
 """What feeds what in a dataflow, as text and as a Mermaid diagram, without connecting to anything.
 
-    print(describe(placeholder_flow("dataflows.scoring")).text())
+    print(describe(on_paper("dataflows.scoring")[1]).text())
 
 Branches and merges are not boxes of the picture but the way its arrows run, so they are shown as
 arrows. Of a branch's two streams the second, for which its predicate is false, carries the branch's
-name in brackets: that is how `split_failed` names them.
+name in brackets: that is how `job.parts` names them.
 """
 
-import importlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bytewax.dataflow import Dataflow, Operator, Port
-from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.dataflows.job.topics import TOPICS
+from streamrec.dataflows.job.topics import topic_named
 
 Kind = Literal["source", "step", "sink"]
 
 _KINDS: dict[str, Kind] = {"input": "source", "output": "sink"}
 # Shapes of Mermaid: a log is a cylinder, what keeps state a box with double sides.
 _SHAPES = {"source": '[("{}")]', "sink": '[("{}")]', "step": '["{}"]', "state": '[["{}"]]'}
-
-
-class TopologyError(Exception):
-    """A module does not hold a dataflow that can be described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +45,10 @@ class Box:
 
     def line(self) -> str:
         title = f"{self.kind.capitalize()}: {self.name}"
-        topic = TOPICS.get(self.name)
+        topic = topic_named(self.name)
         if self.kind != "step" and topic is not None:
             key = topic.key_field or topic.key_doc
-            return f"{title} (key: {key}, value: schemas/{topic.schema_file})"
+            return f"{title} (key: {key}, value: {topic.schema_place})"
         return f"{title} (state by key: {self.state!r})" if self.state else title
 
     def mermaid(self) -> str:
@@ -96,6 +90,7 @@ def describe(flow: Dataflow) -> Topology:
     """Walk a dataflow. A step that holds several inputs has an arrow from each.
 
     >>> import bytewax.operators as op
+    >>> from bytewax.testing import TestingSink, TestingSource
     >>> flow = Dataflow("doubling")
     >>> numbers = op.input("numbers", flow, TestingSource([1]))
     >>> doubled = op.map("double", numbers, lambda n: 2 * n)
@@ -147,33 +142,3 @@ def _stream_ids(ports: list[Port | Any]) -> Iterator[str]:
 def _keeps_state(step: Operator) -> bool:
     """Whether a step is, or is made of, the one operator of the engine that keeps state."""
     return type(step).__name__ == "stateful_batch" or any(map(_keeps_state, step.substeps))
-
-
-def placeholder_flow(module_name: str) -> Dataflow:
-    """The dataflow of a module, wired by its own `build_flow` between ends that do nothing.
-
-    The module must hold `build_flow(source, sinks, steps)` with its dataclasses `Sinks` and
-    `Steps`, as ours do. Raises TopologyError when it does not.
-    """
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
-        raise TopologyError(
-            f"dataflow expected a module such as dataflows.recommender, got {module_name!r}"
-        ) from error
-    missing = [name for name in ("build_flow", "Sinks", "Steps") if not hasattr(module, name)]
-    if missing:
-        raise TopologyError(
-            f"module {module_name!r} expected build_flow, Sinks and Steps, got no "
-            + ", ".join(missing)
-        )
-    sinks = module.Sinks(*(TestingSink([]) for _ in fields(module.Sinks)))
-    steps = module.Steps(*(_do_nothing for _ in fields(module.Steps)))
-    flow: Dataflow = module.build_flow(TestingSource([]), sinks, steps)
-    return flow
-
-
-def _do_nothing(batch: Any) -> list[Any]:
-    return []

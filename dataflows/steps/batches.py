@@ -1,119 +1,29 @@
-"""What flows on the edges: batches of clicks as columns, and records that failed."""
+"""What flows on the edges: batches of clicks as columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.connectors.log import Detail, Headers, RawBatch
+from streamrec.dataflows.errors.failed import Failed, Origins
+from streamrec.models.users import kernels
+from streamrec.models.users.features import EVENT_TYPES
 from streamrec.models.users.state import SessionsAfter
-from streamrec.schemas.columns import Bytes
+from streamrec.schemas.columns import Bytes, compact
+from streamrec.schemas.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A record that could not be processed: where it stood, what it held, and why it failed."""
+class Click(NamedTuple):
+    """One click, for logic that goes record by record."""
 
-    stage: str
-    reason: str
-    exception: str
-    message: str
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp_ms: int
-    stacktrace: str | None = None
-
-
-class Origins:
-    """The raw messages of a batch, whatever partitions they came from, by row."""
-
-    __slots__ = ("batches", "ends")
-
-    def __init__(self, batches: Sequence[RawBatch]) -> None:
-        self.batches = batches
-        self.ends = np.cumsum([len(batch) for batch in batches])
-
-    def fail(
-        self,
-        row: int,
-        stage: str,
-        reason: str,
-        exception: str,
-        message: str,
-        stacktrace: str | None = None,
-    ) -> Failed:
-        """The failure of one row, with the place added to its message."""
-        which = int(np.searchsorted(self.ends, row, side="right"))
-        batch = self.batches[which]
-        index = row - int(self.ends[which]) + len(batch)
-        offset = int(batch.offsets[index])
-        detail = batch.detail(index)
-        place = f"(topic {batch.topic!r}, partition {batch.partition}, offset {offset})"
-        return Failed(
-            stage=stage,
-            reason=reason,
-            exception=exception,
-            message=f"step {stage!r}: {message} {place}",
-            topic=batch.topic,
-            partition=batch.partition,
-            offset=offset,
-            key=detail.key,
-            value=batch.values[index],
-            headers=detail.headers,
-            timestamp_ms=detail.timestamp_ms,
-            stacktrace=stacktrace,
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes, the messages go with everything they carry."""
-        return _origins_from, (
-            [
-                (b.topic, b.partition, b.offsets, b.values, Details.of(b, range(len(b))))
-                for b in self.batches
-            ],
-        )
-
-
-def _origins_from(
-    parts: list[tuple[str, int, NDArray[np.int64], list[bytes | None], "Details"]],
-) -> Origins:
-    return Origins(
-        [
-            RawBatch(topic, partition, offsets, values, details.__getitem__)
-            for topic, partition, offsets, values, details in parts
-        ]
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What messages carry besides their values, as columns: between processes an object for each
-    message would cost several times as much."""
-
-    keys: list[bytes | None]
-    headers: list[Headers] | None  # None: no message has any
-    times_ms: NDArray[np.int64]
-
-    @staticmethod
-    def of(batch: RawBatch, indexes: Iterable[int]) -> "Details":
-        """Of chosen messages of a batch."""
-        found = [batch.detail(index) for index in indexes]
-        return Details(
-            [detail.key for detail in found],
-            [detail.headers for detail in found] if any(d.headers for d in found) else None,
-            np.array([detail.timestamp_ms for detail in found], np.int64),
-        )
-
-    def __getitem__(self, index: int) -> Detail:
-        headers = [] if self.headers is None else self.headers[index]
-        return Detail(self.keys[index], headers, int(self.times_ms[index]))
+    row: int  # in its batch
+    user_id: str
+    item_id: str
+    event_type: str  # of EVENT_TYPES
+    time_ms: int  # event time, Unix milliseconds
+    price_cents: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +43,39 @@ class Clicks:
     partitions: int  # one more than the largest partition in `matrix`
     features: NDArray[np.float32]  # (n, n_features), written by `user features`
     status: NDArray[np.int8]  # (n,), written by `user features`
+    feature_set: str = ""  # digest of how `features` are declared
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(m, 2): partition and offset of chosen rows."""
+        places = np.empty((len(rows), 2), np.int64)
+        places[:, 0], places[:, 1] = self.matrix[kernels.PARTITION, rows], self.offsets[rows]
+        return places
+
+    def fail(
+        self, row: int, reason: Reason, message: str, error: Exception | None = None
+    ) -> Failed:
+        """The click of a row failed: its record goes to `errors`, as it came.
+
+        `message` says what was expected and what was got; step and place are added. `error` is
+        what user code raised.
+        """
+        return self.origins.fail(int(self.origin_rows[row]), reason, message, error)
+
+    def click(self, row: int) -> Click:
+        """One row as plain values."""
+        column = self.matrix[:, row].tolist()
+        price = column[kernels.PRICE_CENTS]
+        return Click(
+            row,
+            self.user_ids.bytes_at(row).decode(),
+            self.item_ids.bytes_at(row).decode(),
+            EVENT_TYPES[column[kernels.EVENT_TYPE]],
+            column[kernels.TIME_MS],
+            None if price == kernels.NO_PRICE else price,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +87,15 @@ class ShardClicks:
     rows: NDArray[np.int64]  # (m,)
     sessions: SessionsAfter | None = None  # set by `user features`
 
+    def __iter__(self) -> Iterator[Click]:
+        """Click by click, in order. Costs some microseconds each; kernels take the columns."""
+        return map(self.clicks.click, self.rows.tolist())
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Between processes, only this shard's rows go."""
         clicks, rows = self.clicks, self.rows
         keep = np.arange(len(rows))
-        origins, origin_rows = _select_origins(clicks.origins, clicks.origin_rows[rows])
+        origins, origin_rows = clicks.origins.select(clicks.origin_rows[rows])
         own = Clicks(
             topic=clicks.topic,
             origins=origins,
@@ -163,6 +107,7 @@ class ShardClicks:
             partitions=clicks.partitions,
             features=clicks.features[rows],
             status=clicks.status[rows],
+            feature_set=clicks.feature_set,
         )
         sessions = self.sessions
         if sessions is not None:
@@ -177,37 +122,3 @@ class ShardClicks:
                 sessions.positions,
             )
         return ShardClicks, (self.shard, own, keep, sessions)
-
-
-def _select_origins(origins: Origins, rows: NDArray[np.int64]) -> tuple[Origins, NDArray[np.int64]]:
-    """The same messages without those of other rows; and where each row now stands."""
-    picked: list[RawBatch] = []
-    placed = np.empty(len(rows), np.int64)
-    which = np.searchsorted(origins.ends, rows, side="right")
-    count = 0
-    for index in np.unique(which).tolist():
-        batch = origins.batches[index]
-        chosen = np.flatnonzero(which == index)
-        inside = (rows[chosen] - int(origins.ends[index]) + len(batch)).tolist()
-        values = [batch.values[i] for i in inside]
-        offsets = batch.offsets[inside]
-        detail = partial(_detail_of, batch, inside)
-        picked.append(RawBatch(batch.topic, batch.partition, offsets, values, detail))
-        placed[chosen] = np.arange(count, count + len(chosen))
-        count += len(chosen)
-    return Origins(picked), placed
-
-
-def _detail_of(batch: RawBatch, inside: Sequence[int], index: int) -> Detail:
-    return batch.detail(inside[index])
-
-
-def compact(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
-    """Chosen rows of a column in a buffer of their own."""
-    lengths = column.lengths[rows]
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    places = np.arange(int(ends[-1]) if len(ends) else 0)
-    return Bytes(
-        column.data[places + np.repeat(column.starts[rows] - starts, lengths)], starts, lengths
-    )

@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
-from streamrec.dataflows.steps.batches import Clicks, Failed, Origins, ShardClicks
+from streamrec.dataflows.errors.failed import Failed, Origins
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.shards import shard_name, split_by_shard
 from streamrec.models.users import kernels
+from streamrec.models.users.features import FeatureSet
 from streamrec.schemas.columns import Bytes, Columns, Numbers
 from streamrec.schemas.hashing import hash64, hash128
+from streamrec.schemas.reasons import Reason
 from streamrec.schemas.wire import WireDecoder
 
-STAGE = "decode"
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
 _TOO_FAR_AHEAD = 4
@@ -66,22 +70,21 @@ def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
         matrix[kernels.EVENT_TYPE, row] = event_types[row]
 
 
-ERRORS_KEY = "errors"
-
-Decoded = tuple[str, ShardClicks | Failed]
+Decoded = ShardClicks | Failed
 
 
 @dataclass
 class DecodeClicks:
     """Called with what one activation brought: joins it, decodes and checks it, splits it by shard.
 
-    Emits `(shard, ShardClicks)` and `("errors", Failed)`.
+    Emits `ShardClicks` and `Failed`.
     """
 
     decoder: Callable[[], WireDecoder]  # one for each worker
     n_features: int
     shards: int
     max_ahead_s: int
+    feature_set: str = ""  # digest of the features that will be filled in
     _names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,10 +99,11 @@ class DecodeClicks:
             values = list(chain.from_iterable(batch.values for batch in batches))
         decoded = self.decoder().decode(values)
         for failure in decoded.failures:
-            failed = origins.fail(
-                failure.row, STAGE, failure.reason, failure.exception, failure.message
+            out.append(
+                origins.fail(
+                    failure.row, failure.reason, failure.message, exception=failure.exception
+                )
             )
-            out.append((ERRORS_KEY, failed))
         if len(decoded.rows):
             self._check_and_split(by_topic, origins, decoded.rows, decoded.columns, out)
         return out
@@ -154,9 +158,10 @@ class DecodeClicks:
             partitions=partitions,
             features=np.empty((n, self.n_features), np.float32),
             status=np.zeros(n, np.int8),
+            feature_set=self.feature_set,
         )
         for row in np.flatnonzero(broken).tolist():
-            out.append((ERRORS_KEY, self._invalid(clicks, columns, row, int(broken[row]))))
+            out.append(self._invalid(clicks, columns, row, int(broken[row])))
         rows, ends = split_by_shard(user, self.shards)
         if broken.any():
             self._emit_valid(clicks, rows, ends, broken, out)
@@ -165,7 +170,7 @@ class DecodeClicks:
         for shard, end in enumerate(ends.tolist()):
             if end > start:
                 name = self._names[shard]
-                out.append((name, ShardClicks(name, clicks, rows[start:end])))
+                out.append(ShardClicks(name, clicks, rows[start:end]))
             start = end
 
     def _mark_ahead(
@@ -213,7 +218,7 @@ class DecodeClicks:
             own = rows[start:end]
             own = own[broken[own] == 0]
             if len(own):
-                out.append((self._names[shard], ShardClicks(self._names[shard], clicks, own)))
+                out.append(ShardClicks(self._names[shard], clicks, own))
             start = end
 
     def _invalid(self, clicks: Clicks, columns: Columns, row: int, rule: int) -> Failed:
@@ -227,13 +232,25 @@ class DecodeClicks:
         else:
             assert isinstance(column, Numbers)
             got = int(column.values[row])
-        return clicks.origins.fail(
-            int(clicks.origin_rows[row]),
-            STAGE,
-            "invalid_value",
-            "InvalidValueError",
+        return clicks.fail(
+            row,
+            Reason.INVALID_VALUE,
             f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
         )
+
+
+def decode_clicks(job: Job, features: FeatureSet | None = None) -> DecodeClicks:
+    """The step for a job: clicks as `schemas/clicks.avsc` has them, by shard of their user.
+
+    `features` says what a later step fills in; None: nothing.
+    """
+    return DecodeClicks(
+        job.decoder(CLICKS),
+        n_features=0 if features is None else len(features),
+        shards=job.settings.shards,
+        max_ahead_s=job.settings.max_ahead_s,
+        feature_set="" if features is None else features.digest,
+    )
 
 
 def _places(
@@ -257,7 +274,4 @@ def _places(
     return offsets[origin_rows], largest + 1
 
 
-__all__ = [
-    "RULES",
-    "DecodeClicks",
-]
+__all__ = ["RULES", "DecodeClicks", "decode_clicks"]

@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 from streamrec.connectors.click_files.click_log import Clicks, chunks
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Log, RawBatch
 from streamrec.connectors.reading import read_batches, whole
+from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
-from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
-from streamrec.dataflows.steps.encode import join_bytes
-from streamrec.dataflows.steps.recommend import take
-from streamrec.dataflows.steps.user_features import UserFeaturesShard
+from streamrec.dataflows.steps.user_features import user_features
 from streamrec.models.training.logs import ClickLog
 from streamrec.models.users import kernels
-from streamrec.models.users.features import compile_features, declared_features
-from streamrec.models.users.state import UserState
-from streamrec.schemas.columns import Bytes
+from streamrec.models.users.features import declared
+from streamrec.schemas.columns import Bytes, join_bytes, take
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 from streamrec.shop.faults import SchemaIds
 from streamrec.shop.shop import Shop
@@ -50,20 +48,19 @@ class History:
 
 def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
     """Send clicks through the steps `decode` and `user features`."""
-    features = compile_features(declared_features(settings.windows))
+    features = declared(settings.windows)
     decode = DecodeClicks(
         lambda: decoder, len(features), shards=1, max_ahead_s=settings.max_ahead_s
     )
-    state = UserState(features, settings.session_gap_s * 1_000, settings.session_items)
-    shard = UserFeaturesShard(state, with_sessions=True, open_files=None)
+    shard = user_features(settings, features)()
     parts: list[ShardClicks] = []
     failed = 0
     for batch in batches:
-        for _, decoded in decode([batch]):
+        for decoded in decode([batch]):
             if isinstance(decoded, Failed):
                 failed += 1
                 continue
-            for out in shard.on_batch([decoded])[0]:
+            for out in shard.update([decoded]):
                 if isinstance(out, Failed):
                     failed += 1
                 else:
@@ -101,7 +98,7 @@ SHOP_IDS = SchemaIds(clicks=_SCHEMA_ID, older=_SCHEMA_ID, foreign=_SCHEMA_ID)
 
 def file_history(clicks: Clicks, settings: Settings) -> History:
     """Of the clicks of a file."""
-    encoder = WireEncoder(CLICKS.schema(), _SCHEMA_ID)
+    encoder = WireEncoder(CLICKS.schema, _SCHEMA_ID)
     raw = _as_read(
         list(encoder.encode(columns).values)
         for _, columns in chunks(clicks.columns, len(clicks), _BATCH)
@@ -112,13 +109,13 @@ def file_history(clicks: Clicks, settings: Settings) -> History:
 def topic_history(log: Log, settings: Settings) -> History:
     """Of what the topic of clicks holds now, partition by partition, then by time."""
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(CLICKS.schema(), registry.by_id)
-        topic = settings.clicks_topic
+        decoder = WireDecoder(CLICKS.schema, registry.by_id)
+        topic = settings.topic(CLICKS)
         return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
 
 
 def _own_decoder() -> WireDecoder:
-    return WireDecoder(CLICKS.schema(), lambda _: CLICKS.schema())
+    return WireDecoder(CLICKS.schema, lambda _: CLICKS.schema)
 
 
 def _as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:

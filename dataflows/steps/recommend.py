@@ -1,45 +1,57 @@
 """The step `recommend`: a session and its user's features become the best items; then learning."""
 
 import logging
-import threading
-import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
-from bytewax.operators import StatefulBatchLogic
 from numpy.typing import NDArray
-from typing_extensions import override
 
-from streamrec.dataflows.steps.batches import Clicks, Failed, ShardClicks
-from streamrec.models.contract import Ranking, Sessions
-from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.connectors.log import Log
+from streamrec.connectors.reading import has_messages
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.codecs import StartError
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.topics import SESSIONS
+from streamrec.dataflows.steps.batches import Clicks, ShardClicks
+from streamrec.dataflows.steps.serving import Serving
+from streamrec.dataflows.steps.session_table import SessionTable
+from streamrec.models.contract import (
+    ModelInfo,
+    RankingById,
+    SessionsById,
+    is_one_by_one,
+    scope_of,
+)
+from streamrec.models.loading import BadModel, Model, ModelOptions, load_model
 from streamrec.models.users import kernels
-from streamrec.schemas.columns import Bytes
-
-if TYPE_CHECKING:
-    from streamrec.dataflows.steps.online_ranking import OnlineRanking
+from streamrec.models.users.features import EVENT_TYPES, FeatureSet
+from streamrec.schemas.columns import Bytes, take
+from streamrec.schemas.reasons import Reason
 
 _logger = logging.getLogger(__name__)
-
-STAGE = "recommend"
 
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """Rankings for some rows of a batch of clicks, with the ids of what is recommended."""
+    """Rankings for some rows of a batch of clicks."""
 
+    shard: str
     clicks: Clicks
     rows: NDArray[np.int64]  # (m,)
-    ranking: Ranking  # of m rows
-    item_ids: Bytes  # of ranking.items flattened, without the -1
+    ranking: RankingById  # of m rows
+    info: ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """Clicks that this process has learned from, for the session indexes of others."""
 
+    shard: str
+    writer: str
     session_keys: NDArray[np.int64]  # (m,)
     times_ms: NDArray[np.int64]  # (m,)
     item_ids: Bytes  # m
@@ -48,183 +60,196 @@ class Learned:
 Recommending = Recommended | Learned | Failed
 
 
-class SharedRecommender:
-    """The recommender of a process, shared by its shards; threads of `-w` take turns."""
-
-    def __init__(self, recommender: SessionRecommender, user_columns: NDArray[np.int64]) -> None:
-        self.recommender = recommender
-        self.user_columns = user_columns  # of the declared features, those that the model reads
-        self.lock = threading.Lock()
-        self.keeps: list[object] = []  # what lives as long as this
-
-
 @dataclass(frozen=True, slots=True)
 class RecommendOptions:
     """What is asked of the step."""
 
     asks: NDArray[np.bool_]  # by event type: does a click of it ask for a recommendation
     top_k: int
-    share: bool  # emit what was learned, for other processes
-    online: bool  # rank by a model that learns inside the flow
+    writer: str | None  # as whom to tell others what was learned; None: tell nobody
 
 
-class RecommendShard(StatefulBatchLogic[ShardClicks, Recommending, dict[str, Any] | None]):
+class RecommendShard:
     """Recommends for the clicks of a shard that ask for it, then learns from all of them.
 
-    The session index is shared by all shards of the process and is not part of the snapshot: it is
-    rebuilt from the topic `sessions`. A ranker that learns online is the shard's own and is.
+    A recommender of the process is shared by all shards and not part of the snapshot: it is rebuilt
+    from the topic `sessions`. One of the shard is, as arrays.
     """
 
-    def __init__(
-        self, shared: SharedRecommender, options: RecommendOptions, saved: dict[str, Any] | None
-    ) -> None:
-        self._shared = shared
+    def __init__(self, serving: Serving, options: RecommendOptions) -> None:
+        self._serving = serving
         self._options = options
-        self._online: OnlineRanking | None = None
-        if options.online:
-            self._online = _online_ranking(shared.recommender, saved)
+        self._recommender = serving.model.for_shard()
 
-    @override
-    def on_batch(self, values: list[ShardClicks]) -> tuple[list[Recommending], bool]:
+    def on_batch(self, values: list[ShardClicks]) -> list[Recommending]:
         out: list[Recommending] = []
-        with self._shared.lock:
+        with self._serving.lock:
             for shard_clicks in values:
                 self._recommend_and_learn(shard_clicks, out)
-        return out, StatefulBatchLogic.RETAIN
+        return out
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """The state of a recommender of the shard."""
+        if scope_of(self._recommender) == "process":
+            return None
+        with self._serving.lock:
+            state: dict[str, Any] = self._recommender.state()
+        return state
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Become the shard that said this."""
+        self._recommender.restore(state)
 
     def _recommend_and_learn(self, shard_clicks: ShardClicks, out: list[Recommending]) -> None:
-        clicks, rows, after = shard_clicks.clicks, shard_clicks.rows, shard_clicks.sessions
-        assert after is not None
-        items = self._shared.recommender.items
-        clicked, clicked_ids = clicks.matrix[kernels.ITEM, rows], take(clicks.item_ids, rows)
-        # Clicked items get their numbers first, so that a session knows its own last item.
-        items.numbers(clicked, clicked_ids, add=True)
-        sessions = Sessions(
-            keys=after.keys,
-            items=items.numbers(after.items, None, add=False),
-            times_ms=after.times_ms,
-            bounds=after.bounds,
-            positions=after.positions,
-            user_features=clicks.features[rows[:, None], self._shared.user_columns],
-        )
+        clicks, rows = shard_clicks.clicks, shard_clicks.rows
+        sessions = sessions_of(shard_clicks, self._serving.user_columns)
         asking = self._options.asks[clicks.matrix[kernels.EVENT_TYPE, rows]]
-        if self._online is not None:
-            self._rank_online(self._online, shard_clicks, sessions, clicked, asking, out)
-        elif asking.all():
+        if is_one_by_one(self._recommender):
+            for i in range(len(rows)):
+                one = slice(i, i + 1)
+                alone = sessions.take(np.array([i]))
+                self._answer_and_learn(shard_clicks, rows[one], alone, asking[one], out)
+        else:
+            self._answer_and_learn(shard_clicks, rows, sessions, asking, out)
+        if self._options.writer is not None:
+            times_ms = clicks.matrix[kernels.TIME_MS, rows]
+            out.append(
+                Learned(
+                    shard_clicks.shard,
+                    self._options.writer,
+                    sessions.keys,
+                    times_ms,
+                    sessions.item_ids,
+                )
+            )
+
+    def _answer_and_learn(
+        self,
+        shard_clicks: ShardClicks,
+        rows: NDArray[np.int64],
+        sessions: SessionsById,
+        asking: NDArray[np.bool_],
+        out: list[Recommending],
+    ) -> None:
+        if asking.all():
             self._recommend(shard_clicks, rows, sessions, out)
         elif asking.any():
             picks = np.flatnonzero(asking)
-            self._recommend(shard_clicks, rows[picks], pick(sessions, picks), out)
-        self._shared.recommender.learn(sessions)
-        if self._options.share:
-            out.append(Learned(after.keys, clicks.matrix[kernels.TIME_MS, rows], clicked_ids))
+            self._recommend(shard_clicks, rows[picks], sessions.take(picks), out)
+        self._serving.learn(self._recommender, sessions, _place(shard_clicks.clicks, rows))
 
     def _recommend(
         self,
         shard_clicks: ShardClicks,
         rows: NDArray[np.int64],
-        sessions: Sessions,
+        sessions: SessionsById,
         out: list[Recommending],
     ) -> None:
+        model = self._recommender
         try:
-            ranking = self._shared.recommender.recommend(sessions, self._options.top_k)
-            out.append(self._answer(shard_clicks.clicks, rows, ranking))
+            ranking = model.recommend(sessions, self._options.top_k)
+            check_ranking(ranking, len(rows))
         except Exception as error:  # noqa: BLE001  # a model is user code: its error is the record's
             if len(rows) == 1:
-                out.append(_model_failed(shard_clicks, int(rows[0]), error))
+                out.append(
+                    shard_clicks.clicks.fail(
+                        int(rows[0]), Reason.MODEL_FAILED, f"model raised {error}", error
+                    )
+                )
                 return
-            _logger.warning(
-                "step %r: a batch failed (%r); trying its records one by one", STAGE, error
-            )
+            _logger.warning("model %s: a batch failed (%r); one by one", model.info.name, error)
             for i in range(len(rows)):
                 alone = np.array([i])
-                self._recommend(shard_clicks, rows[alone], pick(sessions, alone), out)
-
-    def _rank_online(
-        self,
-        online: "OnlineRanking",
-        shard_clicks: ShardClicks,
-        sessions: Sessions,
-        clicked: NDArray[np.int64],
-        asking: NDArray[np.bool_],
-        out: list[Recommending],
-    ) -> None:
-        """As `_recommend`, click by click, since each may teach the ranker of the next."""
-        for i in range(len(sessions)):
-            alone = np.array([i])
-            row = shard_clicks.rows[alone]
-            try:
-                ranking = online.rank(
-                    pick(sessions, alone), clicked[alone], asking[alone], self._options.top_k
-                )
-                if asking[i]:
-                    out.append(self._answer(shard_clicks.clicks, row, ranking))
-            except Exception as error:  # noqa: BLE001  # a model is user code, as above
-                if asking[i]:
-                    out.append(_model_failed(shard_clicks, int(row[0]), error))
-                else:
-                    _logger.error("step %r: a click was not learned: %r", STAGE, error)
-
-    def _answer(self, clicks: Clicks, rows: NDArray[np.int64], ranking: Ranking) -> Recommended:
-        found = ranking.items >= 0
-        if not np.isfinite(ranking.scores[found]).all():
-            raise ValueError("scores expected finite numbers, got nan or infinity")
-        ids = self._shared.recommender.items.ids(ranking.items[found])
-        return Recommended(clicks, rows, ranking, ids)
-
-    @override
-    def snapshot(self) -> dict[str, Any] | None:
-        return None if self._online is None else self._online.state()
+                self._recommend(shard_clicks, rows[alone], sessions.take(alone), out)
+            return
+        out.append(Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, model.info))
 
 
-def _online_ranking(
-    recommender: SessionRecommender, saved: dict[str, Any] | None
-) -> "OnlineRanking":
-    # river takes seconds to import, at every restart, and only this model needs it.
-    from streamrec.dataflows.steps.online_ranking import OnlineRanking
-
-    return OnlineRanking(recommender, saved)
-
-
-def _model_failed(shard_clicks: ShardClicks, row: int, error: Exception) -> Failed:
-    clicks = shard_clicks.clicks
-    return clicks.origins.fail(
-        int(clicks.origin_rows[row]),
-        STAGE,
-        "model_failed",
-        type(error).__name__,
-        f"model raised {error}",
-        "".join(traceback.format_exception(error)),
+def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> SessionsById:
+    """The sessions right after the clicks of a shard, as a recommender is handed them."""
+    clicks, rows, after = shard_clicks.clicks, shard_clicks.rows, shard_clicks.sessions
+    assert after is not None
+    return SessionsById(
+        keys=after.keys,
+        item_ids=take(clicks.item_ids, rows),
+        user_ids=take(clicks.user_ids, rows),
+        item_keys=after.items,
+        times_ms=after.times_ms,
+        bounds=after.bounds,
+        positions=after.positions,
+        user_features=clicks.features[rows[:, None], user_columns],
     )
 
 
-def take(column: Bytes, rows: NDArray[np.int64]) -> Bytes:
-    """Chosen rows of a column over the same buffer."""
-    return Bytes(column.data, column.starts[rows], column.lengths[rows])
+def check_ranking(ranking: RankingById, n: int) -> None:
+    """Raises ValueError where an answer is not one to n sessions, TypeError where it is none."""
+    if not isinstance(ranking, RankingById):
+        raise TypeError(f"recommend expected a Ranking, got {type(ranking).__name__}")
+    if len(ranking) != n:
+        raise ValueError(f"recommend expected a ranking of {n} sessions, got {len(ranking)}")
+    if not np.isfinite(ranking.scores).all():
+        raise ValueError("scores expected finite numbers, got nan or infinity")
 
 
-def pick(sessions: Sessions, picks: NDArray[np.int64]) -> Sessions:
-    """Some of the sessions, in the order given."""
-    lengths = np.diff(sessions.bounds)[picks]
-    bounds = np.zeros(len(picks) + 1, np.int64)
-    np.cumsum(lengths, out=bounds[1:])
-    flat = np.arange(bounds[-1]) + np.repeat(sessions.bounds[picks] - bounds[:-1], lengths)
-    return Sessions(
-        keys=sessions.keys[picks],
-        items=sessions.items[flat],
-        times_ms=sessions.times_ms[flat],
-        bounds=bounds,
-        positions=sessions.positions[picks],
-        user_features=sessions.user_features[picks],
+def _place(clicks: Clicks, rows: NDArray[np.int64]) -> str:
+    first, last = clicks.places(rows[[0, -1]]).tolist()
+    return (
+        f"topic {clicks.topic!r}, from partition {first[0]}, offset {first[1]} "
+        f"to partition {last[0]}, offset {last[1]}"
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRecommend:
-    """Builds, or resumes, the shards; the recommender is made when the first one is."""
+def recommend(
+    job: Job, features: FeatureSet
+) -> Callable[[str, dict[str, Any] | None], RecommendShard]:
+    """Builds, or resumes, the shards of the step, over the model that the settings name. Raises
+    StartError where it cannot be had."""
+    settings, run = job.settings, uuid4().hex
+    serving = job.share(lambda: serve(job, features, run))
+    options = RecommendOptions(
+        asks=np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES]),
+        top_k=settings.top_k,
+        writer=run if settings.share_sessions else None,
+    )
 
-    shared: Callable[[], SharedRecommender]
-    options: RecommendOptions
+    def build(step_id: str, resume: dict[str, Any] | None) -> RecommendShard:
+        shard = RecommendShard(serving(), options)
+        if resume is not None:
+            shard.resume(resume)
+        return shard
 
-    def __call__(self, resume: dict[str, Any] | None) -> RecommendShard:
-        return RecommendShard(self.shared(), self.options, resume)
+    return build
+
+
+def serve(job: Job, features: FeatureSet, run: str) -> Serving:
+    """The model of this process, with what the topic of sessions holds. Raises StartError."""
+    settings, topic = job.settings, job.settings.topic(SESSIONS)
+    model = make_model(job.log, settings.model, settings.model_path, topic)
+    info = (model.shared or model.for_shard()).info
+    unknown = set(info.user_features) - set(features.names)
+    if unknown:
+        raise StartError(
+            f"model {info.version} expected the user features {sorted(unknown)}, which "
+            "are not declared; train it anew with the features as they are"
+        )
+    columns = [features.names.index(name) for name in info.user_features]
+    serving = Serving(model, np.array(columns, np.int64))
+    if settings.share_sessions and model.shared is not None:
+        decoder = job.decoder(SESSIONS)()
+        table = SessionTable(
+            job.log, topic, run, weakref.ref(serving), decoder, settings.session_items
+        )
+        table.follow(table.load(settings.session_history_s))
+        serving.keeps.append(table)
+    return serving
+
+
+def make_model(log: Log, name: str, path: Any, sessions_topic: str) -> Model:
+    """What `STREAMREC_MODEL` names. Raises StartError, BadArtifact."""
+    try:
+        return load_model(name, ModelOptions(path, has_messages(log, sessions_topic)))
+    except BadModel as error:
+        raise StartError(str(error)) from error
+
+
+__all__ = ["Learned", "RecommendOptions", "RecommendShard", "Recommended", "recommend"]

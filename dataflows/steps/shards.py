@@ -11,8 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.dataflows.steps.placing import order_by_partition
 from streamrec.schemas.columns import Bytes
+from streamrec.schemas.placing import order_by_partition
 
 # The engine gives lane i to worker i % W, and a key to worker hash(key) % W. A hash that is i
 # modulo a number does both alike for every W that divides it: this one has 1 to 12, 14, 15 and 16.

@@ -173,6 +173,11 @@ def declared_features(
 DEFAULT_FEATURES: tuple[Feature, ...] = declared_features()
 
 
+def declared(windows_ms: Sequence[tuple[str, int]] = DEFAULT_WINDOWS) -> "FeatureSet":
+    """The main job's features over these windows, laid out."""
+    return compile_features(declared_features(windows_ms))
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
     """A declaration compiled to the tables that the kernel reads.

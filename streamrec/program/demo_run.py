@@ -17,6 +17,7 @@ from rich.table import Table
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS
 from streamrec.program.shared import CommandError, UsageError
 from streamrec.shop import demo
 from streamrec.shop.judging import Verdict
@@ -236,11 +237,11 @@ def follow_shop(seed: int, models: str | None, path: Path, rate: int) -> None:
                 if time.monotonic() - shown >= _LOOK_S:
                     shown = time.monotonic()
                     committed = sum(
-                        admin.committed(settings.consumer_group, settings.clicks_topic).values()
+                        admin.committed(settings.consumer_group, settings.topic(CLICKS)).values()
                     )
                     out.print(
-                        f"clicks {total(settings.clicks_topic):,}  "
-                        f"recommendations {total(settings.recommendations_topic):,}  "
-                        f"errors {total(settings.errors_topic):,}  committed {committed:,}",
+                        f"clicks {total(settings.topic(CLICKS)):,}  "
+                        f"recommendations {total(settings.topic(RECOMMENDATIONS)):,}  "
+                        f"errors {total(settings.topic(ERRORS)):,}  committed {committed:,}",
                         highlight=False,
                     )

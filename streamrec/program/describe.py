@@ -17,11 +17,11 @@ def describe(
 ) -> None:
     """Print a dataflow's topology: sources, steps, state, sinks. Connects to nothing."""
     # Here and not above: the other commands need not wait for the engine.
-    from streamrec.dataflows.job.topology import TopologyError, placeholder_flow
+    from streamrec.dataflows.job.modules import FlowError, on_paper
     from streamrec.dataflows.job.topology import describe as describe_flow
 
     try:
-        topology = describe_flow(placeholder_flow(dataflow))
-    except TopologyError as error:
+        topology = describe_flow(on_paper(dataflow)[1])
+    except FlowError as error:
         raise UsageError(f"describe: {error}") from None
     typer.echo(topology.mermaid() if mermaid else topology.text())

@@ -9,9 +9,16 @@ from typing import Annotated
 import typer
 
 from streamrec.connectors.log import Log
-from streamrec.dataflows.errors.redrive import Failed, Ledger, Origin, Redriver, read_errors
+from streamrec.dataflows.errors.redrive import (
+    Failed,
+    Ledger,
+    Origin,
+    Redriver,
+    read_errors,
+    redrives_topic,
+)
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import redrives_topic
+from streamrec.dataflows.job.topics import ERRORS
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms, show_time_ms
 from streamrec.schemas.json_codec import UndecodableError, to_json
@@ -175,7 +182,7 @@ def redrive(
                 if failed.origin not in done:
                     typer.echo(_line(failed, is_redriven=False))
             return
-        outcome = Redriver(log, settings.errors_topic).redrive(chosen)
+        outcome = Redriver(log, settings.topic(ERRORS)).redrive(chosen)
     typer.echo(f"redriven {outcome.redriven}, were already {outcome.already}")
 
 
@@ -188,10 +195,10 @@ def _parse_names(names: list[str]) -> list[Origin]:
 
 def _read(log: Log, settings: Settings) -> Iterator[Failed]:
     try:
-        yield from read_errors(log, settings.errors_topic)
+        yield from read_errors(log, settings.topic(ERRORS))
     except UndecodableError as error:
         raise CommandError(
-            f"topic {settings.errors_topic!r} holds what is no error: {error}"
+            f"topic {settings.topic(ERRORS)!r} holds what is no error: {error}"
         ) from error
 
 
@@ -207,7 +214,7 @@ def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, F
 
 
 def _redriven(log: Log, settings: Settings) -> set[Origin]:
-    ledger = Ledger(redrives_topic(settings.errors_topic))
+    ledger = Ledger(redrives_topic(settings.topic(ERRORS)))
     with closing(log.admin()) as admin:
         if ledger.topic not in admin.topics():
             say(f"note: no topic {ledger.topic!r}, so none was redriven; see `topics create`")

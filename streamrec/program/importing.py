@@ -20,7 +20,7 @@ from streamrec.connectors.click_files.click_log import (
 )
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.partitioner import partition_for_key
-from streamrec.dataflows.job.topics import subject_of
+from streamrec.connectors.topics import subject_of
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.wire import WireEncoder
 

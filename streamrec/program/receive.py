@@ -46,7 +46,7 @@ def receive(
     the rest goes on, and the exit status is 1.
     """
     with opened() as (log, _), closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry)
+        decoder = JsonDecoder(registry.by_id)
         failed = printed = 0
         for record in _records(log, topic, start, follow):
             try:

@@ -9,12 +9,9 @@ import typer
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.source import parse_start
-from streamrec.connectors.topics import ensure_topics
-from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
-from streamrec.dataflows.job.topics import topics_as_named
+from streamrec.dataflows.job.settings import SettingsError, load_settings
+from streamrec.dataflows.job.topics import Topic, make_all
 from streamrec.program.shared import UsageError, say
-
-_OUTPUTS = ("recommendations_topic", "sessions_topic", "errors_topic", "scores_topic")
 
 # For `typer`: what follows the options goes to the engine as it stands.
 REPLAY_CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -57,39 +54,40 @@ def replay(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with new clicks; else stop at the end.")
     ] = False,
-    flow: Annotated[str, typer.Option(help="Module of the dataflow.")] = "dataflows.recommender",
+    flow: Annotated[str, typer.Option(help="Module of the dataflow.")] = (
+        "streamrec.dataflows.recommender"
+    ),
 ) -> None:
     """Run the dataflow again from some place in the topic of clicks.
 
     The same range gives the same features. What comes after the options goes to the engine:
     `replay --from earliest --into v2 --state fork -r state -s 10 -b 0`.
     """
+    # Here and not above: the other commands need not wait for the engine.
+    from streamrec.dataflows.job.modules import FlowError, flow_module, topics_of
+
+    outputs: dict[Topic, str] = {}
     given: dict[str, object] = {"start_from": start, "replay": state.value, "follow": follow}
     try:
         parse_start(start)
+        module = flow_module(flow).__name__
         if into is not None:
             settings = load_settings()
-            names = (*_OUTPUTS, "consumer_group")
-            given |= {name: f"{getattr(settings, name)}-{into}" for name in names}
+            given["consumer_group"] = f"{settings.consumer_group}-{into}"
+            outputs = {topic: f"{settings.topic(topic)}-{into}" for topic in topics_of(flow)[1]}
+            given |= {str(topic.setting): name for topic, name in outputs.items()}
         settings = load_settings(**given)
     except ValueError as error:
         raise UsageError(f"--from: {error}") from None
+    except FlowError as error:
+        raise UsageError(f"--flow: {error}") from None
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    if into is not None:
-        _make_outputs(settings)
+    if outputs:
+        made = make_all(open_log(settings), {name: topic for topic, name in outputs.items()})
+        for name in made.created:
+            say(f"topic {name}: made")
     ours = {f"STREAMREC_{name.upper()}": str(value) for name, value in given.items()}
-    command = [sys.executable, "-m", "bytewax.run", flow, *context.args]
+    command = [sys.executable, "-m", "bytewax.run", module, *context.args]
     sys.stdout.flush()
     os.execve(sys.executable, command, {**os.environ, **ours})
-
-
-def _make_outputs(settings: Settings) -> None:
-    log = open_log(settings)
-    outputs = {getattr(settings, name) for name in _OUTPUTS}
-    topics = {n: t for n, t in topics_as_named(settings).items() if n in outputs}
-    report = ensure_topics(
-        log, [t.spec for t in topics.values()], {n: t.schema() for n, t in topics.items()}
-    )
-    for name in report.created:
-        say(f"topic {name}: made")

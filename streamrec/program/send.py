@@ -10,8 +10,8 @@ from typing import Annotated, cast
 import typer
 
 from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.topics import subject_of
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import subject_of, topics_as_named
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
 
@@ -75,7 +75,7 @@ def send(
 def _key_of(topic: str, key_field: str | None, settings: Settings) -> str | None:
     if key_field is not None:
         return key_field or None
-    ours = topics_as_named(settings)
+    ours = settings.topics()
     return ours[topic].key_field if topic in ours else None
 
 

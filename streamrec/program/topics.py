@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
-from streamrec.connectors.topics import Difference, ensure_topics
-from streamrec.dataflows.job.topics import Topic, subject_of, topics_as_named
+from streamrec.connectors.topics import Difference, ensure_topics, subject_of
+from streamrec.dataflows.job.topics import Topic
 from streamrec.program.shared import CommandError, UsageError, opened, say
 
 topics = typer.Typer(
@@ -53,12 +53,12 @@ def create(
     """
     options = dict(_parse_config(option) for option in config or ())
     with opened() as (log, settings):
-        ours = topics_as_named(settings)
+        ours = settings.topics()
         chosen = names or list(ours)
         if schema is not None and len(chosen) != 1:
             raise UsageError(f"--schema expected one topic, got {', '.join(chosen)}")
         specs = [_spec(name, ours, partitions, replication, options) for name in chosen]
-        schemas = {name: ours[name].schema() for name in chosen if name in ours}
+        schemas = {name: ours[name].schema for name in chosen if name in ours}
         if schema is not None:
             schemas[chosen[0]] = schema.read_text(encoding="utf-8")
         report = ensure_topics(log, specs, schemas)
@@ -77,7 +77,7 @@ def _spec(
     replication: int | None,
     options: Mapping[str, str],
 ) -> TopicSpec:
-    spec = ours[name].spec if name in ours else TopicSpec(name)
+    spec = ours[name].spec(name) if name in ours else TopicSpec(name)
     return replace(
         spec,
         partitions=partitions or spec.partitions,
@@ -121,7 +121,7 @@ def describe(
 ) -> None:
     """Print partitions with their offsets, options, key and schema of topics."""
     with opened() as (log, settings), closing(log.admin()) as admin:
-        ours = topics_as_named(settings)
+        ours = settings.topics()
         for name in names or admin.topics():
             info = admin.describe(name)
             total = sum(high - low for low, high in info.bounds.values())

@@ -36,13 +36,13 @@ _IDS = SchemaIds(clicks=1, older=2, foreign=3)
 def shop_clicks(clicks: int, seed: int) -> list[Clicks]:
     """Clicks of the shop with their features, as the dataflow would have them."""
     declared = scoring_features()
-    decoder = WireDecoder(CLICKS.schema(), lambda _: CLICKS.schema())
+    decoder = WireDecoder(CLICKS.schema, lambda _: CLICKS.schema)
     decode = DecodeClicks(lambda: decoder, len(declared), shards=1, max_ahead_s=10**9)
     state = UserState(declared)
     found: list[Clicks] = []
     for batch in Shop(seed=seed, clicks=clicks, schema_ids=_IDS, broken_share=0.0).batches():
         raw = RawBatch("clicks", 0, np.arange(len(batch)), batch.values, _no_detail)
-        for _, shard_clicks in decode([raw]):
+        for shard_clicks in decode([raw]):
             assert isinstance(shard_clicks, ShardClicks), shard_clicks.message
             own = shard_clicks.clicks
             state.update(

@@ -25,11 +25,10 @@ from streamrec.connectors.local.guarded_process import GuardedProcess
 from streamrec.connectors.log import Log
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_batches, read_range, whole
-from streamrec.connectors.topics import ensure_topics
 from streamrec.dataflows.errors.redrive import read_errors
-from streamrec.dataflows.job.assembly import make_recommender
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import RECOMMENDATIONS, topics_as_named
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, make_all
+from streamrec.models.loading import SHIPPED_MODEL
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog
 from streamrec.models.users.features import EVENT_TYPES
@@ -90,8 +89,7 @@ class Run:
 
 
 def make_topics(log: Log, settings: Settings) -> None:
-    ours = topics_as_named(settings)
-    ensure_topics(log, [t.spec for t in ours.values()], {n: t.schema() for n, t in ours.items()})
+    make_all(log, settings.topics())
 
 
 def send_shop(
@@ -102,7 +100,7 @@ def send_shop(
     with closing(log.registry()) as registry:
         ids = SchemaIds.of(registry)
     sent = Sent()
-    with closing(_Sender(log, settings.clicks_topic)) as sender:
+    with closing(_Sender(log, settings.topic(CLICKS))) as sender:
         for batch in shop(ids).batches():
             partitions, offsets = sender.send(batch)
             sent.partitions.append(partitions)
@@ -117,7 +115,7 @@ def send_paced(log: Log, settings: Settings, seed: int, rate: int) -> Iterator[i
     with closing(log.registry()) as registry:
         ids = SchemaIds.of(registry)
     shop = Shop(seed=seed, clicks=sys.maxsize, schema_ids=ids)
-    with closing(_Sender(log, settings.clicks_topic)) as sender:
+    with closing(_Sender(log, settings.topic(CLICKS))) as sender:
         began, count = time.monotonic(), 0
         for batch in shop.batches():
             step = max(1, rate // 20)
@@ -190,7 +188,7 @@ def run_recommender(
     log: Log, settings: Settings, environment: Mapping[str, str], sent: Sent, progress: Progress
 ) -> Run:
     """Run the main job over what was sent, in a process of its own, then judge what came out."""
-    outputs = (settings.recommendations_topic, settings.errors_topic)
+    outputs = (settings.topic(RECOMMENDATIONS), settings.topic(ERRORS))
     expected = sent.asks(settings) + sent.errors().total()
     started = time.monotonic()
     with closing(log.admin()) as admin, process(environment) as main_job:
@@ -217,7 +215,7 @@ def run_recommender(
         progress(written() - seen)
         last = max(last, first + _LOOK_S)
     answers = read_answers(log, settings, sent)
-    found = Counter(failed.fields["reason"] for failed in read_errors(log, settings.errors_topic))
+    found = Counter(failed.fields["reason"] for failed in read_errors(log, settings.topic(ERRORS)))
     clicks = clicks_of(sent)
     return Run(
         settings.model,
@@ -253,7 +251,7 @@ def clicks_of(sent: Sent) -> Clicks:
 def judge_alone(settings: Settings, sent: Sent) -> dict[str, Verdict]:
     """What each candidate method alone would have come to, by the clicks that judge the main job
     (one in ten of them)."""
-    trained = make_recommender(settings, has_history=True)
+    trained = SessionRecommender.load(settings.model_path or SHIPPED_MODEL)
     untrained = SessionRecommender(trained.bounds, trained.weights)
     asking = np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES])
     good = [batch.clicks.take(batch.is_good()) for batch in sent.batches]
@@ -268,10 +266,10 @@ def judge_alone(settings: Settings, sent: Sent) -> dict[str, Verdict]:
 
 def read_answers(log: Log, settings: Settings, sent: Sent) -> Answers:
     """The topic of recommendations, each found back to the click that asked."""
-    topic = settings.recommendations_topic
+    topic = settings.topic(RECOMMENDATIONS)
     rows_of = _RowsByPlace(sent)
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(RECOMMENDATIONS.schema(), registry.by_id)
+        decoder = WireDecoder(RECOMMENDATIONS.schema, registry.by_id)
         rows, items = [np.empty(0, np.int64)], [np.empty((0, K), np.int64)]
         for batch in read_batches(log, topic, *whole(log, topic)):
             decoded = decoder.decode(batch.values)
@@ -320,7 +318,7 @@ def _best(column: Any) -> NDArray[np.int64]:
 
 def sample(log: Log, settings: Settings) -> dict[str, Any] | None:
     """One of the last recommendations, as it stands on the topic; None: there is none."""
-    topic = settings.recommendations_topic
+    topic = settings.topic(RECOMMENDATIONS)
     starts, stops = whole(log, topic)
     filled = [partition for partition in stops if starts[partition] < stops[partition]]
     if not filled:
@@ -330,6 +328,6 @@ def sample(log: Log, settings: Settings) -> dict[str, Any] | None:
     with closing(log.registry()) as registry:
         for record in read_range(log, topic, last, {partition: stops[partition]}):
             if record.value is not None:
-                decoded: dict[str, Any] = JsonDecoder(registry).decode(record.value)
+                decoded: dict[str, Any] = JsonDecoder(registry.by_id).decode(record.value)
                 return decoded
     return None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import fastavro
 
 from streamrec.connectors.log import SchemaRegistry
+from streamrec.connectors.topics import subject_of
 from streamrec.dataflows.job.topics import CLICKS
 
 _HEADER_BYTES = 5  # magic byte and schema id
@@ -21,7 +22,7 @@ _UNKNOWN_ID = 2_000_000_011
 
 
 def _schema_without(*dropped: str) -> str:
-    schema = json.loads(CLICKS.schema())
+    schema = json.loads(CLICKS.schema)
     schema["fields"] = [field for field in schema["fields"] if field["name"] not in dropped]
     return json.dumps(schema)
 
@@ -45,7 +46,7 @@ class SchemaIds:
         """Find, or register, the three. The odd two have subjects of their own: `send` and others
         write with the newest schema of the topic's subject, which must stay the current one."""
         return cls(
-            registry.register(CLICKS.subject, CLICKS.schema()).id,
+            registry.register(subject_of(CLICKS.name), CLICKS.schema).id,
             registry.register("shop-older-click", OLDER_SCHEMA).id,
             registry.register("shop-foreign-click", FOREIGN_SCHEMA).id,
         )
@@ -63,7 +64,7 @@ class ClickEncoder:
 
     def __init__(self, ids: SchemaIds) -> None:
         self._schemas = {
-            ids.clicks: fastavro.parse_schema(json.loads(CLICKS.schema())),
+            ids.clicks: fastavro.parse_schema(json.loads(CLICKS.schema)),
             ids.older: fastavro.parse_schema(json.loads(OLDER_SCHEMA)),
             ids.foreign: fastavro.parse_schema(json.loads(FOREIGN_SCHEMA)),
         }

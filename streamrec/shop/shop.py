@@ -169,7 +169,7 @@ class _Writer:
         self._users, self._items = _Names("u"), _Names("i")
         self._sessions, self._categories = _Names("s"), _Names("c")
         self._encode_one = ClickEncoder(shop.schema_ids)
-        self._encoder = WireEncoder(CLICKS.schema(), shop.schema_ids.clicks)
+        self._encoder = WireEncoder(CLICKS.schema, shop.schema_ids.clicks)
         self._written = 0
         self._choices = np.array([FAULTS.index(fault) for fault in shop.faults], dtype=np.int8)
         self._needs_past = np.array([fault.needs_past for fault in FAULTS] + [False])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from streamrec.connectors.log import Log, RawBatch, WriteError
+from streamrec.connectors.out import Out
 from streamrec.connectors.sink import (
     LogSink,
-    Out,
     OutputStart,
     SinkLane,
     SinkOptions,
@@ -43,7 +43,7 @@ def lane(log: Log, topic: str, resume: SinkPosition | None, transactions: bool) 
         start=lambda: OutputStart(1, {0: 0}),
         transactions=Transactions(topic, 60.0) if transactions else None,
     )
-    return LogSink(log, options).build_part("out", "lane-000", resume)
+    return LogSink(log, options).open_lane("lane-000", resume)
 
 
 def answers(offsets: Sequence[int], partition: int = 0) -> list[Out]:

@@ -32,7 +32,7 @@ def lanes_of(
     names = source.list_parts()
     assert names == [lane_name(lane) for lane in range(options.lanes)]
     states = resume or {}
-    opened = [source.build_part("clicks", n, states.get(i)) for i, n in enumerate(names)]
+    opened = [source.open_lane(n, states.get(i)) for i, n in enumerate(names)]
     try:
         yield opened
     finally:

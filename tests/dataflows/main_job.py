@@ -19,10 +19,11 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Headers, Log, Outgoing, Record
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_all
-from streamrec.connectors.topics import ensure_topics
-from streamrec.dataflows.job.assembly import recommender_flow
+from streamrec.connectors.topics import ensure_topics, subject_of
+from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import TOPICS, Topic, subject_of, topics_as_named
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SESSIONS, Topic
+from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, ClickEncoder, SchemaIds
 from streamrec.shop.shop import Shop
 
@@ -50,20 +51,20 @@ class Job:
     def __init__(self, settings: Settings, partitions: int = PARTITIONS) -> None:
         self.settings = settings
         self.log: Log = open_log(settings)
-        self.topics: dict[str, Topic] = topics_as_named(settings)
+        self.topics: dict[str, Topic] = settings.topics()
         self.sent = Sent()
         self._ends = [0] * partitions
-        clicks = settings.clicks_topic
-        specs = [topic.spec for topic in self.topics.values()]
+        clicks = settings.topic(CLICKS)
+        specs = [topic.spec(name) for name, topic in self.topics.items()]
         for topic in specs:
             assert topic.partitions == partitions or topic.name != clicks
         # `redrives` and `scores` are not the main job's.
-        wanted = {clicks, settings.recommendations_topic, settings.errors_topic}
-        wanted.add(settings.sessions_topic)
+        wanted = {clicks, settings.topic(RECOMMENDATIONS), settings.topic(ERRORS)}
+        wanted.add(settings.topic(SESSIONS))
         ensure_topics(
             self.log,
             [spec for spec in specs if spec.name in wanted],
-            {name: topic.schema() for name, topic in self.topics.items() if name in wanted},
+            {name: topic.schema for name, topic in self.topics.items() if name in wanted},
         )
         with closing(self.log.registry()) as registry:
             self.ids = SchemaIds(
@@ -100,7 +101,7 @@ class Job:
             if reason is not None:
                 self.sent.reasons[place] = reason
         with closing(self.log.writer()) as writer:
-            writer.write(self.settings.clicks_topic, placed)
+            writer.write(self.settings.topic(CLICKS), placed)
         return places
 
     def send_clicks(self, clicks: Iterable[Mapping[str, Any]]) -> list[Place]:
@@ -120,13 +121,13 @@ class Job:
 
     def run(self) -> None:
         """Run the real dataflow to the end of the topic."""
-        run_main(recommender_flow(self.settings))  # type: ignore[no-untyped-call]  # bytewax leaves it so
+        run_main(build_flow(open_job_with(FLOW_ID, self.settings)))  # type: ignore[no-untyped-call]  # bytewax leaves it so
 
     def clicks(self) -> dict[Place, dict[str, Any]]:
         """The good clicks, as fastavro reads them."""
-        ids = (self.ids.clicks, TOPICS["clicks"].schema()), (self.ids.older, OLDER_SCHEMA)
+        ids = (self.ids.clicks, CLICKS.schema), (self.ids.older, OLDER_SCHEMA)
         writers = {i: fastavro.parse_schema(json.loads(schema)) for i, schema in ids}
-        reader = fastavro.parse_schema(json.loads(TOPICS["clicks"].schema()))
+        reader = fastavro.parse_schema(json.loads(CLICKS.schema))
         found = {}
         for place in self.sent.good():
             value = self.sent.values[place]
@@ -138,16 +139,16 @@ class Job:
         return found
 
     def recommendations(self) -> list["Answer"]:
-        return self._answers(self.settings.recommendations_topic)
+        return self._answers(self.settings.topic(RECOMMENDATIONS))
 
     def errors(self) -> list["Answer"]:
-        return self._answers(self.settings.errors_topic)
+        return self._answers(self.settings.topic(ERRORS))
 
     def records(self, topic: str) -> list[Record]:
         return list(read_all(self.log, topic))
 
     def _answers(self, topic: str) -> list["Answer"]:
-        schema = fastavro.parse_schema(json.loads(self.topics[topic].schema()))
+        schema = fastavro.parse_schema(json.loads(self.topics[topic].schema))
         answers = []
         for record in self.records(topic):
             assert record.value is not None

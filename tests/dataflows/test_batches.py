@@ -5,10 +5,11 @@ import pickle
 import numpy as np
 
 from streamrec.dataflows.steps.batches import ShardClicks
-from streamrec.dataflows.steps.user_features import BuildUserFeatures
+from streamrec.dataflows.steps.user_features import UserFeatures
 from streamrec.models.users import kernels
 from streamrec.models.users.features import compile_features
 from streamrec.models.users.state import UserState
+from streamrec.schemas.reasons import Reason
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 
 FEATURES = compile_features()
@@ -26,7 +27,7 @@ def decoded(n: int) -> list[ShardClicks]:
     ]
     decode = make_decode(shards=3)
     decode.n_features = len(FEATURES)
-    return [item for _, item in decode(batches) if isinstance(item, ShardClicks)]
+    return [item for item in decode(batches) if isinstance(item, ShardClicks)]
 
 
 def test_pickled_shard_keeps_its_own_rows_only() -> None:
@@ -44,8 +45,8 @@ def test_pickled_shard_keeps_its_own_rows_only() -> None:
             assert copy.clicks.user_ids.bytes_at(k) == part.clicks.user_ids.bytes_at(row)
             assert copy.clicks.item_ids.bytes_at(k) == part.clicks.item_ids.bytes_at(row)
             # An error made in the other process names the same record with all it carries.
-            here = part.clicks.origins.fail(int(part.clicks.origin_rows[row]), "s", "r", "E", "m")
-            there = copy.clicks.origins.fail(int(copy.clicks.origin_rows[k]), "s", "r", "E", "m")
+            here = part.clicks.fail(row, Reason.TOO_LATE, "m")
+            there = copy.clicks.fail(k, Reason.TOO_LATE, "m")
             assert there == here
             assert here.value == click(
                 user_id=here_user(part, row),
@@ -71,8 +72,8 @@ def test_state_answers_a_pickled_shard_as_the_one_that_never_left() -> None:
 
     for part in decoded(90):
         copy: ShardClicks = pickle.loads(pickle.dumps(part))
-        here, _ = BuildUserFeatures(new_state)(None).on_batch([part])
-        there, _ = BuildUserFeatures(new_state)(None).on_batch([copy])
+        here = UserFeatures(new_state()).update([part])
+        there = UserFeatures(new_state()).update([copy])
         (mine,), (other,) = here, there
         assert isinstance(mine, ShardClicks) and isinstance(other, ShardClicks)
         assert np.array_equal(mine.clicks.features[mine.rows], other.clicks.features[other.rows])

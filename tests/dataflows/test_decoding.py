@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from streamrec.connectors.log import Detail, RawBatch
-from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import MAX_ID_BYTES, MAX_PRICE_CENTS, Decoded
 from streamrec.models.users import kernels
 from tests.dataflows.click_batches import AHEAD_S, START_MS, click, make_decode, raw_batch
@@ -13,8 +14,8 @@ LATEST_MS = START_MS + AHEAD_S * 1000
 
 
 def parts(decoded: list[Decoded]) -> tuple[list[ShardClicks], list[Failed]]:
-    good = [item for _, item in decoded if isinstance(item, ShardClicks)]
-    return good, [item for _, item in decoded if isinstance(item, Failed)]
+    good = [item for item in decoded if isinstance(item, ShardClicks)]
+    return good, [item for item in decoded if isinstance(item, Failed)]
 
 
 def places(good: list[ShardClicks]) -> list[tuple[int, int]]:
@@ -34,7 +35,7 @@ def test_users_are_split_by_shard_and_keep_their_order() -> None:
     good, failed = parts(decoded)
 
     assert failed == []
-    assert [shard for shard, _ in decoded] == [part.shard for part in good]
+    assert decoded == good
     assert len({part.shard for part in good}) == len(good) <= 4
     assert sorted(places(good)) == [(0, n) for n in range(200)]
     shard_of: dict[bytes, str] = {}

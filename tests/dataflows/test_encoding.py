@@ -7,21 +7,17 @@ import fastavro
 import numpy as np
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS
+from streamrec.connectors.out import Out, by_partition
 from streamrec.connectors.partitioner import partition_for_key
-from streamrec.connectors.sink import Out
 from streamrec.dataflows.errors.encode import EncodeErrors
-from streamrec.dataflows.steps.batches import Failed, ShardClicks
-from streamrec.dataflows.steps.encode import (
-    EncodeRecommendations,
-    EncodeSessions,
-    by_partition,
-    join_bytes,
-    strings,
-)
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.encoding import Encode, EncodeOptions
+from streamrec.dataflows.steps.batches import ShardClicks
+from streamrec.dataflows.steps.encode import recommendation_columns, session_columns
 from streamrec.dataflows.steps.recommend import Learned, Recommended
-from streamrec.models.contract import ModelInfo, Ranking
+from streamrec.models.contract import ModelInfo, RankingById
 from streamrec.schemas import load
-from streamrec.schemas.columns import Bytes
+from streamrec.schemas.columns import Bytes, join_bytes, strings
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 
@@ -29,32 +25,24 @@ INFO = ModelInfo("m", "v1", ("knn", "popular"), (), ())
 PARTITIONS, LANES = 5, 2
 
 
-def encode_recommendations(max_bytes: int = 1_000_000) -> EncodeRecommendations:
+def encode_recommendations(max_bytes: int = 1_000_000) -> Encode:
     encoder = WireEncoder(load("recommendations"), 3)
-    return EncodeRecommendations(
-        lambda: encoder, lambda: PARTITIONS, LANES, max_bytes, lambda: INFO, "digest"
-    )
+    options = EncodeOptions("user_id", LANES, max_bytes, keeps_failed=True)
+    return Encode(recommendation_columns, lambda: encoder, lambda: PARTITIONS, options)
 
 
-def recommended(users: list[str], items: list[list[bytes]]) -> list[tuple[str, Recommended]]:
+def recommended(users: list[str], items: list[list[bytes]]) -> list[Recommended]:
     """Recommendations of `items` for one click of each user, as their shards answer them."""
     values = [click(user_id=user, timestamp=START_MS + n) for n, user in enumerate(users)]
     found = []
-    for shard, part in make_decode(shards=3)([raw_batch(values, partition=9)]):
+    for part in make_decode(shards=3)([raw_batch(values, partition=9)]):
         assert isinstance(part, ShardClicks)
-        rows = part.rows
-        k = max(map(len, items))
-        ranking = Ranking(
-            np.full((len(rows), k), -1, np.int32),
-            np.zeros((len(rows), k), np.float32),
-            np.full((len(rows), k), 3, np.int32),
-        )
-        ids: list[bytes | None] = []
-        for index, row in enumerate(rows.tolist()):
-            ranking.items[index, : len(items[row])] = range(len(items[row]))
-            ranking.scores[index] = -np.arange(k)
-            ids += items[row]
-        found.append((shard, Recommended(part.clicks, rows, ranking, strings(ids))))
+        mine = [items[row] for row in part.rows.tolist()]
+        bounds = np.cumsum([0, *map(len, mine)])
+        ranks = np.concatenate([np.arange(len(each), dtype=np.float32) for each in mine])
+        ids = strings([item for each in mine for item in each])
+        ranking = RankingById(ids, bounds, -ranks, np.full(len(ranks), 3, np.int32))
+        found.append(Recommended(part.shard, part.clicks, part.rows, ranking, INFO))
     return found
 
 
@@ -69,11 +57,9 @@ def records(outs: list[Out], schema_name: str) -> list[dict[str, object]]:
     return found
 
 
-def parts(emitted: list[tuple[str, Out | Failed]]) -> tuple[list[Out], list[Failed]]:
-    for key, item in emitted:
-        assert key == (item.lane(LANES) if isinstance(item, Out) else "errors")
-    outs = [item for _, item in emitted if isinstance(item, Out)]
-    return outs, [item for _, item in emitted if isinstance(item, Failed)]
+def parts(emitted: list[Out | Failed]) -> tuple[list[Out], list[Failed]]:
+    outs = [item for item in emitted if isinstance(item, Out)]
+    return outs, [item for item in emitted if isinstance(item, Failed)]
 
 
 def test_shards_of_a_batch_are_joined_and_each_click_has_one_record() -> None:
@@ -144,13 +130,14 @@ def test_columns_over_one_buffer_share_it_and_others_are_joined() -> None:
 
 def test_sessions_of_several_shards_are_one_record_of_the_writer() -> None:
     encoder = WireEncoder(load("sessions"), 4)
-    step = EncodeSessions(lambda: encoder, lambda: PARTITIONS, LANES, "run-1")
+    options = EncodeOptions("writer", LANES, 1_000_000, keeps_failed=False)
+    step = Encode(session_columns, lambda: encoder, lambda: PARTITIONS, options)
     learned = [
-        ("a", Learned(np.array([7, 8]), np.array([1, 2]), strings([b"i1", b"i2"]))),
-        ("b", Learned(np.array([9]), np.array([3]), strings([b"i3"]))),
+        Learned("a", "run-1", np.array([7, 8]), np.array([1, 2]), strings([b"i1", b"i2"])),
+        Learned("b", "run-1", np.array([9]), np.array([3]), strings([b"i3"])),
     ]
-    ((lane, out),) = step(learned)
-    assert lane == out.lane(LANES)
+    (out,) = step(learned)
+    assert isinstance(out, Out)
     assert (out.partition, out.keys) == (partition_for_key(b"run-1", PARTITIONS), [b"run-1"])
     assert records([out], "sessions") == [
         {
@@ -186,15 +173,15 @@ LARGEST_ERROR = 20_000
 def encode_errors() -> EncodeErrors:
     encoder = WireEncoder(load("errors"), 2)
     return EncodeErrors(
-        lambda: encoder, lambda: PARTITIONS, LANES, lambda: LARGEST_ERROR, "flow", lambda: 1_000.5
+        lambda: encoder, lambda: PARTITIONS, lambda: LARGEST_ERROR, "flow", lambda: 1_000.5
     )
 
 
 def test_original_too_large_for_the_topic_is_left_out_and_its_neighbours_are_whole() -> None:
     large = failure(1, b"k", value=b"v" * LARGEST_ERROR, headers=[("h", b"x" * 100)])
-    encoded = encode_errors()([("errors", failure(0, b"k")), ("errors", large)])
-    values = [value for _, out in encoded for value in out.values]
-    assert sum(len(out.values) for _, out in encoded) == 2
+    encoded = encode_errors()([failure(0, b"k"), large])
+    values = [value for out in encoded for value in out.values]
+    assert sum(len(out.values) for out in encoded) == 2
     assert all(len(value) < LARGEST_ERROR for value in values)
     decoder = WireDecoder(load("errors"), {2: load("errors")}.__getitem__)
     columns = decoder.decode(list(values)).columns
@@ -209,7 +196,7 @@ def test_original_too_large_for_the_topic_is_left_out_and_its_neighbours_are_who
 def test_errors_go_by_key_and_those_without_one_are_spread() -> None:
     failures = [failure(n, b"k%d" % n if n % 2 else None) for n in range(20)]
 
-    outs = [out for _, out in encode_errors()([("errors", f) for f in failures])]
+    outs = encode_errors()(failures)
 
     placed = {}
     for out in outs:
@@ -235,7 +222,7 @@ def test_error_holds_nulls_as_nulls_and_counts_by_reason() -> None:
         message="lone \ud800",
     )
 
-    ((_, out),) = step([("errors", odd)])
+    (out,) = step([odd])
 
     (record,) = records([out], "errors")
     assert record["key"] is record["value"] is record["timestamp"] is None

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from bytewax.testing import cluster_main
 
-from streamrec.dataflows.job.assembly import recommender_flow
+from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from streamrec.models.users.features import DEFAULT_FEATURES, compile_features
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.hashing import hash64
@@ -51,7 +53,7 @@ def test_shop_gives_one_recommendation_or_one_error_for_each_click(make_job: Mak
     for answer in recommendations:
         click, record = clicks[answer.place], answer.fields
         assert answer.record.key == click["user_id"].encode() == record["user_id"].encode()
-        assert record["source_topic"] == job.settings.clicks_topic
+        assert record["source_topic"] == job.settings.topic(CLICKS)
         assert (record["item_id"], record["requested_at"]) == (click["item_id"], click["timestamp"])
         assert len(record["items"]) == len({item["item_id"] for item in record["items"]}) <= 20
         scores = [item["score"] for item in record["items"]]
@@ -106,8 +108,8 @@ def _hash(text: str | None) -> int:
 def assert_committed(job: Job) -> None:
     """The group's offsets stand at the end, so that its lag is nothing."""
     admin = job.log.admin()
-    ends = {p: b.high for p, b in admin.bounds(job.settings.clicks_topic).items()}
-    assert admin.committed(job.settings.consumer_group, job.settings.clicks_topic) == ends
+    ends = {p: b.high for p, b in admin.bounds(job.settings.topic(CLICKS)).items()}
+    assert admin.committed(job.settings.consumer_group, job.settings.topic(CLICKS)) == ends
     assert len(ends) == PARTITIONS
     admin.close()
 
@@ -125,7 +127,8 @@ def test_second_run_goes_on_where_the_group_stands(make_job: MakeJob) -> None:
 def test_two_workers_answer_each_click_once(embedded_job: MakeJob) -> None:
     job = embedded_job()
     job.send_shop(6_000)
-    cluster_main(recommender_flow(job.settings), [], 0, worker_count_per_proc=2)  # type: ignore[no-untyped-call]  # bytewax leaves it so
+    flow = build_flow(open_job_with(FLOW_ID, job.settings))
+    cluster_main(flow, [], 0, worker_count_per_proc=2)  # type: ignore[no-untyped-call]  # bytewax leaves it so
     assert reasons_by_place(job.errors()) == job.sent.reasons
     assert places(job.recommendations()) == Counter(asking(job))
 

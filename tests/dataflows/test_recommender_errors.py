@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.topics import CLICKS
 from streamrec.models.contract import Ranking, Sessions
+from streamrec.models.loading import Model
 from streamrec.models.sessions.items import ItemTable
+from streamrec.models.sessions.model import SessionModel
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA
@@ -38,7 +41,7 @@ def test_error_keeps_the_original_and_says_where_and_why(make_job: MakeJob) -> N
 
     errors = {error.place: error for error in job.errors()}
     assert errors.keys() == {bad, tombstone}
-    error, topic = errors[bad], job.settings.clicks_topic
+    error, topic = errors[bad], job.settings.topic(CLICKS)
     failed_at = error.fields.pop("failed_at")
     assert failed_at.year >= 2026
     message = (
@@ -130,7 +133,7 @@ def test_late_click_within_the_longest_window_still_counts(embedded_job: MakeJob
 def test_writers_of_other_versions_are_read_in_one_batch(make_job: MakeJob) -> None:
     """An older writer, a newer one, and one whose enum has a symbol more, in turn on one key."""
     job = make_job()
-    newer_schema = _with_newer_fields(job.topics[job.settings.clicks_topic].schema())
+    newer_schema = _with_newer_fields(job.topics[job.settings.topic(CLICKS)].schema)
     registry = job.log.registry()
     newer_id = registry.register("shop-newer-click", newer_schema).id
     registry.close()
@@ -199,7 +202,8 @@ def test_model_that_raises_for_a_click_answers_its_neighbours(
     embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "streamrec.dataflows.job.assembly.make_recommender", lambda *_: FailsForOne()
+        "streamrec.dataflows.steps.recommend.load_model",
+        lambda *_: Model(SessionModel(FailsForOne())),
     )
     job = embedded_job()
     learned = job.send_clicks([{"item_id": "i0", "user_id": "u2"}])
@@ -258,12 +262,12 @@ class NamesOneBadly(ItemTable):
 def test_recommendation_that_cannot_be_encoded_is_an_error_of_its_click(
     embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(*_: object) -> SessionRecommender:
+    def make(*_: object) -> Model:
         recommender = SessionRecommender()
         recommender.items = NamesOneBadly(recommender.bounds.items_max, recommender.index.forget)
-        return recommender
+        return Model(SessionModel(recommender))
 
-    monkeypatch.setattr("streamrec.dataflows.job.assembly.make_recommender", make)
+    monkeypatch.setattr("streamrec.dataflows.steps.recommend.load_model", make)
     job = embedded_job()
     first = job.send_clicks([{"item_id": "bad", "user_id": "u1"}])
     job.run()  # learns of the item only after it has answered

@@ -5,25 +5,28 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bytewax.recovery import init_db_dir
 
-from streamrec.connectors.state_files import Reference, StateFiles, read_newest
-from streamrec.dataflows.engine.running import Stopping, drop_abandoned_snapshots
-from streamrec.dataflows.job import outputs
-from streamrec.dataflows.job.outputs import check_shape
+from streamrec.connectors.state_files import Reference, read_newest
+from streamrec.dataflows.engine.recovery import drop_abandoned_snapshots
+from streamrec.dataflows.engine.stopping import Stopping
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job import saved_state
+from streamrec.dataflows.job.kept import Keep, KeptShard
+from streamrec.dataflows.job.saved_state import check_shape
 from streamrec.dataflows.job.settings import SettingsError, load_settings
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
-from streamrec.dataflows.steps.batches import Failed, ShardClicks
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.shards import shard_name
-from streamrec.dataflows.steps.user_features import BuildUserFeatures, UserFeaturesShard
+from streamrec.dataflows.steps.user_features import UserFeatures
 from streamrec.models.users.features import HOUR_MS, compile_features
 from streamrec.models.users.state import UserState
 from streamrec.schemas import load
@@ -31,13 +34,14 @@ from streamrec.schemas.wire import WireDecoder
 from tests.dataflows.click_batches import START_MS, click, raw_batch
 
 SHARD = shard_name(0)
+STEP = "user features"
 _FAR_AHEAD_S = 10**6  # no click here is too early
 
 
-def shards(folder: Path) -> BuildUserFeatures:
-    return BuildUserFeatures(
-        partial(UserState, compile_features()), open_files=lambda shard: StateFiles(folder / shard)
-    )
+def shards(folder: Path) -> Callable[[Any], KeptShard]:
+    """Builds, or resumes, a shard of the step; its files are in `folder`/user-features."""
+    keep = Keep(lambda: UserFeatures(UserState(compile_features())), folder)
+    return lambda resume: keep(STEP, resume)
 
 
 def decoding() -> DecodeClicks:
@@ -45,11 +49,10 @@ def decoding() -> DecodeClicks:
     return DecodeClicks(lambda: decoder, len(compile_features()), 1, _FAR_AHEAD_S)
 
 
-def take(shard: UserFeaturesShard, decode: DecodeClicks, *values: bytes) -> list[Any]:
+def take(shard: KeptShard, decode: DecodeClicks, *values: bytes) -> list[Any]:
     """What the step makes of clicks of one shard."""
     decoded = decode([raw_batch(list(values))])
-    out, _ = shard.on_batch([part for _, part in decoded if isinstance(part, ShardClicks)])
-    return out
+    return shard.on_batch([part for part in decoded if isinstance(part, ShardClicks)])
 
 
 def features_of(out: Sequence[Any]) -> list[list[float]]:
@@ -80,7 +83,7 @@ def test_shard_that_resumes_and_sees_no_click_keeps_its_state(tmp_path: Path) ->
 
     assert snapshot is not None
     assert snapshot["shard"] == SHARD
-    assert [len(table) for table in read_newest(tmp_path / SHARD)] == [1]
+    assert [len(table) for table in read_newest(tmp_path / "user-features" / SHARD)] == [1]
 
 
 def test_watermark_is_restored_so_that_late_stays_late(tmp_path: Path) -> None:
@@ -107,13 +110,13 @@ def test_idle_users_leave_memory_and_with_the_next_base_the_files(tmp_path: Path
         snapshot = shard.snapshot()
 
     assert snapshot is not None
-    tables = read_newest(tmp_path / SHARD)
+    tables = read_newest(tmp_path / "user-features" / SHARD)
     users = {user for table in tables for user in table["user_id"].to_pylist()}
     assert users == {f"v{number}".encode() for number in range(40)}
     reference = Reference.of_plain(snapshot["reference"])
     kept = {file.name for file in reference.files}
-    assert len(list((tmp_path / SHARD).glob("*.arrow"))) <= len(kept) + 2 * 24
-    assert kept <= {path.name for path in (tmp_path / SHARD).iterdir()}
+    assert len(list((tmp_path / "user-features" / SHARD).glob("*.arrow"))) <= len(kept) + 2 * 24
+    assert kept <= {path.name for path in (tmp_path / "user-features" / SHARD).iterdir()}
 
 
 def test_state_of_other_features_is_refused(tmp_path: Path) -> None:
@@ -222,26 +225,26 @@ def _made(folder: Path) -> Path:
 
 
 def test_saved_state_of_another_shape_is_refused(tmp_path: Path) -> None:
-    check_shape(load_settings(state_dir=tmp_path), "recommender")
-    check_shape(load_settings(state_dir=tmp_path), "recommender")
+    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
+    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
 
     with pytest.raises(
         SettingsError, match=r"STREAMREC_SHARDS: expected 8, .* got 16; set it back"
     ):
-        check_shape(load_settings(state_dir=tmp_path, shards=16), "recommender")
+        check_shape(load_settings(state_dir=tmp_path, shards=16), "recommender", CLICKS)
     with pytest.raises(SettingsError, match=r"dataflow: expected 'recommender', .* got 'scoring'"):
-        check_shape(load_settings(state_dir=tmp_path), "scoring")
+        check_shape(load_settings(state_dir=tmp_path), "scoring", CLICKS)
 
 
 def test_saved_state_of_an_older_layout_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "LAYOUT", 1)
-    check_shape(load_settings(state_dir=tmp_path), "recommender")
+    monkeypatch.setattr(saved_state, "LAYOUT", 1)
+    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
     monkeypatch.undo()
 
     with pytest.raises(SettingsError, match=r"layout of the state: expected 1, .* got 2"):
-        check_shape(load_settings(state_dir=tmp_path), "recommender")
+        check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
 
 
 def test_replay_over_saved_state_is_refused_and_names_the_choices(started_with: Path) -> None:

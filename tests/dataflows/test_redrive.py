@@ -11,6 +11,7 @@ import pytest
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Log
 from streamrec.connectors.reading import read_all
+from streamrec.connectors.topics import subject_of
 from streamrec.dataflows.errors.redrive import HEADER, Redriver, read_errors
 from streamrec.dataflows.job.topics import TOPICS
 from tests.program.error_records import error, write_errors
@@ -61,9 +62,9 @@ print(Redriver(log).redrive(list(read_errors(log))).redriven)
 def path(tmp_path: Path) -> Path:
     log = EmbeddedLog(tmp_path / "log.sqlite")
     with closing(log.admin()) as admin, closing(log.registry()) as registry:
-        for topic in TOPICS.values():
-            admin.create(topic.spec)
-            registry.register(topic.subject, topic.schema())
+        for topic in TOPICS:
+            admin.create(topic.spec())
+            registry.register(subject_of(topic.name), topic.schema)
     return tmp_path / "log.sqlite"
 
 

@@ -13,10 +13,10 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, Outgoing
-from streamrec.connectors.topics import ensure_topics
-from streamrec.dataflows.job.scoring_assembly import scoring_flow
+from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings, load_settings
-from streamrec.dataflows.job.topics import TOPICS
+from streamrec.dataflows.job.topics import CLICKS, make_all, topic_named
+from streamrec.dataflows.scoring import FLOW_ID, build_flow
 from streamrec.dataflows.steps.score import scoring_features
 from streamrec.models.artifact import BadArtifact
 from streamrec.models.propensity import PROPENSITY_FILE, load_propensity, save_propensity
@@ -35,11 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def log(settings: Settings) -> Log:
     log = open_log(settings)
-    ensure_topics(
-        log,
-        [topic.spec for topic in TOPICS.values()],
-        {name: topic.schema() for name, topic in TOPICS.items()},
-    )
+    make_all(log, settings.topics())
     return log
 
 
@@ -62,7 +58,9 @@ def send_shop(log: Log, clicks: int) -> list[ShopBatch]:
 
 def received(log: Log, topic: str) -> list[dict[str, Any]]:
     """The records of a topic, by fastavro."""
-    schema = fastavro.parse_schema(json.loads(TOPICS[topic].schema()))
+    row = topic_named(topic)
+    assert row is not None
+    schema = fastavro.parse_schema(json.loads(row.schema))
     reader = log.reader()
     admin = log.admin()
     reader.assign(topic, dict.fromkeys(admin.bounds(topic), 0))
@@ -82,7 +80,7 @@ def received(log: Log, topic: str) -> list[dict[str, Any]]:
 def test_each_click_gives_one_score_or_one_error(settings: Settings, log: Log) -> None:
     batches = send_shop(log, 20_000)
 
-    run_main(scoring_flow(settings))  # type: ignore[no-untyped-call]  # bytewax leaves it so
+    run_main(build_flow(open_job_with(FLOW_ID, settings)))  # type: ignore[no-untyped-call]  # bytewax leaves it so
 
     scores, errors = received(log, "scores"), received(log, "errors")
     sources = {(score["source_partition"], score["source_offset"]) for score in scores}
@@ -95,7 +93,7 @@ def test_score_is_the_logistic_of_counts_recounted_by_hand(settings: Settings, l
     start_ms = 1_767_225_600_000
     registry = log.registry()
     header = b"\0" + registry.latest("clicks-value").id.to_bytes(4, "big")
-    schema = fastavro.parse_schema(json.loads(TOPICS["clicks"].schema()))
+    schema = fastavro.parse_schema(json.loads(CLICKS.schema))
     rng = np.random.default_rng(5)
     times_ms = start_ms + np.cumsum(rng.integers(0, 40_000, 300))
     clicks = [
@@ -109,7 +107,7 @@ def test_score_is_the_logistic_of_counts_recounted_by_hand(settings: Settings, l
         writer.write("clicks", [Outgoing(user.encode(), header + value.getvalue())])
     writer.close()
 
-    run_main(scoring_flow(settings))  # type: ignore[no-untyped-call]  # bytewax leaves it so
+    run_main(build_flow(open_job_with(FLOW_ID, settings)))  # type: ignore[no-untyped-call]  # bytewax leaves it so
 
     model = load_propensity(PROPENSITY_FILE, scoring_features().names)
     past: dict[str, list[tuple[str, int]]] = defaultdict(list)

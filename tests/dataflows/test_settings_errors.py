@@ -29,7 +29,11 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
         ("STREAMREC_START_FROM", "yesterday", "STREAMREC_START_FROM: start expected earliest"),
         ("STREAMREC_UNKNOWN_SCHEMA", "skip", "STREAMREC_UNKNOWN_SCHEMA: input should be 'wait' or"),
-        ("STREAMREC_MODEL", "magic", "STREAMREC_MODEL: input should be 'artifact'"),
+        (
+            "STREAMREC_MODEL",
+            "magic",
+            "STREAMREC_MODEL: expected artifact, river, none, an artifact's folder or module:Class",
+        ),
         ("STREAMREC_LANES", "0", "STREAMREC_LANES: input should be greater than or equal to 1"),
         ("SCHEMA_REGISTRY_URL", "localhost:8081", "expected an http:// or https:// URL, got"),
         ("KAFKA_OPTION_SASL_USERNAME", "me", "expected KAFKA_BOOTSTRAP_SERVERS beside it"),

@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.source import lane_name
-from streamrec.dataflows.steps.encode import strings
 from streamrec.dataflows.steps.shards import shard_name, split_by_shard
+from streamrec.schemas.columns import strings
 
 SHARDS = 24
 

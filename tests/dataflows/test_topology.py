@@ -8,7 +8,8 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.dataflows.job.topology import TopologyError, describe, placeholder_flow
+from streamrec.dataflows.job.modules import FlowError, on_paper
+from streamrec.dataflows.job.topology import describe
 
 PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 DATAFLOWS = ("dataflows.recommender", "dataflows.scoring")
@@ -19,7 +20,7 @@ def test_page_in_docs_shows_the_dataflow_as_it_is(module: str) -> None:
     section = PAGE.read_text().split(f"## `{module}`")[1].split("\n## ")[0]
     blocks = dict(re.findall(r"```(mermaid|text)\n(.*?)```", section, re.DOTALL))
 
-    topology = describe(placeholder_flow(module))
+    topology = describe(on_paper(module)[1])
 
     assert blocks["text"] == topology.text()
     assert blocks["mermaid"] == topology.mermaid()
@@ -64,10 +65,10 @@ def test_step_made_of_a_stateful_step_is_shown_to_keep_state() -> None:
 
 
 def test_name_that_is_no_module_is_named() -> None:
-    with pytest.raises(TopologyError, match=r"dataflow expected a module .*, got 'dataflows\.no'"):
-        placeholder_flow("dataflows.no")
+    with pytest.raises(FlowError, match=r"dataflow expected a module .*, got 'dataflows\.no'"):
+        on_paper("dataflows.no")
 
 
 def test_module_without_a_dataflow_is_told_what_is_missing() -> None:
-    with pytest.raises(TopologyError, match=r"'streamrec\.dataflows\.job\.topics' expected .* got no build_flow"):
-        placeholder_flow("streamrec.dataflows.job.topics")
+    with pytest.raises(FlowError, match=r"'dataflows\.job\.topics' expected .* got no build_flow"):
+        on_paper("dataflows.job.topics")

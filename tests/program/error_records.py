@@ -5,7 +5,8 @@ from contextlib import closing
 from typing import Any
 
 from streamrec.connectors.log import Log, Outgoing
-from streamrec.dataflows.job.topics import ERRORS, subject_of
+from streamrec.connectors.topics import subject_of
+from streamrec.dataflows.job.topics import ERRORS
 from streamrec.schemas.json_codec import JsonEncoder
 
 FAILED_AT_MS = 1_767_225_600_000  # 2026-01-01

@@ -18,7 +18,7 @@ def recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recovery directory with two users, one of whom changed after the first snapshot."""
     monkeypatch.delenv("STREAMREC_STATE_DIR", raising=False)
     decode = decoding()
-    shard = shards(tmp_path / "state" / "user-features")(None)
+    shard = shards(tmp_path / "state")(None)
     take(shard, decode, click(user_id="u1"), click(user_id="u2"))
     shard.snapshot()
     take(shard, decode, click(user_id="u2", timestamp=START_MS + 1_000))

@@ -38,9 +38,9 @@ from streamrec.connectors.local.kafka import local_kafka
 from streamrec.connectors.log import Log, Outgoing
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_all
-from streamrec.connectors.topics import ensure_topics
 from streamrec.dataflows.job.settings import load_settings
-from streamrec.dataflows.job.topics import TOPICS
+from streamrec.dataflows.job.topics import CLICKS, make_all
+from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds, faults_named
 from streamrec.shop.shop import Shop
 from streamrec.shop.world import VIEW
@@ -89,7 +89,7 @@ def send_shop(log: Log, clicks: int, seed: int) -> Truth:
         broken_share=BROKEN_SHARE,
         faults=faults_named(TEN_WAYS),
     )
-    partitions = TOPICS["clicks"].spec.partitions
+    partitions = CLICKS.partitions
     truth = Truth([[] for _ in range(partitions)])
     partition_of: dict[bytes, int] = {}
     with closing(log.writer()) as writer:
@@ -170,7 +170,7 @@ def read_kafka(bootstrap_servers: str, registry_url: str) -> Found:
 def read_embedded(log: Log) -> Found:
     """Every record of the outputs, by fastavro."""
     for topic in _OUTPUTS:
-        schema = fastavro.parse_schema(json.loads(TOPICS[topic].schema()))
+        schema = fastavro.parse_schema(json.loads(load(topic)))
         for record in read_all(log, topic):
             assert record.value is not None
             fields = fastavro.schemaless_reader(BytesIO(record.value[5:]), schema, None)
@@ -244,11 +244,7 @@ def verify(environment: dict[str, str], clicks: int, seed: int) -> bool:
     os.environ.update(environment)
     settings = load_settings()
     log = open_log(settings)
-    ensure_topics(
-        log,
-        [topic.spec for topic in TOPICS.values()],
-        {name: topic.schema() for name, topic in TOPICS.items()},
-    )
+    make_all(log, settings.topics())
     start = time.monotonic()
     truth = send_shop(log, clicks, seed)
     sent_s = time.monotonic() - start

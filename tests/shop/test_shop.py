@@ -45,7 +45,7 @@ def test_what_is_broken_does_not_change_what_is_meant() -> None:
 
 def test_good_clicks_say_what_was_meant() -> None:
     batch = next(Shop(seed=SEED, clicks=2_000, schema_ids=IDS, broken_share=0.0).batches())
-    schema = fastavro.parse_schema(json.loads(CLICKS.schema()))
+    schema = fastavro.parse_schema(json.loads(CLICKS.schema))
     symbols = ("view", "cart", "favorite", "purchase")
     for row, value in enumerate(batch.values):
         assert value is not None
@@ -66,7 +66,7 @@ def test_every_fault_is_found_by_the_decoder_under_its_reason(embedded_log: Log)
     registry = embedded_log.registry()
     shop = Shop(seed=SEED, clicks=30_000, schema_ids=SchemaIds.of(registry), broken_share=0.2)
 
-    decoder = WireDecoder(CLICKS.schema(), registry.by_id)
+    decoder = WireDecoder(CLICKS.schema, registry.by_id)
     seen: Counter[str] = Counter()
     for batch in shop.batches():
         found = {failure.row: failure.reason for failure in decoder.decode(batch.values).failures}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.job.topics import ERRORS, RECOMMENDATIONS
 from tests.dataflows.main_job import Job, places, reasons_by_place
 
 _PATIENCE_S = 150.0  # for a machine that is busy with other things
@@ -54,7 +55,7 @@ class RunningJob:
 
     def until_answered(self, job: Job, count: int) -> None:
         """Wait until there are as many recommendations and errors on the log."""
-        topics = (job.settings.recommendations_topic, job.settings.errors_topic)
+        topics = (job.settings.topic(RECOMMENDATIONS), job.settings.topic(ERRORS))
 
         def answered() -> bool:
             admin = job.log.admin()

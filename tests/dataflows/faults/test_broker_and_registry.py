@@ -14,6 +14,7 @@ import pytest
 
 from streamrec.connectors.local.kafka import LocalKafka, local_kafka
 from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.topics import CLICKS
 from tests.dataflows.conftest import SettingsFor
 from tests.dataflows.faults.running import assert_each_once, running
 from tests.dataflows.main_job import START_MS, Job
@@ -151,7 +152,7 @@ def test_partition_added_in_mid_run_is_read_whole(
     with running(job.settings, tmp_path) as process:
         count = send(job, 0, 50)
         process.until_answered(job, count)
-        topic = job.settings.clicks_topic
+        topic = job.settings.topic(CLICKS)
         with closing(job.log.admin()) as admin:
             admin.add_partitions(topic, 10)
         with closing(job.log.writer()) as writer:
@@ -186,7 +187,7 @@ def test_records_that_retention_removed_before_they_were_read_stop_the_job(
     send(job, 50, 400)
     lost = [place for place in job.sent.values if place[0] == 3 and ends[3] <= place[1]][:10]
     below = lost[-1][1] + 1
-    lose(own, job.settings.clicks_topic, {3: below})
+    lose(own, job.settings.topic(CLICKS), {3: below})
 
     with running(job.settings, tmp_path) as process:
         said = process.until_failed()

@@ -14,7 +14,10 @@ import pytest
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Outgoing, TopicSpec, WriteError
 from streamrec.connectors.state_files import StateFileError, StateFiles
+from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from tests.connectors.log_reading import read_from
 from tests.dataflows.main_job import Job, places, reasons_by_place
 
@@ -96,9 +99,9 @@ def test_disk_full_for_the_embedded_log_refuses_whole_batches_and_goes_on_later(
 
 def make_room_for_large_records(job: Job) -> None:
     with closing(job.log.admin()) as admin:
-        admin.delete(job.settings.clicks_topic)
+        admin.delete(job.settings.topic(CLICKS))
         sizes = {"max.message.bytes": str(16 * MB)}
-        admin.create(TopicSpec(job.settings.clicks_topic, 8, configs=sizes))
+        admin.create(TopicSpec(job.settings.topic(CLICKS), 8, configs=sizes))
 
 
 @pytest.mark.timeout(300)
@@ -131,8 +134,8 @@ def expire_by_size(settings: Settings) -> Job:
     """A log whose retention keeps little, with a group that stands before what is kept."""
     job = Job(settings)
     with closing(job.log.admin()) as admin:
-        admin.delete(settings.clicks_topic)
-        admin.create(TopicSpec(settings.clicks_topic, 8, configs={"retention.bytes": "20000"}))
+        admin.delete(settings.topic(CLICKS))
+        admin.create(TopicSpec(settings.topic(CLICKS), 8, configs={"retention.bytes": "20000"}))
     job.send_clicks([{}])
     job.run()
     for n in range(40):
@@ -146,11 +149,9 @@ def test_clicks_that_retention_removed_unread_stop_the_job_or_are_skipped_by_set
     from bytewax.errors import BytewaxRuntimeError
     from bytewax.testing import run_main
 
-    from streamrec.dataflows.job.assembly import recommender_flow
-
     job = expire_by_size(job_settings())
     with closing(job.log.admin()) as admin:
-        low = {p: bounds.low for p, bounds in admin.bounds(job.settings.clicks_topic).items()}
+        low = {p: bounds.low for p, bounds in admin.bounds(job.settings.topic(CLICKS)).items()}
     (partition,) = (p for p, at in low.items() if at)
 
     with pytest.raises(BytewaxRuntimeError) as raised:
@@ -163,6 +164,7 @@ def test_clicks_that_retention_removed_unread_stop_the_job_or_are_skipped_by_set
     assert "set STREAMREC_LOST_RECORDS=skip" in str(cause)
     assert len(job.recommendations()) == 1
 
-    run_main(recommender_flow(job_settings(lost_records="skip")))  # type: ignore[no-untyped-call]  # bytewax leaves it so
+    skipping = open_job_with(FLOW_ID, job_settings(lost_records="skip"))
+    run_main(build_flow(skipping))  # type: ignore[no-untyped-call]  # bytewax leaves it so
     kept = {place for place in job.sent.values if place[1] >= low[partition]} | {(partition, 0)}
     assert places(job.recommendations()) == Counter(kept)

@@ -1,0 +1,144 @@
+"""Topics that every process follows: read to their end before the first record, then by a thread.
+
+As Kafka Streams' global tables: what a topic holds is the same in all processes, some 10 ms late.
+"""
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from streamrec.connectors.log import Log, LogError, LogReader, RawBatch
+from streamrec.connectors.reading import STALLED_S, read_to
+from streamrec.schemas.json_codec import JsonDecoder, UndecodableError
+
+_logger = logging.getLogger(__name__)
+
+_BATCH_MESSAGES = 200
+_POLL_S = 0.2
+_RETRY_S = 5.0
+
+
+class Follower:
+    """Hands what a topic holds, and then what is added to it, to whoever holds this.
+
+    A subclass has `apply(batch) -> int`, which is called by one thread at a time and says how much
+    it learned. The thread ends when nobody else holds the follower.
+    """
+
+    def __init__(self, log: Log, topic: str) -> None:
+        self.topic = topic
+        self.positions: dict[int, int] = {}  # by partition, the offset of the next message
+        self._log = log
+
+    def apply(self, batch: RawBatch) -> int:
+        """Take in a batch of one partition; returns how much was learned."""
+        raise NotImplementedError
+
+    def load(
+        self, history_s: float | None = None, clock_s: Callable[[], float] = time.time
+    ) -> LogReader:
+        """Take in what the topic holds, of the last `history_s` seconds or all; returns the reader
+        at its end. Raises UnreachableError when nothing comes for 30 s."""
+        with closing(self._log.admin()) as admin:
+            bounds = admin.bounds(self.topic)
+            ends = admin.ends(self.topic, committed=True)
+            begins = {p: bound.low for p, bound in bounds.items()}
+            if history_s is not None:
+                begins = admin.offsets_at(self.topic, int((clock_s() - history_s) * 1000))
+        # Ends may hold no message (transaction markers): only the reader knows that it got there.
+        reader = self._log.reader(ends=True)
+        reader.assign(self.topic, begins)
+        self.positions = dict(begins)
+        if any(begins[p] < end for p, end in ends.items()):
+            _logger.info("topic %s: loading", self.topic)
+        learned, started_s = 0, time.monotonic()
+        for batch in read_to(reader, self.topic, begins, ends, _BATCH_MESSAGES, STALLED_S):
+            learned += self._take(batch)
+        took_s = time.monotonic() - started_s
+        _logger.info("topic %s: loaded %d in %.1f s", self.topic, learned, took_s)
+        return reader
+
+    def follow(self, reader: LogReader) -> threading.Thread:
+        """Go on with what `load` returned, in a thread."""
+        thread = threading.Thread(
+            target=_follow,
+            args=(weakref.ref(self), self.topic, reader),
+            name=f"table {self.topic}",
+            daemon=True,
+        )
+        thread.start()
+        return thread
+
+    def _take(self, batch: RawBatch) -> int:
+        learned = self.apply(batch)
+        self.positions[batch.partition] = int(batch.offsets[-1]) + 1
+        return learned
+
+
+def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader) -> None:
+    while True:
+        try:
+            batches = reader.poll(_BATCH_MESSAGES, _POLL_S)
+        except LogError as error:
+            # The flow goes on with what it knows; the log may come back.
+            _logger.error("topic %s: cannot be followed now: %s", topic, error)
+            time.sleep(_RETRY_S)
+            continue
+        follower = follower_ref()
+        if follower is None:
+            break
+        for batch in batches:
+            follower._take(batch)
+        del follower
+    reader.close()
+
+
+class Table(Follower, Mapping[bytes, Any]):
+    """A compacted topic as a map from key to newest value, as JSON has it; a tombstone removes.
+
+    `positions` says how far it is. Values that cannot be decoded are logged and passed over.
+    """
+
+    def __init__(self, log: Log, topic: str, schema_by_id: Callable[[int], str]) -> None:
+        super().__init__(log, topic)
+        self._decoder = JsonDecoder(schema_by_id)
+        self._values: dict[bytes, Any] = {}
+
+    def open(self) -> "Table":
+        """Load, then follow."""
+        self.follow(self.load())
+        return self
+
+    def apply(self, batch: RawBatch) -> int:
+        for index, value in enumerate(batch.values):
+            key = batch.detail(index).key or b""
+            if value is None:
+                self._values.pop(key, None)
+                continue
+            try:
+                self._values[key] = self._decoder.decode(value)
+            except UndecodableError as error:
+                place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
+                _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)
+        return len(batch)
+
+    def __getitem__(self, key: bytes) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    __hash__ = object.__hash__  # a mapping that changes, known by what it is
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+__all__ = ["Follower", "Table"]

@@ -1,0 +1,108 @@
+"""`ByKey`: a bounded map from keys to plain values that a shard keeps."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+# Numbers, strings, booleans, None, and lists and dicts of these.
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+
+class _Entry(NamedTuple):
+    value: Plain
+    time_ms: int
+
+
+class ByKey:
+    """Values by key, for logic that goes record by record; `Job.keep` saves what changed.
+
+    A value set at event time t is gone once the shard has seen an event time more than `expire_ms`
+    later: what is read follows from the records and not from how they were batched or saved. At
+    most `keys_max` are held; when another comes, the one that was set longest ago goes first.
+    Memory is that of a dict: some 300 bytes a key, and the value.
+
+        class CountCarts(ByKey):
+            def update(self, batches): ...
+
+    >>> counts = ByKey(keys_max=2, expire_ms=1_000)
+    >>> counts.put("u1", 3, time_ms=5_000)
+    >>> counts.get("u1", time_ms=6_000), counts.get("u1", time_ms=6_001)
+    (3, None)
+    """
+
+    def __init__(self, keys_max: int = 1_000_000, expire_ms: int | None = None) -> None:
+        """`expire_ms` None: values stay until the bound pushes them out."""
+        self._keys_max = keys_max
+        self._expire_ms = expire_ms
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._changes: set[str] = set()
+        self._newest_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str, time_ms: int, default: Any = None) -> Any:
+        """The value, for a record of this event time, Unix milliseconds."""
+        self._newest_ms = max(self._newest_ms, time_ms)
+        entry = self._entries.get(key)
+        if entry is None or self._is_over(entry):
+            return default
+        return entry.value
+
+    def put(self, key: str, value: Plain, time_ms: int) -> None:
+        """Set a value at an event time, Unix milliseconds. A late record does not make a key older
+        than it is."""
+        held = self._entries.get(key)
+        self._newest_ms = max(self._newest_ms, time_ms)
+        if held is not None:
+            time_ms = max(time_ms, held.time_ms)
+        self._entries[key] = _Entry(value, time_ms)
+        self._entries.move_to_end(key)
+        self._changes.add(key)
+        if len(self._entries) > self._keys_max:
+            self._changes.add(self._entries.popitem(last=False)[0])
+
+    def remove(self, key: str) -> None:
+        """Forget a key, if it is there."""
+        if self._entries.pop(key, None) is not None:
+            self._changes.add(key)
+
+    def changed(self, whole: bool) -> tuple[pa.Table, dict[str, Any]]:
+        """One row a key: its value as JSON, null where it is gone; in the order in which they were
+        set. Drops what is over."""
+        for key, entry in list(self._entries.items()):
+            if not self._is_over(entry):
+                break
+            self.remove(key)
+        keys = list(self._entries)
+        if not whole:
+            gone = [key for key in self._changes if key not in self._entries]
+            keys = gone + [key for key in keys if key in self._changes]
+        found = [self._entries.get(key) for key in keys]
+        self._changes.clear()
+        table = pa.table(
+            {
+                "key": pa.array(keys, pa.string()),
+                "value": pa.array([e and json.dumps(e.value) for e in found], pa.string()),
+                "time_ms": pa.array([e.time_ms if e else 0 for e in found], pa.int64()),
+            }
+        )
+        return table, {"newest_ms": self._newest_ms}
+
+    def restore(self, tables: Sequence[pa.Table], facts: dict[str, Any]) -> None:
+        """Become the map that said these."""
+        self._newest_ms = facts["newest_ms"]
+        for table in tables:
+            for row in table.to_pylist():
+                self._entries.pop(row["key"], None)
+                if row["value"] is not None:
+                    self._entries[row["key"]] = _Entry(json.loads(row["value"]), row["time_ms"])
+
+    def _is_over(self, entry: _Entry) -> bool:
+        return self._expire_ms is not None and entry.time_ms < self._newest_ms - self._expire_ms
+
+
+__all__ = ["ByKey"]

@@ -1,0 +1,128 @@
+"""What goes out becomes Avro in wire format, partition by partition."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamrec.connectors.out import Out, by_partition
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.schemas import hashing
+from streamrec.schemas.columns import Bytes, Columns
+from streamrec.schemas.encoder import Encoded
+from streamrec.schemas.placing import keys_of
+from streamrec.schemas.reasons import Reason
+from streamrec.schemas.wire import WireEncoder
+
+
+class UnencodableError(Exception):
+    """A record cannot be encoded, and its dataflow has no place for those that cannot."""
+
+
+class Inputs(Protocol):
+    """A batch of inputs, as what answers it must know it (`dataflows.steps.batches.Clicks`)."""
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(m, 2): partition and offset of chosen rows."""
+
+    def fail(
+        self, row: int, reason: Reason, message: str, error: Exception | None = None
+    ) -> Failed:
+        """The failure of one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """n records of one topic, as columns, and the inputs that they answer.
+
+    `columns` has an entry for each field of the topic's schema (see `schemas.columns`). Record i
+    answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may repeat them.
+    """
+
+    columns: Columns
+    inputs: Inputs | None = None
+    rows: NDArray[np.int64] | None = None  # (n,)
+
+
+# From what a step emitted, in the order in which it did, to the records that are written of it.
+ColumnsOf = Callable[[list[Any]], Iterable[Records]]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """What is asked of a step `encode ...`."""
+
+    key_field: str  # of the columns, a string
+    lanes: int
+    max_message_bytes: int
+    keeps_failed: bool  # emit what cannot be encoded; else it stops the flow
+
+
+class Encode:
+    """Takes what a step emitted, emits `Out`s by partition, and `Failed` for inputs whose record
+    cannot be encoded or is too large."""
+
+    def __init__(
+        self,
+        columns_of: ColumnsOf,
+        encoder: Callable[[], WireEncoder],  # one for each worker
+        partitions: Callable[[], int],  # of the topic that is written
+        options: EncodeOptions,
+    ) -> None:
+        self._columns_of = columns_of
+        self._encoder = encoder
+        self._partitions = partitions
+        self._options = options
+
+    def __call__(self, items: list[Any]) -> list[Out | Failed]:
+        out: list[Out | Failed] = []
+        for records in self._columns_of(items):
+            self._encode(records, out)
+        return out
+
+    def _encode(self, records: Records, out: list[Out | Failed]) -> None:
+        key_column = records.columns[self._options.key_field]
+        assert isinstance(key_column, Bytes), self._options.key_field
+        sources = None
+        if records.inputs is not None:
+            assert records.rows is not None
+            sources = records.inputs.places(records.rows)
+        encoded = self._encoder().encode(records.columns)
+        targets = hashing.partitions(key_column, self._partitions())
+        keys, values = keys_of(key_column), encoded.values
+        if encoded.failures or max(map(len, values), default=0) > self._options.max_message_bytes:
+            good = self._take_out_failures(records, encoded, out)
+            values = [values[index] for index in good.tolist()]
+            kept = encoded.rows[good]
+            keys, targets = [keys[row] for row in kept], targets[kept]
+            sources = None if sources is None else sources[kept]
+        out.extend(by_partition(targets, keys, values, sources))
+
+    def _take_out_failures(
+        self, records: Records, encoded: Encoded, out: list[Out | Failed]
+    ) -> NDArray[np.int64]:
+        """Emit what failed; returns which of the encoded values may be written."""
+
+        def fail(row: int, reason: Reason, message: str) -> None:
+            if records.inputs is None or not self._options.keeps_failed:
+                raise UnencodableError(message)
+            assert records.rows is not None
+            out.append(records.inputs.fail(int(records.rows[row]), reason, message))
+
+        for failure in encoded.failures:
+            fail(failure.row, Reason.OUTPUT_UNENCODABLE, failure.message)
+        largest = self._options.max_message_bytes
+        sizes = np.array(list(map(len, encoded.values)), np.int64)
+        is_small = sizes <= largest
+        for index in np.flatnonzero(~is_small).tolist():
+            fail(
+                int(encoded.rows[index]),
+                Reason.OUTPUT_TOO_LARGE,
+                f"record expected at most {largest} bytes, got {int(sizes[index])}",
+            )
+        return np.flatnonzero(is_small)
+
+
+__all__ = ["ColumnsOf", "Encode", "EncodeOptions", "Inputs", "Records", "UnencodableError"]

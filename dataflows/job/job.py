@@ -1,0 +1,248 @@
+"""`Job`: what a dataflow reads, keeps and writes, on the log and the registry of the settings.
+
+    def build_flow(job: Job) -> Dataflow:
+        flow = Dataflow(FLOW_ID)
+        clicks = each_batch("decode", job.read(flow, CLICKS), decode_clicks(job), failing="bad")
+        counted = by_shard("count", clicks.good, job.keep(CountCarts), failing="late")
+        unencodable = job.write(counted.good, CARTS, cart_columns, failing="unencodable")
+        job.write_errors(clicks.failed, counted.failed, unencodable)
+        return flow
+
+    def flow() -> Dataflow:
+        return build_flow(open_job(FLOW_ID))
+
+`PaperJob` (`job.paper`) is the same without a log.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import Source
+from bytewax.operators import KeyedStream
+from bytewax.outputs import Sink
+
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Log, RawBatch, SchemaRegistry
+from streamrec.connectors.out import Out
+from streamrec.connectors.source import LogSource, SourceOptions
+from streamrec.connectors.table import Table
+from streamrec.dataflows.engine import steady_process
+from streamrec.dataflows.engine.flags import backup_interval_s
+from streamrec.dataflows.engine.recovery import prepare_recovery_directory
+from streamrec.dataflows.engine.stopping import Stopping
+from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
+from streamrec.dataflows.errors.encode import EncodeErrors
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.codecs import StartError, decoder_of, encoder_of
+from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
+from streamrec.dataflows.job.kept import Keep, Kept
+from streamrec.dataflows.job.once import Once
+from streamrec.dataflows.job.outputs import Outputs
+from streamrec.dataflows.job.parts import finished, split_failed, without_keys
+from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
+from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.starting_elsewhere import settle_replay
+from streamrec.dataflows.job.topics import ERRORS, Topic
+from streamrec.schemas.wire import WireDecoder, WireEncoder
+
+T = TypeVar("T")
+_logger = logging.getLogger(__name__)
+
+_ANY_SIZE = 1 << 40  # the broker will say
+MAIN = "recommender"  # whose consumer group is the one of the settings
+
+
+class Job:
+    """The ends of one dataflow: what its functions `build_flow` and its steps are given."""
+
+    def __init__(
+        self,
+        flow_id: str,
+        settings: Settings,
+        log: Log,
+        on_built: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`on_built` is called once the engine begins. See `open_job`."""
+        if flow_id != MAIN:
+            # A group of its own: the main job commits its progress on the same topic.
+            group = f"{settings.consumer_group}-{flow_id}"
+            settings = settings.model_copy(update={"consumer_group": group})
+        self.flow_id = flow_id
+        self.settings = settings
+        self.log = log
+        self.registry: SchemaRegistry = log.registry()
+        self._on_built = on_built
+        self._source: Topic | None = None
+        self._outputs: Outputs | None = None
+
+    # What build_flow wires.
+
+    def read(self, flow: Dataflow, topic: Topic) -> Stream[RawBatch]:
+        """Read a topic from where the settings say, or on from where the last run stopped.
+
+        Today a dataflow has one input. Raises SettingsError where saved state is another flow's.
+        """
+        if self._source is not None:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected one input, got {self._source.name!r} and "
+                f"{topic.name!r}"
+            )
+        self._source = topic
+        return op.input(topic.name, flow, self._source_of(topic))
+
+    def keep(self, make: Callable[[], Kept]) -> Keep:
+        """State of each shard of a step, in files under the recovery directory.
+
+        `make` makes the logic of one shard: anything with `update`, `changed` and `restore`
+        (`job.kept.Kept`); `ByKey` is one that needs `update` only. For `by_shard`.
+        """
+        return Keep(make, state_directory(self.settings), backup_interval_s())
+
+    def write(
+        self,
+        up: KeyedStream[Any],
+        topic: Topic,
+        columns_of: ColumnsOf,
+        *,
+        failing: str | None = None,
+    ) -> KeyedStream[Failed] | None:
+        """Encode, split by the key's partition, and write; returns what could not be encoded.
+
+        `columns_of` makes columns of what has come (`job.encoding.Records`). Where the topic's row
+        names `answers`, records are read back after a crash and written once. Without `failing` a
+        record that cannot be encoded stops the flow there, and None is returned. Raises StartError
+        where the topic's schema is not registered.
+        """
+        assert topic.key_field is not None, f"topic {topic.name!r} names no key_field"
+        options = EncodeOptions(
+            key_field=topic.key_field,
+            lanes=self.settings.lanes,
+            max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
+            keeps_failed=failing is not None,
+        )
+        encode = Encode(columns_of, self.encoder(topic), self._partitions(topic), options)
+        out, failed = self._encoded(f"encode {topic.name}", up, encode, failing)
+        op.output(topic.name, out, self._sink(topic))
+        return failed
+
+    def write_errors(self, *failed: KeyedStream[Failed] | None) -> None:
+        """Write all that failed, whatever step it failed at."""
+        streams = [stream for stream in failed if stream is not None]
+        encode = EncodeErrors(
+            self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
+        )
+        all_failed = op.merge("all failed", *streams)
+        out, _ = self._encoded(f"encode {ERRORS.name}", all_failed, encode, None)
+        op.output(ERRORS.name, out, self._sink(ERRORS))
+
+    def table(self, topic: Topic) -> Table:
+        """A compacted topic as a map from key to newest value, the same in every process: loaded
+        before the first record, then followed by a thread. A value is what `receive` shows of it.
+
+        What a step reads of it may be newer than the record at hand, and a replay sees the table
+        as it is then.
+        """
+        return Table(self.log, self.settings.topic(topic), self.registry.by_id).open()
+
+    # What steps ask for.
+
+    def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
+        """Decoders of a topic's values, one for each worker."""
+        return decoder_of(self.registry, topic, self.settings.unknown_schema == "wait")
+
+    def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
+        """Encoders of a topic's values, one for each worker. Raises StartError."""
+        return encoder_of(self.registry, topic, self.settings.topic(topic))
+
+    def share(self, make: Callable[[], T]) -> Callable[[], T]:
+        """One thing for all workers of the process, made now: what cannot be had is told before
+        anything is read."""
+        shared = Once(make)
+        shared()
+        return shared
+
+    # Ends.
+
+    def _encoded(
+        self, step_id: str, up: KeyedStream[Any], encode: Callable[..., Any], failing: str | None
+    ) -> tuple[KeyedStream[Out], KeyedStream[Failed] | None]:
+        lanes = self.settings.lanes
+
+        def run(batch: list[Any]) -> list[tuple[str, Any]]:
+            return [
+                (item.lane(lanes) if isinstance(item, Out) else "errors", item)
+                for item in finished(step_id, encode(without_keys(batch)))
+            ]
+
+        encoded = op.flat_map_batch(step_id, up, run)
+        if failing is None:
+            return encoded, None
+        parts = split_failed(failing, encoded)
+        return parts.good, parts.failed
+
+    def _source_of(self, topic: Topic) -> Source[RawBatch]:
+        settings, outputs = self.settings, self._opened_outputs()
+        name = settings.topic(topic)
+        source = LogSource(
+            self.log,
+            SourceOptions(
+                topic=name,
+                group=settings.consumer_group,
+                start=settings.start_from,
+                follow=settings.follow,
+                skip_lost=settings.lost_records == "skip",
+                lanes=settings.lanes,
+                batch_messages=settings.batch_messages,
+                gather_ms=settings.gather_ms,
+                remember_start=source_start(settings, name),
+                progress=outputs.progress,
+                ending=outputs.ending,
+                stopping=Stopping().on_signals(),
+            ),
+        )
+        return EngineSource(source, Once(self._on_built))
+
+    def _sink(self, topic: Topic) -> Sink[Any]:
+        return EngineSink(self._opened_outputs().sink(topic))
+
+    def _partitions(self, topic: Topic) -> Callable[[], int]:
+        return self._opened_outputs().partitions(topic)
+
+    def _largest(self, topic: Topic) -> Callable[[], int]:
+        return self._opened_outputs().largest_bytes(topic)
+
+    def _opened_outputs(self) -> Outputs:
+        if self._outputs is None:
+            source = self._source
+            assert source is not None, "a flow reads before it writes"
+            check_shape(self.settings, self.flow_id, source)
+            self._outputs = Outputs(
+                self.log, self.registry, self.settings, self.flow_id, self.settings.topic(source)
+            )
+        return self._outputs
+
+
+def open_job(flow_id: str) -> Job:
+    """The job of a dataflow as the environment says: for its function `flow`.
+
+    Settles what a replay does to saved state, makes a new recovery directory usable, and opens the
+    log. Raises SettingsError.
+    """
+    return open_job_with(flow_id, load_settings(), steady_process.settle)
+
+
+def open_job_with(
+    flow_id: str, settings: Settings, on_built: Callable[[], object] = lambda: None
+) -> Job:
+    """The same with settings given. `on_built` is called once, when the engine begins."""
+    settle_replay(settings)
+    prepare_recovery_directory()
+    log = open_log(settings)
+    _logger.info("%s on %s", flow_id, log.describe_target())
+    return Job(flow_id, settings, log, on_built)
+
+
+__all__ = ["Job", "open_job", "open_job_with"]

@@ -1,0 +1,85 @@
+"""State of a shard that survives: its changes go to files, their names to the engine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from streamrec.connectors.state_files import Reference, StateFiles
+
+# What the engine's recovery store holds of a shard: where its state is, not the state. Plain types,
+# since the engine pickles it: {"shard": name, "reference": as Reference.plain()}.
+ShardSnapshot = dict[str, Any]
+
+
+class Kept(Protocol):
+    """Logic with state, of one shard."""
+
+    def update(self, items: list[Any]) -> list[Any]:
+        """What comes of these items, in order; what failed among it. Items name their `shard`."""
+
+    def changed(self, whole: bool) -> tuple[pa.Table, dict[str, Any]]:
+        """What changed since the last call, or all there is: one row for whatever has a key of its
+        own, and small facts (JSON types) that are saved with each snapshot."""
+
+    def restore(self, tables: Sequence[pa.Table], facts: dict[str, Any]) -> None:
+        """Become what said these tables, oldest first: of a key that stands in several, the last
+        row holds. The facts are the newest."""
+
+
+class KeptShard:
+    """A shard whose state is kept in files, or nowhere where the run has no recovery directory."""
+
+    def __init__(self, logic: Kept, open_files: Callable[[str], StateFiles] | None) -> None:
+        self.logic = logic
+        self._open_files = open_files
+        self._files: StateFiles | None = None
+        self._shard = ""  # not known before the first items, or the snapshot, name it
+
+    def on_batch(self, values: list[Any]) -> list[Any]:
+        self._shard = values[-1].shard
+        return self.logic.update(values)
+
+    def snapshot(self) -> ShardSnapshot | None:
+        """Write what changed since the last snapshot; all of it every now and then."""
+        if self._open_files is None:
+            return None  # the engine asks even when it keeps nothing
+        if self._files is None:
+            self._files = self._open_files(self._shard)
+            self._files.remove_strays()
+        is_base = self._files.wants_base
+        table, facts = self.logic.changed(is_base)
+        reference = self._files.write(table, is_base, facts)
+        return {"shard": self._shard, "reference": reference.plain()}
+
+    def resume(self, snapshot: ShardSnapshot) -> None:
+        """Load what a snapshot names. Raises StateFileError, and what `restore` raises."""
+        assert self._open_files is not None
+        self._shard = snapshot["shard"]
+        self._files = self._open_files(self._shard)
+        reference = Reference.of_plain(snapshot["reference"])
+        self.logic.restore(list(self._files.read(reference)), reference.facts)
+        self._files.remove_strays()
+
+
+class Keep:
+    """Builds, or resumes, the shards of a step. `folder` None: nothing is kept over a restart."""
+
+    def __init__(self, make: Callable[[], Kept], folder: Path | None, keep_s: float = 0.0) -> None:
+        self._make = make
+        self._folder = folder
+        self._keep_s = keep_s
+
+    def __call__(self, step_id: str, resume: ShardSnapshot | None) -> KeptShard:
+        folder = self._folder
+        if folder is None:
+            return KeptShard(self._make(), None)
+        own = folder / step_id.replace(" ", "-")
+        shard = KeptShard(self._make(), lambda name: StateFiles(own / name, self._keep_s))
+        if resume is not None:
+            shard.resume(resume)
+        return shard
+
+
+__all__ = ["Keep", "Kept", "KeptShard", "ShardSnapshot"]

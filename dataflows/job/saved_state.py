@@ -1,0 +1,54 @@
+"""Where a run keeps its state, and whether what it finds there is its own."""
+
+import json
+from pathlib import Path
+
+from streamrec.connectors.source import SourceStart
+from streamrec.connectors.state_files import write_once
+from streamrec.dataflows.engine.flags import recovery_directory
+from streamrec.dataflows.job.settings import Settings, SettingsError
+from streamrec.dataflows.job.topics import Topic
+
+# Goes up when a version places or names shards otherwise than the one before. 2: by the partition
+# of the user's key (dataflows.steps.shards).
+LAYOUT = 2
+
+
+def state_directory(settings: Settings) -> Path | None:
+    """Where this run keeps state; None: nothing is kept over a restart."""
+    if settings.state_dir is not None:
+        return settings.state_dir
+    recovery = recovery_directory()
+    return None if recovery is None else recovery / "state"
+
+
+def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
+    """Refuse saved state of another dataflow or another shape. Raises SettingsError.
+
+    Users are in the shard, and positions in the lane, that the numbers of these give them: with
+    other numbers a resumed run would not find them, and would count anew from nothing.
+    """
+    folder = state_directory(settings)
+    if folder is None:
+        return
+    assert source.setting is not None
+    shape = {
+        "layout of the state": LAYOUT,
+        "dataflow": dataflow,
+        "STREAMREC_SHARDS": settings.shards,
+        "STREAMREC_LANES": settings.lanes,
+        f"STREAMREC_{source.setting.upper()}": settings.topic(source),
+    }
+    saved = json.loads(write_once(folder / "shape.json", lambda: json.dumps(shape).encode()))
+    for name, value in shape.items():
+        if saved.get(name) != value:
+            raise SettingsError(
+                f"{name}: expected {saved.get(name)!r}, with which the state in {folder} was made, "
+                f"got {value!r}; set it back, or begin with a new recovery directory"
+            )
+
+
+def source_start(settings: Settings, topic: str) -> SourceStart | None:
+    """Remembers where a topic began; None: nothing is kept over a restart."""
+    folder = state_directory(settings)
+    return None if folder is None else SourceStart(folder / "inputs" / f"{topic}.json")

@@ -1,0 +1,44 @@
+"""The model of a process, shared by its shards and by the table of sessions."""
+
+import logging
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamrec.models.contract import SessionsById
+from streamrec.models.loading import Model
+
+_logger = logging.getLogger(__name__)
+
+
+class Serving:
+    """A model, its lock, and what it did not learn. Worker threads take turns."""
+
+    def __init__(self, model: Model, user_columns: NDArray[np.int64]) -> None:
+        self.model = model
+        self.user_columns = user_columns  # of the declared features, those that the model reads
+        self.lock = threading.Lock()  # held for every call of the model
+        self.not_learned = 0  # clicks of batches at which `learn` raised
+        self.keeps: list[object] = []  # what lives as long as this
+
+    def learn(self, recommender: Any, sessions: SessionsById, place: str) -> None:
+        """Learn, with the lock held; what it raises is counted and told with its place."""
+        try:
+            recommender.learn(sessions)
+        except Exception:  # a model is user code: an answer that was given stands
+            self.not_learned += len(sessions)
+            _logger.exception(
+                "model %s: %d clicks may not have been learned (%s); %d in all",
+                recommender.info.name,
+                len(sessions),
+                place,
+                self.not_learned,
+            )
+
+    def learn_from_others(self, sessions: SessionsById, place: str) -> None:
+        """Learn what another process, or an earlier run, has read."""
+        if self.model.shared is not None:
+            with self.lock:
+                self.learn(self.model.shared, sessions, place)

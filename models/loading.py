@@ -1,0 +1,130 @@
+"""What `STREAMREC_MODEL` names, made: a kind, an artifact's folder, or somebody's class."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streamrec import models
+from streamrec.models.artifact import BadArtifact
+from streamrec.models.contract import Recommender, scope_of
+from streamrec.models.kinds import KINDS
+from streamrec.models.sessions.model import SessionModel
+from streamrec.models.sessions.recommender import SessionRecommender
+
+SHIPPED_MODEL = Path(models.__file__).parent / "artifacts" / "default"
+
+
+class BadModel(ValueError):
+    """A name that stands for no model; the message says what is missing."""
+
+
+class ModelOptions(NamedTuple):
+    """What a kind may want to know."""
+
+    path: Path | None = None  # folder of the artifact; None: the one that is shipped
+    has_history: bool = False  # the topic of sessions holds clicks that will be learned
+
+
+_DEFAULTS = ModelOptions()
+
+
+class Model(NamedTuple):
+    """What recommends in a process."""
+
+    shared: Recommender | None  # one of the process, which learns from the topic of sessions
+    of_shard: Callable[[], Any] | None = None  # makes one of a shard; None: the shared one answers
+
+    def for_shard(self) -> Any:
+        """The recommender that answers a new shard."""
+        return self.shared if self.of_shard is None else self.of_shard()
+
+
+def load_model(name: str, options: ModelOptions = _DEFAULTS) -> Model:
+    """The model of a name. Raises BadModel, BadArtifact."""
+    if name in KINDS:
+        kind = KINDS[name]
+        made: Model = getattr(importlib.import_module(kind.module), kind.function)(options)
+        return made
+    if ":" not in name:
+        return trained(options._replace(path=Path(name)))
+    make = class_named(name)
+    first = make()
+    if scope_of(first) == "process":
+        return Model(first)
+    return Model(None, make)
+
+
+def trained(options: ModelOptions) -> Model:
+    """The trained ranker over an index. Raises BadArtifact.
+
+    The index is the one that training left, where that was on the shop's own clicks and the topic
+    of sessions holds none yet; else it starts empty, so that no click is learned twice.
+    """
+    found = SessionRecommender.load(options.path or SHIPPED_MODEL)
+    if options.path is not None and not options.has_history:
+        return Model(SessionModel(found))
+    empty = SessionRecommender(
+        bounds=found.bounds,
+        weights=found.weights,
+        ranker=found.ranker,
+        methods=found.methods,
+        candidates=found.slots,
+        user_features=found.info.user_features,
+    )
+    empty.info = found.info
+    return Model(SessionModel(empty))
+
+
+def untrained(options: ModelOptions) -> Model:
+    """The untrained blend, which learns as it goes."""
+    return Model(SessionModel(SessionRecommender()))
+
+
+def class_named(name: str) -> Callable[[], Any]:
+    """`module:Class`, found from the folder in which the command runs; what it makes without
+    arguments must be a recommender. Raises BadModel that says what is missing."""
+    module_name, _, class_name = name.partition(":")
+    found = import_user_module(module_name)
+    make = getattr(found, class_name, None)
+    if not callable(make):
+        held = ", ".join(n for n in vars(found) if callable(getattr(found, n)) and n[0] != "_")
+        raise BadModel(
+            f"model {name!r} expected a class or function {class_name!r} in {found.__file__}, "
+            f"got none; it holds {held or 'none'}"
+        )
+    return lambda: checked(name, make)
+
+
+def checked(name: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes, if it is a recommender. Raises BadModel."""
+    try:
+        made = make()
+    except Exception as error:  # user code: whatever it raises, the model cannot be had
+        raise BadModel(f"model {name!r} could not be made without arguments: {error!r}") from error
+    wanted = ["info", "recommend", "learn"]
+    if scope_of(made) == "shard":
+        wanted += ["state", "restore"]
+    missing = [each for each in wanted if not hasattr(made, each)]
+    if missing:
+        raise BadModel(
+            f"model {name!r} expected {', '.join(wanted)} (models/contract.py), got no "
+            + ", ".join(missing)
+        )
+    return made
+
+
+def import_user_module(name: str) -> Any:
+    """Import a module of the user's, first of all from the folder in which the command runs, also
+    where an installed script was started. Raises BadModel."""
+    here = str(Path.cwd())
+    if sys.path[:1] not in ([""], [here]):
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # user code: a syntax error, a missing package, anything
+        raise BadModel(f"module {name!r} cannot be imported from {here}: {error!r}") from error
+
+
+__all__ = ["SHIPPED_MODEL", "BadArtifact", "BadModel", "Model", "ModelOptions", "load_model"]

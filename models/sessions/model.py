@@ -1,0 +1,54 @@
+"""`SessionModel`: a `SessionRecommender` as a flow serves it, by keys and ids, not numbers."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from streamrec.models.contract import ModelInfo, RankingById, Scope, Sessions, SessionsById
+from streamrec.models.sessions.recommender import SessionRecommender
+
+
+class SessionModel:
+    """Keeps the contract of `models.contract`; one of a process.
+
+    Items get their numbers when they are clicked first. A full table of items then forgets the one
+    that was longest not seen, which is learning of a kind; answers do not depend on how often they
+    are asked for.
+    """
+
+    scope: ClassVar[Scope] = "process"
+
+    def __init__(self, recommender: SessionRecommender) -> None:
+        self.recommender = recommender
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.recommender.info
+
+    def numbered(self, sessions: SessionsById) -> Sessions:
+        """The same sessions by the numbers of their items; items clicked first get one."""
+        items = self.recommender.items
+        last = sessions.bounds[1:] - 1
+        # Clicked items get their numbers first, so that a session knows its own last item.
+        items.numbers(sessions.item_keys[last], sessions.item_ids, add=True)
+        return Sessions(
+            keys=sessions.keys,
+            items=items.numbers(sessions.item_keys, None, add=False),
+            times_ms=sessions.times_ms,
+            bounds=sessions.bounds,
+            positions=sessions.positions,
+            user_features=sessions.user_features,
+        )
+
+    def recommend(self, sessions: SessionsById, k: int) -> RankingById:
+        """As the contract says."""
+        ranking = self.recommender.recommend(self.numbered(sessions), k)
+        found = ranking.items >= 0
+        bounds = np.zeros(len(found) + 1, np.int64)
+        np.cumsum(found.sum(axis=1), out=bounds[1:])
+        ids = self.recommender.items.ids(ranking.items[found])
+        return RankingById(ids, bounds, ranking.scores[found], ranking.methods[found])
+
+    def learn(self, sessions: SessionsById) -> None:
+        """As the contract says."""
+        self.recommender.learn(self.numbered(sessions))
