@@ -12,7 +12,8 @@ clicks; predicting changes no answer. Equal seeds and equal calls give equal out
 worker threads. It learns each click of its process at once, and those of other processes, and of
 the days before its start, from the topic `sessions`; the flow saves nothing of it. One of the
 *shard* is made anew for each shard and learns that shard's clicks only; its `state()`, arrays
-without objects, is saved with each snapshot and handed to `restore` when the flow resumes.
+without objects, is saved with each snapshot and handed to `restore` when the flow resumes. It may
+stand on one of the process (`beside`), which the flow rebuilds as it rebuilds any.
 
 *Locks.* Every call is made under one lock of the process, so none needs to be safe for threads.
 

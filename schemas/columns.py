@@ -58,7 +58,7 @@ Columns = dict[str, Column]
 
 def constant(text: str, n: int) -> Bytes:
     """One string n times, held once."""
-    data = np.frombuffer(text.encode(), np.uint8)
+    data = np.frombuffer(bytearray(text.encode()), np.uint8)
     return Bytes(data, np.zeros(n, np.int64), np.full(n, len(data), np.int64))
 
 
@@ -72,7 +72,8 @@ def strings(parts: Sequence[bytes | str | None]) -> Bytes:
     lengths = np.array([0 if text is None else len(text) for text in texts], np.int64)
     starts = np.zeros(len(texts), np.int64)
     np.cumsum(lengths[:-1], out=starts[1:])
-    data = np.frombuffer(b"".join(text or b"" for text in texts), np.uint8)
+    # A bytearray, since the kernels take only arrays that can be written to.
+    data = np.frombuffer(bytearray(b"".join(text or b"" for text in texts)), np.uint8)
     valid = np.array([text is not None for text in texts], np.bool_)
     return Bytes(data, starts, lengths, None if valid.all() else valid)
 

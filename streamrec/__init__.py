@@ -1,1 +1,125 @@
-"""Live recommendations from a clickstream."""
+"""Live recommendations from a clickstream, and the language in which its dataflows are written.
+
+These names are the public face; everything else may change from one version to the next. Each is
+imported when it is used first, so that `import streamrec` costs nothing.
+
+*A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `Topic`,
+`each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`; the
+topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks` and
+`user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
+(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`).
+
+*A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
+`check_recommender`.
+
+*What the environment says*: `Settings`, `load_settings`, `SettingsError`, `StartError`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamrec.dataflows.errors.failed import Failed
+    from streamrec.dataflows.job.by_key import ByKey
+    from streamrec.dataflows.job.codecs import StartError
+    from streamrec.dataflows.job.encoding import Records
+    from streamrec.dataflows.job.job import Job, open_job
+    from streamrec.dataflows.job.kept import Kept
+    from streamrec.dataflows.job.paper import PaperJob
+    from streamrec.dataflows.job.parts import Parts, by_shard, each_batch, split
+    from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+    from streamrec.dataflows.job.topics import (
+        CLICKS,
+        ERRORS,
+        RECOMMENDATIONS,
+        SCORES,
+        SESSIONS,
+        Topic,
+    )
+    from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
+    from streamrec.dataflows.steps.decode import decode_clicks
+    from streamrec.dataflows.steps.user_features import user_features
+    from streamrec.models.checks import check_recommender
+    from streamrec.models.contract import ModelInfo, Ranking, Recommender, Sessions
+    from streamrec.models.users.features import declared
+    from streamrec.schemas.columns import Bytes, Lists, Numbers, constant, strings
+    from streamrec.schemas.reasons import Reason
+
+_MODULE_OF = {
+    name: module
+    for module, names in {
+        "dataflows.errors.failed": "Failed",
+        "dataflows.job.by_key": "ByKey",
+        "dataflows.job.codecs": "StartError",
+        "dataflows.job.encoding": "Records",
+        "dataflows.job.job": "Job open_job",
+        "dataflows.job.kept": "Kept",
+        "dataflows.job.paper": "PaperJob",
+        "dataflows.job.parts": "Parts by_shard each_batch split",
+        "dataflows.job.settings": "Settings SettingsError load_settings",
+        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS Topic",
+        "dataflows.steps.batches": "Click Clicks ShardClicks",
+        "dataflows.steps.decode": "decode_clicks",
+        "dataflows.steps.user_features": "user_features",
+        "models.checks": "check_recommender",
+        "models.contract": "ModelInfo Ranking Recommender Sessions",
+        "models.users.features": "declared",
+        "schemas.columns": "Bytes Lists Numbers constant strings",
+        "schemas.reasons": "Reason",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = [
+    "CLICKS",
+    "ERRORS",
+    "RECOMMENDATIONS",
+    "SCORES",
+    "SESSIONS",
+    "ByKey",
+    "Bytes",
+    "Click",
+    "Clicks",
+    "Failed",
+    "Job",
+    "Kept",
+    "Lists",
+    "ModelInfo",
+    "Numbers",
+    "PaperJob",
+    "Parts",
+    "Ranking",
+    "Reason",
+    "Recommender",
+    "Records",
+    "Sessions",
+    "Settings",
+    "SettingsError",
+    "ShardClicks",
+    "StartError",
+    "Topic",
+    "by_shard",
+    "check_recommender",
+    "constant",
+    "declared",
+    "decode_clicks",
+    "each_batch",
+    "load_settings",
+    "open_job",
+    "split",
+    "strings",
+    "user_features",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'streamrec' has no attribute {name!r}")
+    found = getattr(import_module(f"streamrec.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,13 +8,13 @@ name in brackets: that is how `job.parts` names them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bytewax.dataflow import Dataflow, Operator, Port
 
-from streamrec.dataflows.job.topics import topic_named
+from streamrec.dataflows.job.topics import TOPICS, Topic
 
 Kind = Literal["source", "step", "sink"]
 
@@ -42,11 +42,12 @@ class Box:
     name: str
     kind: Kind
     state: str | None = None
+    topic: Topic | None = None  # of a source or sink
 
     def line(self) -> str:
         title = f"{self.kind.capitalize()}: {self.name}"
-        topic = topic_named(self.name)
-        if self.kind != "step" and topic is not None:
+        topic = self.topic
+        if topic is not None:
             key = topic.key_field or topic.key_doc
             return f"{title} (key: {key}, value: {topic.schema_place})"
         return f"{title} (state by key: {self.state!r})" if self.state else title
@@ -86,8 +87,9 @@ class Topology:
         return "\n".join(lines) + "\n"
 
 
-def describe(flow: Dataflow) -> Topology:
-    """Walk a dataflow. A step that holds several inputs has an arrow from each.
+def describe(flow: Dataflow, topics: Sequence[Topic] = TOPICS) -> Topology:
+    """Walk a dataflow. A step that holds several inputs has an arrow from each. `topics` are rows
+    beside our own.
 
     >>> import bytewax.operators as op
     >>> from bytewax.testing import TestingSink, TestingSource
@@ -105,6 +107,7 @@ def describe(flow: Dataflow) -> Topology:
       Sink: doubled
         <-- double
     """
+    rows = {topic.name: topic for topic in (*topics, *TOPICS)}
     boxes: list[Box] = []
     arrows: list[Arrow] = []
     # By stream, the boxes that it comes from and the branches on whose named side it lies.
@@ -122,7 +125,9 @@ def describe(flow: Dataflow) -> Topology:
             origins[falses] = [(box, (*labels, step.step_name)) for box, labels in sources]
         else:
             kind = _KINDS.get(operator, "step")
-            boxes.append(Box(step.step_name, kind, step.step_id if _keeps_state(step) else None))
+            state = step.step_id if _keeps_state(step) else None
+            topic = None if kind == "step" else rows.get(step.step_name)
+            boxes.append(Box(step.step_name, kind, state, topic))
             arrows += [Arrow(box, step.step_name, labels) for box, labels in sources]
             own = [(step.step_name, ())]
             origins |= {stream: list(own) for stream in _streams(step, step.dwn_names)}

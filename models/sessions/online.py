@@ -36,14 +36,14 @@ class OnlineModel:
     one_by_one = True  # each click may teach the ranker of the next
 
     def __init__(self, sessions: SessionModel) -> None:
-        self._sessions = sessions
+        self.beside = sessions
         self._ranker = OnlineRanker(len(sessions.info.features))
         self._answers: dict[int, Shown] = {}  # to the clicks that are learned next
         self._shown: OrderedDict[int, Shown] = OrderedDict()  # waits for its session's next click
 
     @property
     def info(self) -> ModelInfo:
-        return self._sessions.info
+        return self.beside.info
 
     def state(self) -> dict[str, Any]:
         """The ranker's, as arrays."""
@@ -62,8 +62,8 @@ class OnlineModel:
     def recommend(self, sessions: SessionsById, k: int) -> RankingById:
         """As the contract says. Remembers what was shown, which no answer depends on."""
         self._answers.clear()  # of clicks that were never learned
-        recommender = self._sessions.recommender
-        candidates = recommender.candidates(self._sessions.numbered(sessions))
+        recommender = self.beside.recommender
+        candidates = recommender.candidates(self.beside.numbered(sessions))
         items: list[NDArray[np.int32]] = []
         scores: list[NDArray[np.float32]] = []
         methods: list[NDArray[np.int32]] = []
@@ -97,7 +97,7 @@ class OnlineModel:
                 self._shown[session] = answer
         while len(self._shown) > SHOWN_MAX:
             self._shown.popitem(last=False)
-        self._sessions.learn(sessions)
+        self.beside.learn(sessions)
 
 
 def online(options: ModelOptions) -> Model:

@@ -4,8 +4,10 @@ from streamrec.program.demo import demo
 from streamrec.program.describe import describe
 from streamrec.program.errors import errors
 from streamrec.program.import_file import import_file
+from streamrec.program.model import model
 from streamrec.program.receive import receive
-from streamrec.program.replay import REPLAY_CONTEXT, replay
+from streamrec.program.replay import replay
+from streamrec.program.run import ENGINE_CONTEXT, run
 from streamrec.program.send import send
 from streamrec.program.shared import program
 from streamrec.program.show_settings import settings
@@ -20,8 +22,10 @@ app.command("receive")(receive)
 app.add_typer(errors, name="errors")
 app.add_typer(state, name="state")
 app.command("import")(import_file)
+app.add_typer(model, name="model")
 app.command()(train)
 app.command()(demo)
-app.command(context_settings=REPLAY_CONTEXT)(replay)
+app.command(context_settings=ENGINE_CONTEXT)(run)
+app.command(context_settings=ENGINE_CONTEXT)(replay)
 app.command()(describe)
 app.command()(settings)

@@ -21,7 +21,8 @@ def describe(
     from streamrec.dataflows.job.topology import describe as describe_flow
 
     try:
-        topology = describe_flow(on_paper(dataflow)[1])
+        job, flow = on_paper(dataflow)
+        topology = describe_flow(flow, [*job.topics_read, *job.topics_written])
     except FlowError as error:
         raise UsageError(f"describe: {error}") from None
     typer.echo(topology.mermaid() if mermaid else topology.text())

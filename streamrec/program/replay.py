@@ -13,9 +13,6 @@ from streamrec.dataflows.job.settings import SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
 from streamrec.program.shared import UsageError, say
 
-# For `typer`: what follows the options goes to the engine as it stands.
-REPLAY_CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 
 class SavedState(StrEnum):
     """What becomes of the state in a recovery directory."""

@@ -10,6 +10,7 @@ import typer
 
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
 from streamrec.connectors.topics import Difference, ensure_topics, subject_of
+from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import Topic
 from streamrec.program.shared import CommandError, UsageError, opened, say
 
@@ -38,6 +39,10 @@ def create(
             "--config", "-c", help="A topic option of the broker's: retention.ms=86400000."
         ),
     ] = None,
+    dataflow: Annotated[
+        str | None,
+        typer.Option(help="A dataflow's module: make the topics that it reads and writes."),
+    ] = None,
     schema: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +58,7 @@ def create(
     """
     options = dict(_parse_config(option) for option in config or ())
     with opened() as (log, settings):
-        ours = settings.topics()
+        ours = settings.topics() if dataflow is None else _of_dataflow(dataflow, settings)
         chosen = names or list(ours)
         if schema is not None and len(chosen) != 1:
             raise UsageError(f"--schema expected one topic, got {', '.join(chosen)}")
@@ -68,6 +73,17 @@ def create(
             typer.echo(_settle(log, difference, grow_to=partitions))
         for found in report.schemas:
             typer.echo(f"schema {found.subject}: version {found.version}, id {found.id}")
+
+
+def _of_dataflow(module: str, settings: Settings) -> dict[str, Topic]:
+    # Here and not above: the other commands need not wait for the engine.
+    from streamrec.dataflows.job.modules import FlowError, topics_of
+
+    try:
+        read, written = topics_of(module)
+    except FlowError as error:
+        raise UsageError(f"--dataflow: {error}") from None
+    return {settings.topic(topic): topic for topic in (*read, *written)}
 
 
 def _spec(
