@@ -9,8 +9,8 @@ import time
 import lightgbm
 import numpy as np
 
-from streamrec.models.contract import Sessions
 from streamrec.models.rankers.trees import TreeRanker
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog, SessionRows, take
 
@@ -35,7 +35,7 @@ def made_log(seed: int = 0) -> ClickLog:
     return ClickLog(sessions, items, 1_000 * np.arange(len(sessions), dtype=np.int64))
 
 
-def made_trees(model: SessionRecommender, sessions: Sessions) -> TreeRanker:
+def made_trees(model: SessionRecommender, sessions: NumberedSessions) -> TreeRanker:
     """Trees of the usual size; what they say is of no matter here."""
     proposed = model.candidates(sessions)
     features = proposed.features.reshape(-1, proposed.features.shape[-1])

@@ -37,7 +37,7 @@ Scope = Literal["process", "shard"]
 
 
 @dataclass(frozen=True, slots=True)
-class SessionsById:
+class Sessions:
     """n sessions, each as it stands right after its latest click, in the order of those clicks.
 
     An item has a key, the 64-bit hash of its id (`schemas.hashing.hash64`). Of the latest click the
@@ -64,10 +64,10 @@ class SessionsById:
         """The ids of their users, as plain strings."""
         return [self.user_ids.bytes_at(row).decode() for row in range(len(self))]
 
-    def take(self, rows: NDArray[np.int64]) -> "SessionsById":
+    def take(self, rows: NDArray[np.int64]) -> "Sessions":
         """Some of the sessions, in the order given."""
         bounds, flat = spans(self.bounds, rows)
-        return SessionsById(
+        return Sessions(
             keys=self.keys[rows],
             item_ids=take(self.item_ids, rows),
             user_ids=take(self.user_ids, rows),
@@ -91,7 +91,7 @@ def spans(
 
 
 @dataclass(frozen=True, slots=True)
-class RankingById:
+class Ranking:
     """The answer to n sessions: up to k items of each, best first."""
 
     item_ids: Bytes  # (total,) session after session; none twice in a session
@@ -105,10 +105,10 @@ class RankingById:
     @classmethod
     def of_lists(
         cls, items: Sequence[Sequence[str]], scores: Sequence[Sequence[float]] | None = None
-    ) -> "RankingById":
+    ) -> "Ranking":
         """From plain lists, one for each session. Without scores: 1, 1/2, 1/3, ... by rank.
 
-        >>> RankingById.of_lists([["i1", "i2"], []]).bounds
+        >>> Ranking.of_lists([["i1", "i2"], []]).bounds
         array([0, 2, 2])
         """
         if scores is None:
@@ -121,49 +121,6 @@ class RankingById:
             flat,
             np.zeros(len(flat), np.int32),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Sessions:
-    """n sessions, each as it stands right after its latest click, in the order of those clicks."""
-
-    keys: NDArray[np.int64]  # (n,) which session: equal keys are the same session
-    items: NDArray[
-        np.int32
-    ]  # (total,) item numbers of an ItemTable, oldest first, session after session; -1: unknown
-    times_ms: NDArray[
-        np.int64
-    ]  # (total,) event time of each click, Unix milliseconds; 0: not known
-    bounds: NDArray[np.int64]  # (n + 1,) session i is items[bounds[i]:bounds[i + 1]]; may be empty
-    positions: NDArray[
-        np.int32
-    ]  # (n,) clicks in the session so far, which may be more than are kept in items
-    user_features: NDArray[
-        np.float32
-    ]  # (n, n_user_features) as declared in models.users.features; (n, 0): no users
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The answer to n sessions: the best k items of each, best first."""
-
-    items: NDArray[np.int32]  # (n, k) item numbers; -1: fewer than k candidates
-    scores: NDArray[np.float32]  # (n, k) larger is better; comparable within a row only
-    methods: NDArray[np.int32]  # (n, k) bit i: proposed by the i-th of ModelInfo.methods
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What the methods propose for n sessions, with the ranker's inputs; c slots each."""
-
-    items: NDArray[
-        np.int32
-    ]  # (n, c) item numbers in the order of the untrained blend, best first; -1: empty
-    methods: NDArray[np.int32]  # (n, c) bit i: proposed by the i-th of ModelInfo.methods
-    features: NDArray[np.float32]  # (n, c, n_features) in the order of ModelInfo.features
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +145,10 @@ class Recommender(Protocol):
     def info(self) -> ModelInfo:
         """What it says of itself."""
 
-    def recommend(self, sessions: SessionsById, k: int) -> RankingById:
+    def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """Up to k items that come next in each session, best first. Changes no answer."""
 
-    def learn(self, sessions: SessionsById) -> None:
+    def learn(self, sessions: Sessions) -> None:
         """Learn that the last item of each session has just been clicked, in this order."""
 
 

@@ -19,13 +19,7 @@ from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
 from streamrec.dataflows.steps.session_table import SessionTable
-from streamrec.models.contract import (
-    ModelInfo,
-    RankingById,
-    SessionsById,
-    is_one_by_one,
-    scope_of,
-)
+from streamrec.models.contract import ModelInfo, Ranking, Sessions, is_one_by_one, scope_of
 from streamrec.models.loading import BadModel, Model, ModelOptions, load_model
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, FeatureSet
@@ -42,7 +36,7 @@ class Recommended:
     shard: str
     clicks: Clicks
     rows: NDArray[np.int64]  # (m,)
-    ranking: RankingById  # of m rows
+    ranking: Ranking  # of m rows
     info: ModelInfo
 
 
@@ -127,7 +121,7 @@ class RecommendShard:
         self,
         shard_clicks: ShardClicks,
         rows: NDArray[np.int64],
-        sessions: SessionsById,
+        sessions: Sessions,
         asking: NDArray[np.bool_],
         out: list[Recommending],
     ) -> None:
@@ -142,7 +136,7 @@ class RecommendShard:
         self,
         shard_clicks: ShardClicks,
         rows: NDArray[np.int64],
-        sessions: SessionsById,
+        sessions: Sessions,
         out: list[Recommending],
     ) -> None:
         model = self._recommender
@@ -165,11 +159,11 @@ class RecommendShard:
         out.append(Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, model.info))
 
 
-def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> SessionsById:
+def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> Sessions:
     """The sessions right after the clicks of a shard, as a recommender is handed them."""
     clicks, rows, after = shard_clicks.clicks, shard_clicks.rows, shard_clicks.sessions
     assert after is not None
-    return SessionsById(
+    return Sessions(
         keys=after.keys,
         item_ids=take(clicks.item_ids, rows),
         user_ids=take(clicks.user_ids, rows),
@@ -181,9 +175,9 @@ def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> S
     )
 
 
-def check_ranking(ranking: RankingById, n: int) -> None:
+def check_ranking(ranking: Ranking, n: int) -> None:
     """Raises ValueError where an answer is not one to n sessions, TypeError where it is none."""
-    if not isinstance(ranking, RankingById):
+    if not isinstance(ranking, Ranking):
         raise TypeError(f"recommend expected a Ranking, got {type(ranking).__name__}")
     if len(ranking) != n:
         raise ValueError(f"recommend expected a ranking of {n} sessions, got {len(ranking)}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import SessionsById
+from streamrec.models.contract import Sessions
 from streamrec.models.loading import Model
 
 _logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Serving:
         self.not_learned = 0  # clicks of batches at which `learn` raised
         self.keeps: list[object] = []  # what lives as long as this
 
-    def learn(self, recommender: Any, sessions: SessionsById, place: str) -> None:
+    def learn(self, recommender: Any, sessions: Sessions, place: str) -> None:
         """Learn, with the lock held; what it raises is counted and told with its place."""
         try:
             recommender.learn(sessions)
@@ -37,7 +37,7 @@ class Serving:
                 self.not_learned,
             )
 
-    def learn_from_others(self, sessions: SessionsById, place: str) -> None:
+    def learn_from_others(self, sessions: Sessions, place: str) -> None:
         """Learn what another process, or an earlier run, has read."""
         if self.model.shared is not None:
             with self.lock:

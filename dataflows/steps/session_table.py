@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Log, RawBatch
 from streamrec.connectors.table import Follower
 from streamrec.dataflows.steps.serving import Serving
-from streamrec.models.contract import SessionsById
+from streamrec.models.contract import Sessions
 from streamrec.models.users import kernels
 from streamrec.models.users.features import HOUR_MS, WindowCount, compile_features
 from streamrec.models.users.state import UserState
@@ -93,7 +93,7 @@ class SessionTable(Follower):
             return  # the flow has ended
         rows = after.rows
         serving.learn_from_others(
-            SessionsById(
+            Sessions(
                 keys=keys[rows],
                 item_ids=take(ids, rows),
                 user_ids=constant("", len(rows)),

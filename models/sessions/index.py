@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import Sessions
 from streamrec.models.sessions.index_state import (
     CLICKS,
     CONTEXT,
@@ -20,6 +19,7 @@ from streamrec.models.sessions.index_state import (
 )
 from streamrec.models.sessions.items import grown
 from streamrec.models.sessions.learn_kernel import forget_items, learn_clicks
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.vectors import STEP_CLICKS, Vectors, empty_vectors, step, with_room
 from streamrec.models.sessions.vectors import forget as forget_vectors
 from streamrec.models.sessions.weights import Bounds, Weights
@@ -66,7 +66,7 @@ class ClickIndex:
         )
         self.vectors = empty_vectors(len(self.state.stats))
 
-    def learn(self, sessions: Sessions, n_items: int) -> None:
+    def learn(self, sessions: NumberedSessions, n_items: int) -> None:
         """Learn the last click of each session, in order; `n_items` bounds the item numbers."""
         state = self.state
         if n_items > len(state.stats):

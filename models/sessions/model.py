@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from streamrec.models.contract import ModelInfo, RankingById, Scope, Sessions, SessionsById
+from streamrec.models.contract import ModelInfo, Ranking, Scope, Sessions
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 
 
@@ -25,13 +26,13 @@ class SessionModel:
     def info(self) -> ModelInfo:
         return self.recommender.info
 
-    def numbered(self, sessions: SessionsById) -> Sessions:
+    def numbered(self, sessions: Sessions) -> NumberedSessions:
         """The same sessions by the numbers of their items; items clicked first get one."""
         items = self.recommender.items
         last = sessions.bounds[1:] - 1
         # Clicked items get their numbers first, so that a session knows its own last item.
         items.numbers(sessions.item_keys[last], sessions.item_ids, add=True)
-        return Sessions(
+        return NumberedSessions(
             keys=sessions.keys,
             items=items.numbers(sessions.item_keys, None, add=False),
             times_ms=sessions.times_ms,
@@ -40,15 +41,15 @@ class SessionModel:
             user_features=sessions.user_features,
         )
 
-    def recommend(self, sessions: SessionsById, k: int) -> RankingById:
+    def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """As the contract says."""
         ranking = self.recommender.recommend(self.numbered(sessions), k)
         found = ranking.items >= 0
         bounds = np.zeros(len(found) + 1, np.int64)
         np.cumsum(found.sum(axis=1), out=bounds[1:])
         ids = self.recommender.items.ids(ranking.items[found])
-        return RankingById(ids, bounds, ranking.scores[found], ranking.methods[found])
+        return Ranking(ids, bounds, ranking.scores[found], ranking.methods[found])
 
-    def learn(self, sessions: SessionsById) -> None:
+    def learn(self, sessions: Sessions) -> None:
         """As the contract says."""
         self.recommender.learn(self.numbered(sessions))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import ModelInfo, RankingById, Scope, SessionsById
+from streamrec.models.contract import ModelInfo, Ranking, Scope, Sessions
 from streamrec.models.loading import Model, ModelOptions, untrained
 from streamrec.models.rankers.online import OnlineRanker
 from streamrec.models.sessions.model import SessionModel
@@ -59,7 +59,7 @@ class OnlineModel:
             )
         self._ranker = ranker
 
-    def recommend(self, sessions: SessionsById, k: int) -> RankingById:
+    def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """As the contract says. Remembers what was shown, which no answer depends on."""
         self._answers.clear()  # of clicks that were never learned
         recommender = self.beside.recommender
@@ -78,14 +78,14 @@ class OnlineModel:
             methods.append(candidates.methods[row, found[best]])
             self._answers[session] = Shown(recommender.items.keys(items[-1]), features[best])
         numbers = np.concatenate([np.zeros(0, np.int32), *items])
-        return RankingById(
+        return Ranking(
             item_ids=recommender.items.ids(numbers),
             bounds=np.cumsum([0, *map(len, items)]),
             scores=np.concatenate([np.zeros(0, np.float32), *scores]),
             methods=np.concatenate([np.zeros(0, np.int32), *methods]),
         )
 
-    def learn(self, sessions: SessionsById) -> None:
+    def learn(self, sessions: Sessions) -> None:
         """As the contract says."""
         clicked = sessions.item_keys[sessions.bounds[1:] - 1].tolist()
         for session, item in zip(sessions.keys.tolist(), clicked, strict=True):

@@ -13,7 +13,7 @@ from streamrec.models.artifact import (
     write_arrays,
     write_manifest,
 )
-from streamrec.models.contract import Candidates, ModelInfo, Ranker, Ranking, Sessions
+from streamrec.models.contract import ModelInfo, Ranker
 from streamrec.models.rankers.kinds import load_ranker, save_ranker
 from streamrec.models.sessions.candidate_kernel import (
     FEATURES,
@@ -26,6 +26,7 @@ from streamrec.models.sessions.candidate_kernel import (
 )
 from streamrec.models.sessions.index import ClickIndex
 from streamrec.models.sessions.items import ItemTable
+from streamrec.models.sessions.numbered import Candidates, NumberedRanking, NumberedSessions
 from streamrec.models.sessions.weights import Bounds, Weights
 
 _CHUNK = 64  # sessions whose features lie in the caches together
@@ -39,7 +40,7 @@ class SessionRecommender:
     works at once: as soon as one item was learned it is recommended, to empty and unknown sessions
     too.
 
-    `items` numbers the items; the caller uses it to fill in `Sessions`. `methods` leaves methods
+    `items` numbers the items, as `models.sessions.model` does for a flow. `methods` leaves methods
     out; one method alone ranks by its score. Used by one thread: calls share working memory.
     """
 
@@ -87,7 +88,7 @@ class SessionRecommender:
         model.items, model.index = self.items, self.index
         return model
 
-    def candidates(self, sessions: Sessions) -> Candidates:
+    def candidates(self, sessions: NumberedSessions) -> Candidates:
         """What the methods propose, in the order of the blend, with the ranker's inputs.
 
         `features` is a view whose last two axes are swapped in memory: rankers that go feature by
@@ -95,10 +96,10 @@ class SessionRecommender:
         """
         return self._propose(sessions, 0, len(sessions), True)[0]
 
-    def recommend(self, sessions: Sessions, k: int) -> Ranking:
+    def recommend(self, sessions: NumberedSessions, k: int) -> NumberedRanking:
         """Rank what comes next in each session: (n, k). Changes nothing."""
         n = len(sessions)
-        ranking = Ranking(
+        ranking = NumberedRanking(
             items=np.empty((n, k), np.int32),
             scores=np.empty((n, k), np.float32),
             methods=np.empty((n, k), np.int32),
@@ -118,7 +119,7 @@ class SessionRecommender:
             )
         return ranking
 
-    def learn(self, sessions: Sessions) -> None:
+    def learn(self, sessions: NumberedSessions) -> None:
         """Learn that the last item of each session was clicked now, in this order."""
         self.index.learn(sessions, len(self.items))
 
@@ -184,7 +185,7 @@ class SessionRecommender:
         self._ints = self.weights.as_ints(self.methods)
 
     def _propose(
-        self, sessions: Sessions, first: int, end: int, with_features: bool
+        self, sessions: NumberedSessions, first: int, end: int, with_features: bool
     ) -> tuple[Candidates, NDArray[np.float32]]:
         state = self.index.state
         scratch = self._scratch

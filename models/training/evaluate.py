@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamrec.models.contract import Sessions
 from streamrec.models.sessions.candidate_kernel import METHODS
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.fitting import RANKERS
 from streamrec.models.training.logs import (
@@ -147,12 +147,12 @@ class Asked:
             memory_mb=self.model.bytes_used / 1e6,
         )
 
-    def _alone_us(self, sessions: Sessions) -> NDArray[np.float64]:
+    def _alone_us(self, sessions: NumberedSessions) -> NDArray[np.float64]:
         rows = np.linspace(0, len(sessions) - 1, min(_ALONE_MAX, len(sessions))).astype(np.int64)
         spent = np.empty(len(rows))
         for place, row in enumerate(rows.tolist()):
             first, end = sessions.bounds[row], sessions.bounds[row + 1]
-            one = Sessions(
+            one = NumberedSessions(
                 keys=sessions.keys[row : row + 1],
                 items=sessions.items[first:end],
                 times_ms=sessions.times_ms[first:end],

@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from streamrec.models.contract import Sessions
+from streamrec.models.sessions.numbered import NumberedSessions
 
 KEPT_ITEMS = 50  # newest clicks of a session that a model is shown
 _SESSION_NAMES = ("sessionid", "session_id", "session", "user_id", "userid", "user", "visitorid")
@@ -57,7 +57,7 @@ class ClickLog:
 class Judged:
     """n questions with their answers: what was clicked next after each session."""
 
-    sessions: Sessions
+    sessions: NumberedSessions
     targets: NDArray[np.int32]  # (n,) item numbers; -1: an item that was never seen
 
     def __len__(self) -> int:
@@ -111,14 +111,14 @@ class SessionRows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def sessions(self, rows: slice | NDArray[np.int64]) -> Sessions:
+    def sessions(self, rows: slice | NDArray[np.int64]) -> NumberedSessions:
         """The sessions as they stand right after these clicks."""
         place = self.place[rows]
         positions = place - self.first[rows] + 1
         lengths = np.minimum(positions, KEPT_ITEMS)
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         index = np.repeat(place + 1 - lengths - bounds[:-1], lengths) + np.arange(bounds[-1])
-        return Sessions(
+        return NumberedSessions(
             keys=self.keys[rows],
             items=self._items[index],
             times_ms=self._times[index],
@@ -143,13 +143,13 @@ class SessionRows:
         return Judged(self.sessions(rows), self.targets(rows))
 
 
-def take(sessions: Sessions, rows: slice | NDArray[np.int64]) -> Sessions:
+def take(sessions: NumberedSessions, rows: slice | NDArray[np.int64]) -> NumberedSessions:
     """Some of the sessions."""
     begins = sessions.bounds[:-1][rows]
     lengths = sessions.bounds[1:][rows] - begins
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     index = np.repeat(begins - bounds[:-1], lengths) + np.arange(bounds[-1])
-    return Sessions(
+    return NumberedSessions(
         keys=sessions.keys[rows],
         items=sessions.items[index],
         times_ms=sessions.times_ms[index],
@@ -232,7 +232,7 @@ def questions(
     kept = np.minimum(lengths, KEPT_ITEMS)
     kept_bounds = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
     index = np.repeat(bounds[1:] - kept - kept_bounds[:-1], kept) + np.arange(kept_bounds[-1])
-    sessions = Sessions(
+    sessions = NumberedSessions(
         # Keys that no session of a log has: nothing was learned of these sessions.
         keys=-1 - np.arange(len(prefixes), dtype=np.int64),
         items=numbers[index],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import Ranking
+from streamrec.models.sessions.numbered import NumberedRanking
 
 _Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
 
@@ -30,13 +30,14 @@ def mean_of(values: NDArray[np.float64]) -> Mean:
     return Mean(float(values.mean()), _Z * spread / len(values) ** 0.5, len(values))
 
 
-def target_ranks(ranking: Ranking, targets: NDArray[np.int32]) -> NDArray[np.int64]:
+def target_ranks(ranking: NumberedRanking, targets: NDArray[np.int32]) -> NDArray[np.int64]:
     """Rank of each target, 1 the best, (n,); 0: not among the k.
 
     Ties go against us: a target counts as below all items that have its score. Ask for more than
     the largest cut-off, so that ties across it are seen.
 
-    >>> ranking = Ranking(np.array([[5, 7, 9]]), np.array([[2.0, 1.0, 1.0]]), np.zeros((1, 3), int))
+    >>> items, scores = np.array([[5, 7, 9]]), np.array([[2.0, 1.0, 1.0]])
+    >>> ranking = NumberedRanking(items, scores, np.zeros((1, 3), int))
     >>> target_ranks(ranking, np.array([7]))
     array([3])
     """

@@ -15,7 +15,7 @@ from streamrec.dataflows.job.encoding import Encode, EncodeOptions
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.encode import recommendation_columns, session_columns
 from streamrec.dataflows.steps.recommend import Learned, Recommended
-from streamrec.models.contract import ModelInfo, RankingById
+from streamrec.models.contract import ModelInfo, Ranking
 from streamrec.schemas import load
 from streamrec.schemas.columns import Bytes, join_bytes, strings
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -41,7 +41,7 @@ def recommended(users: list[str], items: list[list[bytes]]) -> list[Recommended]
         bounds = np.cumsum([0, *map(len, mine)])
         ranks = np.concatenate([np.arange(len(each), dtype=np.float32) for each in mine])
         ids = strings([item for each in mine for item in each])
-        ranking = RankingById(ids, bounds, -ranks, np.full(len(ranks), 3, np.int32))
+        ranking = Ranking(ids, bounds, -ranks, np.full(len(ranks), 3, np.int32))
         found.append(Recommended(part.shard, part.clicks, part.rows, ranking, INFO))
     return found
 

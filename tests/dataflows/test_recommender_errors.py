@@ -12,10 +12,10 @@ import pytest
 
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.topics import CLICKS
-from streamrec.models.contract import Ranking, Sessions
 from streamrec.models.loading import Model
 from streamrec.models.sessions.items import ItemTable
 from streamrec.models.sessions.model import SessionModel
+from streamrec.models.sessions.numbered import NumberedRanking, NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA
@@ -185,7 +185,7 @@ def _encode_newer(schema: str, schema_id: int) -> Callable[[str], bytes]:
 class FailsForOne(SessionRecommender):
     """Raises for sessions that end with `poison`; for those that end with `nan` a score is none."""
 
-    def recommend(self, sessions: Sessions, k: int) -> Ranking:
+    def recommend(self, sessions: NumberedSessions, k: int) -> NumberedRanking:
         last = sessions.items[sessions.bounds[1:] - 1]
         ids = self.items.ids(last)
         texts = [ids.bytes_at(row) for row in range(len(last))]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import Sessions
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog, SessionRows
 
@@ -34,13 +34,13 @@ def made_log(n_sessions: int, n_items: int, seed: int) -> ClickLog:
 
 def sessions_of(
     lists: list[list[int]], keys: list[int] | None = None, times: bool = True
-) -> Sessions:
+) -> NumberedSessions:
     """Sessions by their items' numbers, oldest first, one click a minute."""
     lengths = [len(each) for each in lists]
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     flat = [item for each in lists for item in each]
     minutes = [60_000 * (place + 1) for each in lists for place in range(len(each))]
-    return Sessions(
+    return NumberedSessions(
         keys=np.array(keys if keys is not None else range(-len(lists), 0), np.int64),
         items=np.array(flat, np.int32),
         times_ms=np.array(minutes if times else [0] * len(flat), np.int64),

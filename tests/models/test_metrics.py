@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from streamrec.models.contract import Ranking
+from streamrec.models.sessions.numbered import NumberedRanking
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
 
 
 def test_ties_count_against_us() -> None:
     items = np.array([[5, 7, 9, -1], [5, 7, 9, 2], [5, 7, 9, 2]], np.int32)
     scores = np.array([[2, 1, 1, -np.inf], [3, 3, 3, 3], [4, 3, 2, 1]], np.float32)
-    ranking = Ranking(items, scores, np.ones_like(items))
+    ranking = NumberedRanking(items, scores, np.ones_like(items))
     assert target_ranks(ranking, np.array([7, 5, 8], np.int32)).tolist() == [3, 4, 0]
     assert target_ranks(ranking, np.array([-1, -1, 2], np.int32)).tolist() == [0, 0, 4]
 

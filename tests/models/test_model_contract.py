@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamrec.models.contract import Candidates, Ranking, Sessions
 from streamrec.models.sessions.candidate_kernel import METHODS
+from streamrec.models.sessions.numbered import Candidates, NumberedRanking, NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds
 from streamrec.models.training.fitting import RANKERS
@@ -44,7 +44,7 @@ def made(name: str, rankers: dict[str, SessionRecommender]) -> SessionRecommende
     return model
 
 
-def same(one: Ranking | Candidates, other: Ranking | Candidates) -> bool:
+def same(one: NumberedRanking | Candidates, other: NumberedRanking | Candidates) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in one.__slots__)
 
 
@@ -53,7 +53,7 @@ def state_of(model: SessionRecommender) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
-def later(model: SessionRecommender) -> Sessions:
+def later(model: SessionRecommender) -> NumberedSessions:
     rows = SessionRows(LATER, model.items.numbers(LATER.items, None, add=True), 10_000)
     return rows.sessions(slice(0, len(rows)))
 
@@ -126,7 +126,7 @@ def test_a_session_of_5000_clicks_is_learned_and_asked(model: SessionRecommender
         kept = items[max(0, end - 50) : end]
         session = sessions_of([kept], [77])
         model.learn(
-            Sessions(
+            NumberedSessions(
                 session.keys,
                 session.items,
                 session.times_ms,
@@ -218,7 +218,7 @@ def test_new_shop_recommends_after_its_first_click() -> None:
 
 def test_user_features_that_were_not_asked_for_are_passed_over_and_missing_ones_named() -> None:
     asked = sessions_of([[1]])
-    wide = Sessions(
+    wide = NumberedSessions(
         asked.keys,
         asked.items,
         asked.times_ms,
