@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
-from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.shards import shard_name, split_by_shard
@@ -20,6 +20,9 @@ from streamrec.schemas.columns import Bytes, Columns, Numbers
 from streamrec.schemas.hashing import hash64, hash128
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.wire import WireDecoder
+
+if TYPE_CHECKING:  # steps run without the engine, which a job wires
+    from streamrec.dataflows.job.job import Job
 
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
@@ -239,7 +242,7 @@ class DecodeClicks:
         )
 
 
-def decode_clicks(job: Job, features: FeatureSet | None = None) -> DecodeClicks:
+def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:
     """The step for a job: clicks as `schemas/clicks.avsc` has them, by shard of their user.
 
     `features` says what a later step fills in; None: nothing.

@@ -28,10 +28,8 @@ from streamrec.models.users import kernels
 from streamrec.models.users.features import declared
 from streamrec.schemas.columns import Bytes, join_bytes, take
 from streamrec.schemas.wire import WireDecoder, WireEncoder
-from streamrec.shop.faults import SchemaIds
-from streamrec.shop.shop import Shop
 
-_SCHEMA_ID = 1
+SCHEMA_ID = 1  # of what did not come from a registry
 _BATCH = 2_000
 
 
@@ -87,23 +85,14 @@ def _sessions(part: ShardClicks) -> NDArray[np.int64]:
     return part.sessions.keys
 
 
-def shop_history(shop: Shop, settings: Settings) -> History:
-    """Of simulated clicks; the shop must write with `SHOP_IDS`."""
-    raw = _as_read(list(batch.values) for batch in shop.batches())
-    return history_of(raw, _own_decoder(), settings)
-
-
-SHOP_IDS = SchemaIds(clicks=_SCHEMA_ID, older=_SCHEMA_ID, foreign=_SCHEMA_ID)
-
-
 def file_history(clicks: Clicks, settings: Settings) -> History:
     """Of the clicks of a file."""
-    encoder = WireEncoder(CLICKS.schema, _SCHEMA_ID)
-    raw = _as_read(
+    encoder = WireEncoder(CLICKS.schema, SCHEMA_ID)
+    raw = as_read(
         list(encoder.encode(columns).values)
         for _, columns in chunks(clicks.columns, len(clicks), _BATCH)
     )
-    return history_of(raw, _own_decoder(), settings)
+    return history_of(raw, own_decoder(), settings)
 
 
 def topic_history(log: Log, settings: Settings) -> History:
@@ -114,11 +103,11 @@ def topic_history(log: Log, settings: Settings) -> History:
         return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
 
 
-def _own_decoder() -> WireDecoder:
+def own_decoder() -> WireDecoder:
     return WireDecoder(CLICKS.schema, lambda _: CLICKS.schema)
 
 
-def _as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:
+def as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:
     """As if they had been read from one partition."""
     offset = 0
     for part in values:

@@ -4,7 +4,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -14,7 +14,6 @@ from streamrec.connectors.log import Log
 from streamrec.connectors.reading import has_messages
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.codecs import StartError
-from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
@@ -25,6 +24,9 @@ from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, FeatureSet
 from streamrec.schemas.columns import Bytes, take
 from streamrec.schemas.reasons import Reason
+
+if TYPE_CHECKING:  # steps run without the engine, which a job wires
+    from streamrec.dataflows.job.job import Job
 
 _logger = logging.getLogger(__name__)
 
@@ -194,7 +196,7 @@ def _place(clicks: Clicks, rows: NDArray[np.int64]) -> str:
 
 
 def recommend(
-    job: Job, features: FeatureSet
+    job: "Job", features: FeatureSet
 ) -> Callable[[str, dict[str, Any] | None], RecommendShard]:
     """Builds, or resumes, the shards of the step, over the model that the settings name. Raises
     StartError where it cannot be had."""
@@ -215,7 +217,7 @@ def recommend(
     return build
 
 
-def serve(job: Job, features: FeatureSet, run: str) -> Serving:
+def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
     """The model of this process, with what the topic of sessions holds. Raises StartError."""
     settings, topic = job.settings, job.settings.topic(SESSIONS)
     model = make_model(job.log, settings.model, settings.model_path, topic)

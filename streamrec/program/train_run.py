@@ -9,14 +9,7 @@ import typer
 
 from streamrec.connectors.click_files.click_log import ClickLogError, FileForm, Meaning, Names, load
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
-from streamrec.dataflows.steps.history import (
-    SHOP_IDS,
-    History,
-    by_time,
-    file_history,
-    shop_history,
-    topic_history,
-)
+from streamrec.dataflows.steps.history import History, by_time, file_history, topic_history
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import SessionRows
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
@@ -24,6 +17,7 @@ from streamrec.models.training.rows import CUT_OFF, questions_between
 from streamrec.models.training.train import TrainingSettings, train
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.columns import Bytes
+from streamrec.shop.history import SHOP_IDS, shop_history
 from streamrec.shop.shop import Shop
 
 _HELD_OUT_SHARE = 0.1  # of the clicks, the newest
