@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.backend import open_log
-from connectors.log import TopicSpec
-from connectors.settings import LogSettings
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import TopicSpec
+from streamrec.connectors.log_settings import LogSettings
 from tests.dataflows.saved_before.cases import CASES, GROUP, TOPICS, Case, Saved, outcomes, topic
 from tests.dataflows.saved_before.kafka_topics import Options, open_lanes, write_topics
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import fastavro
 
-from connectors.log import Log
-from dataflows.reading import read_all
+from streamrec.connectors.log import Log
+from streamrec.connectors.reading import read_all
 
 GROUP = "saved-before"
 TOPICS = ("clicks", "recommendations", "errors", "sessions", "scores")

@@ -24,9 +24,9 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from connectors.log import Outgoing
-from dataflows.settings import load_settings
-from dataflows.shop import Shop
+from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.settings import load_settings
+from streamrec.shop.shop import Shop
 from tests.dataflows.main_job import Job
 from tests.dataflows.saved_before.cases import CASES, TOPICS, Case, outcomes, topic
 from tests.dataflows.saved_before.kafka_topics import save_topics
@@ -41,7 +41,7 @@ Message = tuple[Outgoing, str | None]  # with the reason under which it must fai
 
 def make_job() -> tuple[Job, list[Message]]:
     """Topics that keep everything, and the shop's clicks for them."""
-    create = [sys.executable, "-m", "dataflows", "topics", "create", "--config", "retention.ms=-1"]
+    create = [sys.executable, "-m", "streamrec", "topics", "create", "--config", "retention.ms=-1"]
     subprocess.run(create, check=True, stdout=subprocess.DEVNULL)
     job = Job(load_settings())
     shop = Shop(seed=23, clicks=CLICKS, schema_ids=job.ids, broken_share=0.1)
