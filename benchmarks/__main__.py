@@ -85,9 +85,17 @@ class Places:
         return kafka_place(servers, url, folder, say)
 
 
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BENCHMARKS)}, got {unknown}")
+    return names
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="may be repeated")
+    parser.add_argument("--only", type=_names, help=f"with commas between: {','.join(BENCHMARKS)}")
     parser.add_argument("--events", type=int, help="events of each benchmark, instead of its own")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file, too")
     parser.add_argument(
