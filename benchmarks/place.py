@@ -62,7 +62,11 @@ class Place:
 
 def embedded_place(folder: Path, say: Callable[[str], None]) -> Place:
     path = folder / "log.sqlite"
-    log = open_log(load_settings(kafka_bootstrap_servers=None, embedded_log_path=path))
+    log = open_log(
+        load_settings(
+            kafka_bootstrap_servers=None, schema_registry_url=None, embedded_log_path=path
+        )
+    )
     # An empty variable counts as unset, whatever the caller has set.
     environment = {
         "EMBEDDED_LOG_PATH": str(path),

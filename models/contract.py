@@ -52,6 +52,8 @@ class Sessions:
     bounds: NDArray[np.int64]  # (n + 1,) session i is item_keys[bounds[i]:bounds[i + 1]]
     positions: NDArray[np.int32]  # (n,) clicks in the session so far, also those no longer kept
     user_features: NDArray[np.float32]  # (n, ...) in the order of ModelInfo.user_features
+    # Of which sessions these are some rows, so that work done for all need not be done again.
+    part_of: "tuple[Sessions, NDArray[np.int64]] | None" = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,6 +69,7 @@ class Sessions:
     def take(self, rows: NDArray[np.int64]) -> "Sessions":
         """Some of the sessions, in the order given."""
         bounds, flat = spans(self.bounds, rows)
+        whole, own = (self, None) if self.part_of is None else self.part_of
         return Sessions(
             keys=self.keys[rows],
             item_ids=take(self.item_ids, rows),
@@ -76,6 +79,7 @@ class Sessions:
             bounds=bounds,
             positions=self.positions[rows],
             user_features=self.user_features[rows],
+            part_of=(whole, rows if own is None else own[rows]),
         )
 
 

@@ -3,7 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -103,7 +103,8 @@ class RecommendShard:
         if is_one_by_one(self._recommender):
             for i in range(len(rows)):
                 one = slice(i, i + 1)
-                alone = sessions.take(np.array([i]))
+                # By itself, or the whole batch would be numbered anew with each click.
+                alone = replace(sessions.take(np.array([i])), part_of=None)
                 self._answer_and_learn(shard_clicks, rows[one], alone, asking[one], out)
         else:
             self._answer_and_learn(shard_clicks, rows, sessions, asking, out)

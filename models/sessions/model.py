@@ -21,13 +21,25 @@ class SessionModel:
 
     def __init__(self, recommender: SessionRecommender) -> None:
         self.recommender = recommender
+        self._numbered: tuple[Sessions, NumberedSessions] | None = None  # the newest
 
     @property
     def info(self) -> ModelInfo:
         return self.recommender.info
 
     def numbered(self, sessions: Sessions) -> NumberedSessions:
-        """The same sessions by the numbers of their items; items clicked first get one."""
+        """The same sessions by the numbers of their items; items clicked first get one.
+
+        A flow asks for some rows of a batch and then has all of them learned: they are numbered
+        once.
+        """
+        whole, rows = (sessions, None) if sessions.part_of is None else sessions.part_of
+        if self._numbered is None or self._numbered[0] is not whole:
+            self._numbered = whole, self._number(whole)
+        numbered = self._numbered[1]
+        return numbered if rows is None else numbered.take(rows)
+
+    def _number(self, sessions: Sessions) -> NumberedSessions:
         items = self.recommender.items
         last = sessions.bounds[1:] - 1
         # Clicked items get their numbers first, so that a session knows its own last item.
@@ -53,3 +65,4 @@ class SessionModel:
     def learn(self, sessions: Sessions) -> None:
         """As the contract says."""
         self.recommender.learn(self.numbered(sessions))
+        self._numbered = None

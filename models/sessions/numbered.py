@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.models.contract import spans
+
 
 @dataclass(frozen=True, slots=True)
 class NumberedSessions:
@@ -27,6 +29,18 @@ class NumberedSessions:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def take(self, rows: NDArray[np.int64]) -> "NumberedSessions":
+        """Some of the sessions, in the order given."""
+        bounds, flat = spans(self.bounds, rows)
+        return NumberedSessions(
+            keys=self.keys[rows],
+            items=self.items[flat],
+            times_ms=self.times_ms[flat],
+            bounds=bounds,
+            positions=self.positions[rows],
+            user_features=self.user_features[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
