@@ -7,12 +7,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-# Numbers, strings, booleans, None, and lists and dicts of these.
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-
 
 class _Entry(NamedTuple):
-    value: Plain
+    value: Any  # numbers, strings, booleans, None, and lists and dicts of these
     time_ms: int
 
 
@@ -52,9 +49,9 @@ class ByKey:
             return default
         return entry.value
 
-    def put(self, key: str, value: Plain, time_ms: int) -> None:
-        """Set a value at an event time, Unix milliseconds. A late record does not make a key older
-        than it is."""
+    def put(self, key: str, value: Any, time_ms: int) -> None:
+        """Set a value (what JSON can hold) at an event time, Unix milliseconds. A late record does
+        not make a key older than it is."""
         held = self._entries.get(key)
         self._newest_ms = max(self._newest_ms, time_ms)
         if held is not None:
