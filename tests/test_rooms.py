@@ -1,6 +1,7 @@
 """What may import what: rooms on floors, one import name, and an engine behind a wall."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,13 @@ def test_no_circle_between_files() -> None:
 
     for module in sorted(below):
         visit(module, ())
+
+
+def test_nothing_imports_a_dataflow_module() -> None:
+    flows = {name for name in modules() if re.fullmatch(r"dataflows\.[a-z_]+", name)}
+    flows -= {"dataflows.errors", "dataflows.engine", "dataflows.job", "dataflows.steps"}
+    assert {"dataflows.recommender", "dataflows.scoring"} <= flows
+    assert {(a, b) for a, b in arrows() if b in flows} == set()
 
 
 def test_only_dataflows_and_their_job_and_engine_rooms_import_the_engine() -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
-from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, TOPICS
 from streamrec.program.shared import CommandError, UsageError
 from streamrec.shop import demo
 from streamrec.shop.judging import Verdict
@@ -104,11 +104,12 @@ def _setups(models: str | None, path: Path) -> list[_Setup]:
     for place, model in enumerate(chosen):
         suffix = "" if place == 0 else f"-{model}"
         given: dict[str, Any] = {
-            "clicks_topic": f"{prefix}clicks",
-            "recommendations_topic": f"{prefix}recommendations{suffix}",
-            "errors_topic": f"{prefix}errors{suffix}",
-            "sessions_topic": f"{prefix}sessions{suffix}",
-            "scores_topic": f"{prefix}scores",
+            # Each model reads the same clicks, and writes topics of its own.
+            **{
+                topic.setting: f"{prefix}{topic.name}{'' if topic is CLICKS else suffix}"
+                for topic in TOPICS
+                if topic.setting is not None
+            },
             "consumer_group": f"{prefix}streamrec{suffix}",
             "model": model,
         }

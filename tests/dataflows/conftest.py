@@ -9,6 +9,7 @@ import pytest
 
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.topics import TOPICS
 from tests.dataflows.main_job import Job
 
 SettingsFor = Callable[..., Settings]
@@ -20,10 +21,7 @@ def job_settings(topic_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in list(os.environ):
         if name.startswith(("STREAMREC_", "BYTEWAX_")):
             monkeypatch.delenv(name)
-    topics = {
-        f"{topic}_topic": f"{topic_name}-{topic}"
-        for topic in ("clicks", "recommendations", "errors", "sessions", "scores")
-    }
+    topics = {row.setting: f"{topic_name}-{row.name}" for row in TOPICS if row.setting}
 
     def settings_for(**given: Any) -> Settings:
         return load_settings(

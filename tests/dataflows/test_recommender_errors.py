@@ -12,6 +12,7 @@ import pytest
 
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.topics import CLICKS
+from streamrec.models.contract import Sessions
 from streamrec.models.loading import Model
 from streamrec.models.sessions.items import ItemTable
 from streamrec.models.sessions.model import SessionModel
@@ -229,6 +230,36 @@ def test_model_that_raises_for_a_click_answers_its_neighbours(
     assert places(recommendations) == Counter({*learned, *sent} - {poison, nan})
     # The clicks that the model could not answer were still counted, once each.
     assert sorted(a.fields["features"][0] for a in recommendations)[-1] == len(items)
+
+
+class FailsToLearn(SessionModel):
+    """Raises for batches in which `poison` was clicked."""
+
+    def learn(self, sessions: Sessions) -> None:
+        if "poison" in sessions.ids():
+            raise RuntimeError("cannot learn poison")
+        super().learn(sessions)
+
+
+def test_error_while_learning_leaves_the_answer_and_is_counted_with_its_place(
+    embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = FailsToLearn(SessionRecommender())
+    monkeypatch.setattr("streamrec.dataflows.steps.recommend.load_model", lambda *_: Model(model))
+    job = embedded_job()
+    poisoned = job.send_clicks([{"item_id": "i0"}, {"item_id": "poison"}])
+    job.run()
+    after = job.send_clicks([{"item_id": "i1"}])
+    job.run()
+
+    assert job.errors() == []
+    assert places(job.recommendations()) == Counter({*poisoned, *after})
+    (partition, offset), _ = poisoned
+    told = "model session-recommender: 2 clicks may not have been learned (topic "
+    assert told in caplog.text
+    assert f"from partition {partition}, offset {offset} to partition {partition}" in caplog.text
+    assert "; 2 in all" in caplog.text
+    assert "cannot learn poison" in caplog.text
 
 
 def test_recommendation_that_is_too_large_is_an_error_of_its_click(make_job: MakeJob) -> None:

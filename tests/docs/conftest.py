@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from streamrec.connectors.log_settings import LogSettings
+from streamrec.dataflows.job.topics import TOPICS
 from tests.docs.pages import Reader, where
 
-TOPICS = ("clicks", "recommendations", "errors", "sessions", "scores", "cart_counts")
+NAMES = [row.name for row in TOPICS if row.setting] + ["cart_counts"]  # the last is the page's
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -17,5 +18,5 @@ def reader(request: pytest.FixtureRequest, topic_name: str, tmp_path: Path) -> R
     if request.param == "kafka":
         settings = request.getfixturevalue("kafka_settings")
         request.getfixturevalue("kafka_log")  # deletes the topics at the end of the run
-    topics = {name: f"{topic_name}-{name}" for name in TOPICS}
+    topics = {name: f"{topic_name}-{name}" for name in NAMES}
     return Reader(tmp_path, where(settings, topics, topic_name))

@@ -1,14 +1,17 @@
 """The public battery: a class that keeps the contract passes, and each way to break it is told."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streamrec import ModelInfo, Ranking, Sessions, check_recommender
+from streamrec.models.artifact import BadArtifact
 from streamrec.models.checks import BrokenContract
 from streamrec.models.kinds import KINDS
 from streamrec.models.loading import load_model
+from streamrec.models.sessions.recommender import SessionRecommender
 
 
 class Popular:
@@ -145,3 +148,13 @@ def test_each_way_to_break_it_is_told(broken: type[Popular], told: str) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_keeps_the_contract(kind: str) -> None:
     check_recommender(lambda: load_model(kind).for_shard())
+
+
+def test_an_artifact_is_served_by_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "artifact"
+    model = SessionRecommender()
+    model.save(folder)
+    loaded = load_model(str(folder)).for_shard()
+    assert loaded.info.version not in ("untrained", load_model("artifact").for_shard().info.version)
+    with pytest.raises(BadArtifact):
+        load_model(str(tmp_path))
