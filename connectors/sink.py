@@ -39,10 +39,13 @@ from streamrec.connectors.log import (
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.progress import GroupProgress
+from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
 from streamrec.connectors.state_files import write_once
 
 _logger = logging.getLogger(__name__)
+
+_READ_BACK_MESSAGES = 10_000  # a poll
 
 Source = tuple[int, int]  # partition and offset of the input that a record answers
 # Of those records that are ours: the input, and the offset of the record itself.
@@ -225,22 +228,18 @@ class _SharedWriter:
             self.reader = self.log.reader(ends=True)
         if self.sources_of is None:
             self.sources_of = self.options.sources_of()
-        reader, written = self.reader, Written()
-        reader.assign(self.options.topic, behind)
-        until_s = time.monotonic() + self.options.flush_timeout_s
-        while behind:
-            for batch in reader.poll(10_000, timeout_s=0.1):
-                until_s = time.monotonic() + self.options.flush_timeout_s
-                for source, offset in self.sources_of(batch):
-                    written[source] = (batch.partition, offset)
-            read = [p for p in behind if reader.position(self.options.topic, p) >= ends[p]]
-            for partition in read:
-                del behind[partition]
-            if time.monotonic() > until_s:
-                raise LogError(
-                    f"output topic {self.options.topic!r}: partitions {sorted(behind)} expected to "
-                    f"be readable to their ends, got nothing for {self.options.flush_timeout_s} s"
-                )
+        self.reader.assign(self.options.topic, behind)
+        written = Written()
+        for batch in read_to(
+            self.reader,
+            self.options.topic,
+            behind,
+            ends,
+            _READ_BACK_MESSAGES,
+            stalled_s=self.options.flush_timeout_s,
+        ):
+            for source, offset in self.sources_of(batch):
+                written[source] = (batch.partition, offset)
         return written
 
     def write(self, lane: int, out: Out) -> None:

@@ -1,10 +1,21 @@
 """Helpers of the connector tests: write and read a few records by the contract alone."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
-from streamrec.connectors.log import Log, LogReader, Outgoing, Record, TopicSpec
+from streamrec.connectors.log import (
+    Log,
+    LogAdmin,
+    LogReader,
+    LogWriter,
+    Outgoing,
+    RawBatch,
+    Record,
+    SchemaRegistry,
+    TopicSpec,
+    TransactionalWriter,
+)
 
 _PATIENCE_S = 20.0
 
@@ -48,3 +59,48 @@ def read_from(
     with closing(log.reader()) as reader:
         reader.assign(topic, positions)
         return read(reader, count, max_messages)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + _PATIENCE_S
+    while not done():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+class Silent:
+    """A log whose readers are given nothing, as when the broker has gone since it was asked where
+    the topic ends."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def reader(self, ends: bool = False) -> LogReader:
+        return _SilentReader(self._log.reader(ends))
+
+    def writer(self) -> LogWriter:
+        return self._log.writer()
+
+    def transactional_writer(self, name: str, timeout_s: float) -> TransactionalWriter:
+        return self._log.transactional_writer(name, timeout_s)
+
+    def admin(self) -> LogAdmin:
+        return self._log.admin()
+
+    def registry(self) -> SchemaRegistry:
+        return self._log.registry()
+
+    def describe_target(self) -> str:
+        return self._log.describe_target()
+
+
+class _SilentReader:
+    def __init__(self, reader: LogReader) -> None:
+        self.assign = reader.assign
+        self.commit = reader.commit
+        self.position = reader.position
+        self.close = reader.close
+
+    def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
+        time.sleep(timeout_s)
+        return []

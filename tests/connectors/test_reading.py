@@ -1,7 +1,5 @@
 """Reading a range of a topic: to its end, or an error that says what is missing."""
 
-import time
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from streamrec.connectors import reading
 from streamrec.connectors.log import Log, Outgoing, UnreachableError
 from streamrec.connectors.reading import read_all, read_range, whole
-from tests.connectors.log_reading import create, write
+from tests.connectors.log_reading import create, wait_until, write
 
 
 def test_a_range_is_read_to_its_end(log: Log, topic_name: str) -> None:
@@ -54,10 +52,3 @@ def test_an_open_transaction_ends_what_can_be_read(kafka_log: Log, topic_name: s
     wait_until(lambda: whole(kafka_log, topic_name)[1] == {0: 3})
     assert [r.value for r in read_all(kafka_log, topic_name)] == [b"before"]
     writer.close()
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 20.0
-    while not done():
-        assert time.monotonic() < give_up
-        time.sleep(0.1)

@@ -9,8 +9,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from streamrec.connectors.log import Log, RawBatch, WriteError
+from streamrec.connectors.log import Log, Outgoing, RawBatch, UnreachableError, WriteError
 from streamrec.connectors.out import Out
+from streamrec.connectors.reading import read_batches
 from streamrec.connectors.sink import (
     LogSink,
     OutputStart,
@@ -20,7 +21,7 @@ from streamrec.connectors.sink import (
     Source,
     Transactions,
 )
-from tests.connectors.log_reading import create
+from tests.connectors.log_reading import Silent, create, write
 
 LANES = 1
 
@@ -53,14 +54,9 @@ def answers(offsets: Sequence[int], partition: int = 0) -> list[Out]:
 
 
 def values_in(log: Log, topic: str) -> list[bytes | None]:
-    with closing(log.reader(ends=True)) as reader, closing(log.admin()) as admin:
-        high = admin.bounds(topic)[0].high
-        reader.assign(topic, {0: 0})
-        found: list[bytes | None] = []
-        while reader.position(topic, 0) < high:
-            for batch in reader.poll(1_000, 0.1):
-                found += batch.values
-    return found
+    with closing(log.admin()) as admin:
+        stops = admin.ends(topic)
+    return [value for batch in read_batches(log, topic, {0: 0}, stops) for value in batch.values]
 
 
 def assert_at_end(log: Log, topic: str, position: SinkPosition) -> None:
@@ -152,3 +148,17 @@ def test_stalled_worker_is_shut_out_and_what_it_had_open_is_never_seen(
     assert values_in(kafka_log, topic_name) == in_order(0, 1)
     stalled.close()
     successor.close()
+
+
+def test_reading_back_does_not_wait_for_ever(log: Log, topic_name: str) -> None:
+    create(log, topic_name, 1)
+    write(log, topic_name, [Outgoing(None, b"0:0")])
+    options = SinkOptions(
+        topic_name,
+        LANES,
+        flush_timeout_s=1.0,
+        sources_of=lambda: sources_of,
+        start=lambda: OutputStart(1, {0: 0}),
+    )
+    with pytest.raises(UnreachableError, match="partition 0 from offset 0 to 0, got none for 1 s"):
+        LogSink(Silent(log), options).open_lane("lane-000", None)
