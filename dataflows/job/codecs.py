@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from streamrec.connectors.log import (
-    RegisteredSchema,
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
@@ -20,6 +20,8 @@ _logger = logging.getLogger(__name__)
 
 _RETRY_S = 2.0
 
+_Answer = TypeVar("_Answer")
+
 
 class StartError(Exception):
     """The dataflow cannot start; the message says what is missing and what to do."""
@@ -32,17 +34,13 @@ def decoder_of(registry: SchemaRegistry, topic: Topic, wait: bool) -> Callable[[
 
 def schema_by_id(registry: SchemaRegistry, wait: bool, schema_id: int) -> str:
     """A writer's schema. While the registry is away: wait, or let the record go to errors."""
-    while True:
-        try:
-            return registry.by_id(schema_id)
-        except RegistryUnavailableError as error:
-            if not wait:
-                _logger.warning("schema id %d: %s; its records go to errors", schema_id, error)
-                raise UnknownSchemaError(
-                    f"schema id {schema_id} cannot be looked up: {error}"
-                ) from error
-            _logger.warning("schema id %d: %s; waiting", schema_id, error)
-            time.sleep(_RETRY_S)
+    if wait:
+        return _when_there(f"schema id {schema_id}", lambda: registry.by_id(schema_id))
+    try:
+        return registry.by_id(schema_id)
+    except RegistryUnavailableError as error:
+        _logger.warning("schema id %d: %s; its records go to errors", schema_id, error)
+        raise UnknownSchemaError(f"schema id {schema_id} cannot be looked up: {error}") from error
 
 
 def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[], WireEncoder]:
@@ -51,21 +49,25 @@ def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[]
 
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
-    registered = _await(registry, topic, name)
+    # In whatever version it stands: a newer one of others does not stop this run.
+    subject = subject_of(name)
+    try:
+        registered = _when_there(
+            f"subject {subject!r}", lambda: registry.find(subject, topic.schema)
+        )
+    except UnknownSchemaError as error:
+        raise StartError(
+            f"subject {subject!r} expected the schema of {topic.schema_place} among its "
+            "versions, got none that is equal; run `streamrec topics create` to register it"
+        ) from error
     return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
-def _await(registry: SchemaRegistry, topic: Topic, name: str) -> RegisteredSchema:
-    """Our schema in whatever version it stands: a newer one of others does not stop this run."""
-    subject = subject_of(name)
+def _when_there(what: str, ask: Callable[[], _Answer]) -> _Answer:
+    """What the registry says, once it is there to say it."""
     while True:
         try:
-            return registry.find(subject, topic.schema)
-        except UnknownSchemaError as error:
-            raise StartError(
-                f"subject {subject!r} expected the schema of {topic.schema_place} among its "
-                "versions, got none that is equal; run `streamrec topics create` to register it"
-            ) from error
+            return ask()
         except RegistryUnavailableError as error:
-            _logger.warning("%s; trying again in %.0f s", error, _RETRY_S)
+            _logger.warning("%s: %s; waiting, trying again in %.0f s", what, error, _RETRY_S)
             time.sleep(_RETRY_S)
