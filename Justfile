@@ -63,7 +63,7 @@ run *ARGS:
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
 run-cluster PROCESSES *ARGS:
-    shift && python -m streamrec.dataflows.engine.supervisor --processes {{ PROCESSES }} dataflows.recommender "$@"
+    shift && python -m streamrec run-cluster {{ PROCESSES }} dataflows.recommender "$@"
 
 # kill -9 at random under load, then every input against every output; `--kills N`, `--seed S`
 chaos *ARGS:
@@ -71,11 +71,11 @@ chaos *ARGS:
 
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
 kafka *ARGS:
-    python -m streamrec.connectors.local.kafka "$@"
+    python -m streamrec kafka "$@"
 
 # models against each other and against popularity, on held-out clicks
 evaluate *ARGS:
-    python -m streamrec.models.training.evaluate "$@"
+    python -m streamrec evaluate "$@"
 
 # cost per event and latency on a real Kafka, as ratios to a bare loop; `--only NAME`, `--events N`
 bench *ARGS:

@@ -1,4 +1,4 @@
-"""`python -m dataflows`: the command line without an installed script."""
+"""`python -m streamrec`: the command line without an installed script."""
 
 from streamrec.program import app
 

@@ -7,13 +7,12 @@ Kafka is one node in KRaft mode, up in some 5 s with 370 MB; the registry is Api
 Confluent API, up in some 7 s with 270 MB, in memory. Everything listens on loopback only. Data and
 logs are in a folder of their own, removed at the end and kept when something fails.
 
-As a program (`./justw kafka`): prints the two settings to export, and runs until Ctrl-C.
+`streamrec kafka` keeps one running until Ctrl-C.
 """
 
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import httpx
 
@@ -261,13 +259,13 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _say_on_stderr(text: str) -> None:
+def say_on_stderr(text: str) -> None:
     sys.stderr.write(f"local kafka: {text}\n")
 
 
 @contextmanager
 def local_kafka(
-    folder: Path | None = None, say: Say = _say_on_stderr, with_registry: bool = True
+    folder: Path | None = None, say: Say = say_on_stderr, with_registry: bool = True
 ) -> Iterator[LocalKafka]:
     """Run a broker and a registry for the length of a `with` block.
 
@@ -289,29 +287,3 @@ def local_kafka(
     kafka.close()
     if folder is None:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _main() -> None:
-    def leave(number: int, _: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        _say_on_stderr("starting a broker and a registry, some 10 s")
-        with local_kafka() as kafka:
-            sys.stdout.write(
-                f"export KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap_servers}\n"
-                f"export SCHEMA_REGISTRY_URL={kafka.registry_url}\n"
-            )
-            sys.stdout.flush()
-            _say_on_stderr("running; Ctrl-C ends both and removes their data")
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        _say_on_stderr("stopped")
-    except LocalKafkaError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    _main()

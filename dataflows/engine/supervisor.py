@@ -9,9 +9,7 @@ the first time and ever more slowly, up to 30 s, while they die young. SIGTERM a
 dataflow in good order.
 """
 
-import argparse
 import logging
-import os
 import random
 import signal
 import socket
@@ -150,25 +148,3 @@ class Supervisor:
                 time.sleep(_POLL_S)
             if self._stop:
                 return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streamrec.dataflows.engine.supervisor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="threads of each process")
-    parser.add_argument("flow", help="module of the dataflow")
-    parser.add_argument("flags", nargs=argparse.REMAINDER, help="for bytewax.run")
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="supervisor: %(message)s")
-    options = ClusterOptions(
-        given.flow, given.flags, given.processes, given.workers, environment=dict(os.environ)
-    )
-    return Supervisor(Cluster(options)).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,8 +19,13 @@ _SHARES = (
 )
 
 
-def main() -> None:
-    """Import the modules in both processes and wait. Raises SystemExit when one fails."""
+class WarmUpError(Exception):
+    """A module could not be imported; it has said why on standard error."""
+
+
+def warm_up() -> float:
+    """Import the modules in both processes and wait; returns how many seconds that took. Raises
+    WarmUpError."""
     began_s = time.monotonic()
     running = [
         subprocess.Popen([sys.executable, "-c", "; ".join(f"import {name}" for name in share)])
@@ -28,9 +33,5 @@ def main() -> None:
     ]
     statuses = [process.wait() for process in running]  # both end before one is complained of
     if any(statuses):
-        raise SystemExit("warm_up: a module could not be imported, see above")
-    sys.stderr.write(f"kernels compiled in {time.monotonic() - began_s:.0f} s\n")
-
-
-if __name__ == "__main__":
-    main()
+        raise WarmUpError("a module could not be imported, see above")
+    return time.monotonic() - began_s

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.click_log import Clicks, chunks
+from streamrec.connectors.click_files.clicks import FileClicks
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Log, RawBatch
 from streamrec.connectors.reading import read_batches, whole
 from streamrec.dataflows.errors.failed import Failed
@@ -85,13 +85,10 @@ def _sessions(part: ShardClicks) -> NDArray[np.int64]:
     return part.sessions.keys
 
 
-def file_history(clicks: Clicks, settings: Settings) -> History:
+def file_history(clicks: FileClicks, settings: Settings) -> History:
     """Of the clicks of a file."""
     encoder = WireEncoder(CLICKS.schema, SCHEMA_ID)
-    raw = as_read(
-        list(encoder.encode(columns).values)
-        for _, columns in chunks(clicks.columns, len(clicks), _BATCH)
-    )
+    raw = as_read(list(encoder.encode(columns).values) for _, columns in clicks.chunks(_BATCH))
     return history_of(raw, own_decoder(), settings)
 
 

@@ -1,31 +1,45 @@
-"""The command line: one program, a module for each group of commands."""
+"""The command line: one program, a module for each command or group of commands.
 
-from streamrec.program.demo import demo
-from streamrec.program.describe import describe
-from streamrec.program.errors import errors
-from streamrec.program.import_file import import_file
-from streamrec.program.model import model
-from streamrec.program.receive import receive
-from streamrec.program.replay import replay
-from streamrec.program.run import ENGINE_CONTEXT, run
-from streamrec.program.send import send
+What is heavy to import is imported when a command runs; where that is much, what the command does
+stands beside it in a module of its own, `demo_run` beside `demo`.
+"""
+
+from streamrec.program.learning.evaluate import evaluate
+from streamrec.program.learning.model import model
+from streamrec.program.learning.train import train
+from streamrec.program.learning.train_propensity import train_propensity
+from streamrec.program.records.errors import errors
+from streamrec.program.records.import_file import import_file
+from streamrec.program.records.receive import receive
+from streamrec.program.records.send import send
+from streamrec.program.records.topics import topics
+from streamrec.program.running.demo import demo
+from streamrec.program.running.describe import describe
+from streamrec.program.running.kafka import kafka
+from streamrec.program.running.replay import replay
+from streamrec.program.running.run import ENGINE_CONTEXT, run
+from streamrec.program.running.run_cluster import CLUSTER_CONTEXT, run_cluster
+from streamrec.program.running.show_settings import settings
+from streamrec.program.running.state import state
+from streamrec.program.running.warm_up import warm_up
 from streamrec.program.shared import program
-from streamrec.program.show_settings import settings
-from streamrec.program.state import state
-from streamrec.program.topics import topics
-from streamrec.program.train import train
 
 app = program()
 app.add_typer(topics, name="topics")
-app.command("send")(send)
-app.command("receive")(receive)
+app.command()(send)
+app.command()(receive)
 app.add_typer(errors, name="errors")
 app.add_typer(state, name="state")
 app.command("import")(import_file)
 app.add_typer(model, name="model")
 app.command()(train)
+app.command()(train_propensity)
+app.command()(evaluate)
 app.command()(demo)
 app.command(context_settings=ENGINE_CONTEXT)(run)
+app.command(context_settings=CLUSTER_CONTEXT)(run_cluster)
 app.command(context_settings=ENGINE_CONTEXT)(replay)
 app.command()(describe)
 app.command()(settings)
+app.command()(kafka)
+app.command()(warm_up)

@@ -9,15 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamrec.connectors.click_files.click_log import (
-    ClickLogError,
-    Clicks,
-    FileForm,
-    Meaning,
-    Names,
-    load,
-    name_columns,
-)
+from streamrec.connectors.click_files.clicks import FileClicks, load
+from streamrec.connectors.click_files.formats import FileForm
+from streamrec.connectors.click_files.meaning import Meaning
+from streamrec.connectors.click_files.names import Names, name_columns
+from streamrec.connectors.click_files.rejecting import ClickFileError
 from streamrec.schemas.columns import Bytes, Numbers
 
 T0 = 1_511_658_000  # seconds
@@ -29,11 +25,11 @@ def read(
     names: Names | None = None,
     meaning: Meaning | None = None,
     by_time: bool = False,
-) -> Clicks:
+) -> FileClicks:
     return load(path, form or FileForm(), names or Names(), meaning or Meaning(), by_time)[1]
 
 
-def column(clicks: Clicks, name: str) -> list[Any]:
+def column(clicks: FileClicks, name: str) -> list[Any]:
     values = clicks.columns[name]
     valid = [True] * len(clicks) if values.valid is None else values.valid.tolist()
     if isinstance(values, Bytes):
@@ -81,9 +77,9 @@ def test_common_names_are_found(names: list[str], expected: dict[str, str | None
 
 
 def test_missing_or_wrong_names_are_said() -> None:
-    with pytest.raises(ClickLogError, match=r"for the item, got columns .*'time'.*--item"):
+    with pytest.raises(ClickFileError, match=r"for the item, got columns .*'time'.*--item"):
         name_columns(["user", "time"], Names())
-    with pytest.raises(ClickLogError, match="--user expected one of the columns"):
+    with pytest.raises(ClickFileError, match="--user expected one of the columns"):
         name_columns(["user", "item", "time"], Names(user="usr"))
 
 
@@ -196,9 +192,9 @@ def test_lines_that_are_no_json_are_named(tmp_path: Path) -> None:
 
 
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ClickLogError, match="expected an ending of"):
+    with pytest.raises(ClickFileError, match="expected an ending of"):
         read(written(tmp_path, "", "clicks.xlsx"))
-    with pytest.raises(ClickLogError, match=r"log\.csv\.gz"):
+    with pytest.raises(ClickFileError, match=r"log\.csv\.gz"):
         read(written(tmp_path, "user,item,time\n", "log.csv.gz"), names=Names())
 
 

@@ -44,16 +44,10 @@ class Members(Protocol):
 
 
 class Supervised:
-    """`python -m streamrec.dataflows.engine.supervisor` as an operator starts it."""
+    """`streamrec run-cluster` as an operator starts it."""
 
     def __init__(self, flags: list[str], environment: dict[str, str], log: Path) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "streamrec.dataflows.engine.supervisor",
-            "--processes",
-            "2",
-        ]
+        command = [sys.executable, "-m", "streamrec", "run-cluster", "2"]
         self.process = GuardedProcess([*command, FLOW.module, *flags], log, environment)
         self._mark = flags[1]  # the recovery directory, which no other process names
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.program import app
-from streamrec.program.show_settings import settings_table
+from streamrec.program.running.show_settings import settings_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 

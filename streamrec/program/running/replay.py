@@ -61,13 +61,14 @@ def replay(
     `replay --from earliest --into v2 --state fork -r state -s 10 -b 0`.
     """
     # Here and not above: the other commands need not wait for the engine.
-    from streamrec.dataflows.job.modules import FlowError, flow_module, topics_of
+    from streamrec.dataflows.job.module_names import FlowError, module_name
+    from streamrec.dataflows.job.modules import topics_of
 
     outputs: dict[Topic, str] = {}
     given: dict[str, object] = {"start_from": start, "replay": state.value, "follow": follow}
     try:
         parse_start(start)
-        module = flow_module(flow).__name__
+        module = module_name(flow)
         if into is not None:
             settings = load_settings()
             given["consumer_group"] = f"{settings.consumer_group}-{into}"

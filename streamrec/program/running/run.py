@@ -21,10 +21,10 @@ def run(
     """Run a dataflow as the settings say. What comes after the options goes to the engine:
     `run -r state -s 10 -b 0` keeps state in ./state, saved every 10 s."""
     # Here and not above: the other commands need not wait for the engine.
-    from streamrec.dataflows.job.modules import FlowError, flow_module
+    from streamrec.dataflows.job.module_names import FlowError, module_name
 
     try:
-        module = flow_module(flow).__name__
+        module = module_name(flow)
     except FlowError as error:
         raise UsageError(f"--flow: {error}") from None
     sys.stdout.flush()

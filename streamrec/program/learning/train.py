@@ -40,8 +40,8 @@ def train(
     when STREAMREC_MODEL_PATH names its folder.
     """
     # Here and not above: the other commands need not wait for the kernels.
-    from streamrec.connectors.click_files.click_log import Names
-    from streamrec.program.train_run import Source, train_model
+    from streamrec.connectors.click_files.names import Names
+    from streamrec.program.learning.train_run import Source, train_model
 
     names = Names(user=user, item=item, time=at, type=event_type, price=price, session=session)
     train_model(Source(file, names, shop, topic), out, ranker, budget, seed, threads)

@@ -7,17 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.click_log import (
-    EVENT_TYPES,
-    ClickLogError,
-    Clicks,
-    FileForm,
-    Meaning,
-    Names,
-    Rejected,
-    chunks,
-    load,
-)
+from streamrec.connectors.click_files.clicks import FileClicks, load
+from streamrec.connectors.click_files.formats import FileForm
+from streamrec.connectors.click_files.meaning import EVENT_TYPES, Meaning
+from streamrec.connectors.click_files.names import Names
+from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.topics import subject_of
@@ -43,7 +37,7 @@ def import_clicks(
     started = time.monotonic()
     try:
         names, clicks = load(file, form, given, meaning, by_time)
-    except ClickLogError as error:
+    except ClickFileError as error:
         raise UsageError(f"import {file.name}: {error}") from None
     say(f"columns: {names}")
     _report(clicks, rejects)
@@ -68,7 +62,7 @@ def parse_mapping(text: str | None) -> dict[str, str]:
     return pairs
 
 
-def _report(clicks: Clicks, path: Path | None) -> None:
+def _report(clicks: FileClicks, path: Path | None) -> None:
     for name, count in clicks.unknown_types.items():
         say(f"event type {name!r} taken as other in {count:,} rows; see --map")
     for rejected in clicks.rejected[:_SHOWN_MAX]:
@@ -83,19 +77,17 @@ def _line(rejected: Rejected) -> str:
     return f"line {rejected.row}: {rejected.message}"
 
 
-def _send(log: Log, topic: str, clicks: Clicks) -> None:
+def _send(log: Log, topic: str, clicks: FileClicks) -> None:
     with closing(log.admin()) as admin:
         partitions = len(admin.bounds(topic))
     with closing(log.registry()) as registry:
         registered = registry.latest(subject_of(topic))
     encoder = WireEncoder(registered.schema, registered.id)
     # The partition is reckoned once a user.
-    users = clicks.users.dictionary_encode()
-    keys = users.dictionary.to_pylist()
+    codes, keys = clicks.numbered("user_id")
     by_user = np.array([partition_for_key(key, partitions) for key in keys])
-    codes = users.indices.to_numpy()
     with closing(log.writer()) as writer:
-        for part, columns in chunks(clicks.columns, len(clicks), _CHUNK):
+        for part, columns in clicks.chunks(_CHUNK):
             encoded = encoder.encode(columns)
             if encoded.failures:
                 raise CommandError(f"import: {encoded.failures[0].message}")

@@ -1,13 +1,9 @@
-"""Fits the coefficients of `dataflows.scoring` on the simulated shop and writes its artifact.
+"""What `train-propensity` does.
 
 The features are those that the dataflow computes, by the same steps; the label of a click is
-whether its user buys within the hour after it. Equal arguments give an equal file.
-
-    python -m streamrec.program.train_propensity [--clicks N] [--seed S] [--out FILE.json]
+whether its user buys within the hour after it.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +16,7 @@ from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.score import scoring_features
-from streamrec.models.propensity import PROPENSITY_FILE, save_propensity
+from streamrec.models.propensity import save_propensity
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, HOUR_MS
 from streamrec.models.users.state import UserState
@@ -74,7 +70,7 @@ def buys_within_hour(
     return labels
 
 
-def train(clicks: int, seed: int, out: Path) -> str:
+def train_propensity(clicks: int, seed: int, out: Path) -> str:
     """Fit, write, and say how well the scores tell buyers from others on the newest clicks."""
     parts = shop_clicks(clicks, seed)
     matrix = np.concatenate([part.matrix for part in parts], axis=1)
@@ -97,16 +93,3 @@ def train(clicks: int, seed: int, out: Path) -> str:
 
 def _no_detail(_: int) -> Detail:
     return Detail(None, [], NO_TIMESTAMP_MS)
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clicks", type=int, default=300_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=PROPENSITY_FILE)
-    given = parser.parse_args()
-    sys.stdout.write(train(given.clicks, given.seed, given.out) + "\n")
-
-
-if __name__ == "__main__":
-    _main()

@@ -34,7 +34,9 @@ def import_file(
     ] = None,
     form: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,
-        typer.Option("--format", help="What the file is.  [default: by its ending]"),
+        typer.Option(
+            "--format", help="What the file is.  [default: by content, else by its ending]"
+        ),
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option(help="What separates columns.  [default: the likeliest]")
@@ -60,8 +62,10 @@ def import_file(
     """
     # Here and not above: Arrow and the codec's kernels take two seconds to load, which the other
     # commands need not wait for.
-    from streamrec.connectors.click_files.click_log import FileForm, Meaning, Names
-    from streamrec.program.importing import import_clicks, parse_mapping
+    from streamrec.connectors.click_files.formats import FileForm
+    from streamrec.connectors.click_files.meaning import Meaning
+    from streamrec.connectors.click_files.names import Names
+    from streamrec.program.records.import_file_run import import_clicks, parse_mapping
 
     import_clicks(
         file,

@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from streamrec.connectors.click_files.click_log import ClickLogError, FileForm, Meaning, Names, load
+from streamrec.connectors.click_files.clicks import load
+from streamrec.connectors.click_files.formats import FileForm
+from streamrec.connectors.click_files.meaning import Meaning
+from streamrec.connectors.click_files.names import Names
+from streamrec.connectors.click_files.rejecting import ClickFileError
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.steps.history import History, by_time, file_history, topic_history
 from streamrec.models.sessions.recommender import SessionRecommender
@@ -108,7 +112,7 @@ def _history(source: Source, settings: Settings, seed: int) -> History:
     if source.file is not None:
         try:
             names, clicks = load(source.file, FileForm(), source.names, Meaning(), by_time=True)
-        except ClickLogError as error:
+        except ClickFileError as error:
             raise UsageError(f"train {source.file.name}: {error}") from None
         say(f"columns: {names}")
         for rejected in clicks.rejected[:20]:

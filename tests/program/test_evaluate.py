@@ -4,18 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer import Typer
 from typer.testing import CliRunner
 
-from streamrec.models.training.evaluate import main
+from streamrec.program import app
 from tests.models.session_logs import item_lists, made_log
-
-app = Typer()
-app.command()(main)
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
     return result.exit_code, result.output
 
 
