@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, TopicSpec
-from streamrec.connectors.topics import ensure_topics
+from streamrec.connectors.making_topics import ensure_topics
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.schemas import load
 

@@ -72,7 +72,7 @@ class Outgoing(NamedTuple):
     partition: int | None = None
 
 
-class Bounds(NamedTuple):
+class OffsetBounds(NamedTuple):
     """What can be read of a partition: `low` is the first offset kept, `high` the next to come."""
 
     low: int
@@ -94,7 +94,7 @@ class TopicInfo:
     """A topic as it is. `configs` holds only options that differ from the broker's defaults."""
 
     name: str
-    bounds: Mapping[int, Bounds]  # by partition
+    bounds: Mapping[int, OffsetBounds]  # by partition
     replication: int
     configs: Mapping[str, str]
 
@@ -215,8 +215,8 @@ class LogAdmin(Protocol):
     def delete(self, topic: str) -> None:
         """Raises UnknownTopicError."""
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
-        """Bounds of every partition. Raises UnknownTopicError."""
+    def bounds(self, topic: str) -> dict[int, OffsetBounds]:
+        """OffsetBounds of every partition. Raises UnknownTopicError."""
 
     def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
         """`high` of the bounds alone, in half the time. With `committed` where the first open

@@ -22,10 +22,10 @@ from typing import Literal
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
-    Bounds,
     Log,
     LogAdmin,
     LogReader,
+    OffsetBounds,
     OffsetOutOfRangeError,
     RawBatch,
     UnreachableError,
@@ -248,7 +248,7 @@ class _SharedReader:
             self._known.update(positions)
         return positions
 
-    def _tell_loss(self, lost: Positions, bounds: Mapping[int, Bounds]) -> None:
+    def _tell_loss(self, lost: Positions, bounds: Mapping[int, OffsetBounds]) -> None:
         """Records that were to be read are gone: stop, or say so and go on, as the option says."""
         spans = ", ".join(
             f"partition {p} from offset {at} to {bounds[p].low - 1}" for p, at in lost.items()

@@ -13,7 +13,7 @@ from typing import Any
 
 from streamrec.connectors.log import Log, LogError, LogReader, RawBatch
 from streamrec.connectors.reading import STALLED_S, read_to
-from streamrec.schemas.json_codec import JsonDecoder, UndecodableError
+from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 
 _logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Table(Follower, Mapping[bytes, Any]):
                 continue
             try:
                 self._values[key] = self._decoder.decode(value)
-            except UndecodableError as error:
+            except UnreadableError as error:
                 place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
                 _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)
         return len(batch)

@@ -22,7 +22,7 @@ class MisfitError(Exception):
     """A value does not fit its schema; the message says which field, what was expected, and got."""
 
 
-class UndecodableError(Exception):
+class UnreadableError(Exception):
     """Bytes are not a record in wire format under a schema that the registry knows."""
 
 
@@ -100,9 +100,9 @@ class JsonDecoder:
         self._parsed: dict[int, Any] = {}
 
     def decode(self, value: bytes) -> Any:
-        """Raises UndecodableError, and what `schema_by_id` raises."""
+        """Raises UnreadableError, and what `schema_by_id` raises."""
         if len(value) < _WIRE_HEADER_BYTES or value[0] != 0:
-            raise UndecodableError(
+            raise UnreadableError(
                 f"expected wire format (a zero byte and a schema id), got {value[:8]!r}"
             )
         schema_id = int.from_bytes(value[1:_WIRE_HEADER_BYTES], "big")
@@ -116,12 +116,12 @@ class JsonDecoder:
         # What fastavro raises for bytes that do not follow the schema is not documented; these are
         # the kinds it was seen to raise, and Hypothesis-made garbage finds no other.
         except (EOFError, ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
-            raise UndecodableError(
+            raise UnreadableError(
                 f"expected a record of schema {schema_id}, got bytes that end or break before "
                 f"byte {body.tell()} of {len(value)}: {error!r}"
             ) from error
         if rest := len(value) - body.tell():
-            raise UndecodableError(
+            raise UnreadableError(
                 f"expected a record of schema {schema_id}, got {rest} bytes after its end"
             )
         return decoded

@@ -113,6 +113,15 @@ def test_nothing_imports_a_dataflow_module() -> None:
     assert {(a, b) for a, b in arrows() if b in flows} == set()
 
 
+def test_no_two_public_classes_under_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_only_dataflows_and_their_job_and_engine_rooms_import_the_engine() -> None:
     found = {name for name, path in modules().items() if set(imported(path, "bytewax"))}
     assert found

@@ -15,7 +15,7 @@ from streamrec.connectors.embedded.file import (
 )
 from streamrec.connectors.embedded.rows import Row, offsets_of, timestamps_of
 from streamrec.connectors.embedded.topics import check_configs
-from streamrec.connectors.log import Bounds, LogError, TopicInfo, TopicSpec
+from streamrec.connectors.log import LogError, OffsetBounds, TopicInfo, TopicSpec
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -85,7 +85,7 @@ class EmbeddedAdmin:
             self._db.execute("DELETE FROM group_offsets WHERE topic = ?", (topic,))
             self._db.execute("DELETE FROM topics WHERE name = ?", (topic,))
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
+    def bounds(self, topic: str) -> dict[int, OffsetBounds]:
         with self._lock, explained(self._where):
             rows = self._db.execute(
                 "SELECT p.partition, p.low, p.high FROM partitions p JOIN topics t"
@@ -94,7 +94,7 @@ class EmbeddedAdmin:
             ).fetchall()
         if not rows:
             raise unknown_topic(self._where, topic)
-        return {partition: Bounds(low, high) for partition, low, high in rows}
+        return {partition: OffsetBounds(low, high) for partition, low, high in rows}
 
     def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
         return {partition: bounds.high for partition, bounds in self.bounds(topic).items()}

@@ -11,8 +11,8 @@ import numpy as np
 
 from streamrec.connectors.embedded.file import OFFSET_BITS
 from streamrec.connectors.embedded.rows import (
-    Details,
     Row,
+    RowDetails,
     offsets_of,
     pack,
     timestamps_of,
@@ -56,14 +56,14 @@ def compact(db: sqlite3.Connection, partition_id: int) -> None:
     rows = [(row_id - first, Row(*columns)) for row_id, *columns in found]
     newest: dict[bytes, int] = {}
     for base, row in rows:
-        details = Details(row)
+        details = RowDetails(row)
         for index, offset in enumerate(offsets_of(row, base).tolist()):
             key = details[index].key
             if key is not None:
                 newest[key] = offset
     packer = _Packer(db, first, rows[0][0])
     for base, row in rows:
-        details = Details(row)
+        details = RowDetails(row)
         values = unpack_values(row, f"partition id {partition_id}, offset {base}")
         stamps = timestamps_of(row).tolist()
         db.execute("DELETE FROM batches WHERE id = ?", (first + base,))

@@ -20,7 +20,7 @@ from streamrec.connectors.embedded.file import (
     partition_ids,
     unknown_topic,
 )
-from streamrec.connectors.embedded.rows import Details, Row, offsets_of, unpack_values
+from streamrec.connectors.embedded.rows import Row, RowDetails, offsets_of, unpack_values
 from streamrec.connectors.log import Detail, LogError, OffsetOutOfRangeError, RawBatch
 
 _WAIT_S = 0.001  # between two looks for new records while a poll waits
@@ -30,7 +30,7 @@ _FETCH = "SELECT * FROM batches WHERE id >= ? AND id < ? ORDER BY id"
 class _Span(NamedTuple):
     """Part of a row: records `start` to `end`."""
 
-    details: Details
+    details: RowDetails
     start: int
     end: int
 
@@ -42,7 +42,7 @@ class _Rest:
     row: Row
     base: int
     values: list[bytes | None]
-    details: Details
+    details: RowDetails
     start: int
 
 
@@ -215,7 +215,7 @@ class EmbeddedReader:
                 start = 0
                 if place.next > base:  # a start in mid-row
                     start = int(np.searchsorted(offsets_of(row, base), place.next))
-                details = Details(row)
+                details = RowDetails(row)
                 if row.records - start > limit - len(values):
                     place.rest = _Rest(row, base, row_values, details, start)
                     return

@@ -85,7 +85,7 @@ def unpack_values(row: Row, where: str) -> list[bytes | None]:
     return _unpack_strings(row.lengths, row.values)
 
 
-class Details:
+class RowDetails:
     """Keys, headers and timestamps of a row's records, unpacked once, when first asked for."""
 
     __slots__ = ("_headers", "_keys", "_row", "_timestamps")

@@ -30,7 +30,7 @@ from streamrec.connectors.kafka.client import (
     is_passing,
 )
 from streamrec.connectors.kafka.group import KafkaGroup
-from streamrec.connectors.log import Bounds, LogError, TopicInfo, TopicSpec, UnknownTopicError
+from streamrec.connectors.log import LogError, OffsetBounds, TopicInfo, TopicSpec, UnknownTopicError
 
 _SETTLE_S = 15.0  # for a change to be known to every broker
 _RETRY_S = 0.1
@@ -100,11 +100,13 @@ class KafkaAdmin:
         self._result(asked[topic], f"topic {topic!r}")
         self._settle(topic, lambda: topic not in self.topics())
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
+    def bounds(self, topic: str) -> dict[int, OffsetBounds]:
         partitions = list(self._partitions(topic))
         low = self._offsets(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         high = self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        return {partition: Bounds(low[partition], high[partition]) for partition in partitions}
+        return {
+            partition: OffsetBounds(low[partition], high[partition]) for partition in partitions
+        }
 
     def ends(self, topic: str, committed: bool = False) -> dict[int, int]:
         partitions = list(self._partitions(topic))

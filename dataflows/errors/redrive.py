@@ -30,8 +30,8 @@ from itertools import islice
 from typing import Any, NamedTuple, Self
 
 from streamrec.connectors.log import Headers, Log, LogAdmin, LogError, LogWriter, Outgoing
+from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.reading import read_all, read_range
-from streamrec.connectors.topics import subject_of
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 
 LEASE_S = 30.0
@@ -69,7 +69,7 @@ class Origin(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ErrorRecord:
     """An error: the record that failed, as it was, and why."""
 
     origin: Origin
@@ -80,15 +80,15 @@ class Failed:
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
 
 
-def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[Failed]:
-    """Every error that the topic holds, by partition in order. Raises UndecodableError."""
+def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[ErrorRecord]:
+    """Every error that the topic holds, by partition in order. Raises UnreadableError."""
     with closing(log.registry()) as registry:
         decoder = JsonDecoder(registry.by_id)
         for record in read_all(log, errors_topic):
             if record.value is not None:
                 fields = decoder.decode(record.value)
                 origin = Origin(fields["topic"], fields["partition"], fields["offset"])
-                yield Failed(origin, fields)
+                yield ErrorRecord(origin, fields)
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class Redriver:
             registered = registry.latest(subject_of(self._topic))
         self._encoder = JsonEncoder(registered.schema, registered.id)
 
-    def redrive(self, failures: Iterable[Failed]) -> Outcome:
+    def redrive(self, failures: Iterable[ErrorRecord]) -> Outcome:
         """Write back each original that was not written back yet. Waits for claims of runs that
         died to expire."""
         outcome = Outcome()
@@ -193,7 +193,9 @@ class Redriver:
         claim = self._ledger.claims.get(origin)
         return claim is None or claim.run == self._run or claim.expires_ms <= _now_ms()
 
-    def _redrive_free(self, failures: list[Failed], writer: LogWriter, admin: LogAdmin) -> Outcome:
+    def _redrive_free(
+        self, failures: list[ErrorRecord], writer: LogWriter, admin: LogAdmin
+    ) -> Outcome:
         """Claim, see which claims hold, write those back, say done."""
         if not failures:
             return Outcome()
@@ -281,7 +283,7 @@ class Redriver:
         time.sleep(min(max(wait_ms / 1000, 0.0), 0.5))
 
 
-def _original(failed: Failed) -> Outgoing:
+def _original(failed: ErrorRecord) -> Outgoing:
     headers = [*failed.headers, (HEADER, str(failed.origin).encode())]
     return Outgoing(
         failed.fields["key"], failed.fields["value"], headers, partition=failed.origin.partition

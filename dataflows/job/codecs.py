@@ -11,8 +11,8 @@ from streamrec.connectors.log import (
     SchemaRegistry,
     UnknownSchemaError,
 )
+from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.per_thread import PerThread
-from streamrec.connectors.topics import subject_of
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 

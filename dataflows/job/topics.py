@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from streamrec.connectors.log import Log, TopicSpec
-from streamrec.connectors.topics import TopicsReport, ensure_topics
+from streamrec.connectors.making_topics import TopicsReport, ensure_topics
 
 _DAY_MS = 24 * 60 * 60 * 1000
 

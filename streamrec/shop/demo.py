@@ -36,7 +36,15 @@ from streamrec.schemas.columns import Bytes, Lists, Numbers
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.wire import WireDecoder
 from streamrec.shop.faults import SchemaIds
-from streamrec.shop.judging import Answers, Clicks, K, Verdict, judge, judge_popularity, numbers_of
+from streamrec.shop.judging import (
+    Answers,
+    JudgedClicks,
+    K,
+    Verdict,
+    judge,
+    judge_popularity,
+    numbers_of,
+)
 from streamrec.shop.judging_methods import judge_methods
 from streamrec.shop.shop import Shop, ShopBatch
 
@@ -73,7 +81,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class DemoRun:
     """What one run of the main job came to."""
 
     model: str
@@ -186,7 +194,7 @@ class _Places:
 
 def run_recommender(
     log: Log, settings: Settings, environment: Mapping[str, str], sent: Sent, progress: Progress
-) -> Run:
+) -> DemoRun:
     """Run the main job over what was sent, in a process of its own, then judge what came out."""
     outputs = (settings.topic(RECOMMENDATIONS), settings.topic(ERRORS))
     expected = sent.asks(settings) + sent.errors().total()
@@ -217,7 +225,7 @@ def run_recommender(
     answers = read_answers(log, settings, sent)
     found = Counter(failed.fields["reason"] for failed in read_errors(log, settings.topic(ERRORS)))
     clicks = clicks_of(sent)
-    return Run(
+    return DemoRun(
         settings.model,
         judge(clicks, answers),
         judge_popularity(clicks, answers),
@@ -239,10 +247,10 @@ def process(environment: Mapping[str, str]) -> Iterator[GuardedProcess]:
         main_job.stop()
 
 
-def clicks_of(sent: Sent) -> Clicks:
+def clicks_of(sent: Sent) -> JudgedClicks:
     """What users meant, in the order of arrival, without what was broken on the way."""
     good = [batch.is_good() for batch in sent.batches]
-    return Clicks(
+    return JudgedClicks(
         np.concatenate([b.clicks.users[g] for b, g in zip(sent.batches, good, strict=True)]),
         np.concatenate([b.clicks.items[g] for b, g in zip(sent.batches, good, strict=True)]),
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import fastavro
 
 from streamrec.connectors.log import SchemaRegistry
-from streamrec.connectors.topics import subject_of
+from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.topics import CLICKS
 
 _HEADER_BYTES = 5  # magic byte and schema id
@@ -82,7 +82,7 @@ def wire_header(schema_id: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ShopFault:
     """A way to be broken. `reason` None: odd, but good (an older writer)."""
 
     name: str
@@ -143,40 +143,40 @@ def _union_out_of_range(click: GoodClick, encoder: ClickEncoder) -> bytes:
     return encoder.encode(bare, encoder.ids.clicks)[:-1] + b"\x04"  # zigzag: branch 2 of 0 and 1
 
 
-FAULTS: tuple[Fault, ...] = (
-    Fault("older_schema", None, lambda click, e: e.encode(click.fields, e.ids.older)),
-    Fault("not_avro", "not_wire_format", lambda click, e: json.dumps(click.fields).encode()),
-    Fault("empty_value", "not_wire_format", lambda click, e: b""),
-    Fault("tombstone", "not_wire_format", lambda click, e: None),
-    Fault("header_only_begun", "not_wire_format", lambda click, e: click.value[:3]),
-    Fault(
+FAULTS: tuple[ShopFault, ...] = (
+    ShopFault("older_schema", None, lambda click, e: e.encode(click.fields, e.ids.older)),
+    ShopFault("not_avro", "not_wire_format", lambda click, e: json.dumps(click.fields).encode()),
+    ShopFault("empty_value", "not_wire_format", lambda click, e: b""),
+    ShopFault("tombstone", "not_wire_format", lambda click, e: None),
+    ShopFault("header_only_begun", "not_wire_format", lambda click, e: click.value[:3]),
+    ShopFault(
         "unknown_schema_id",
         "unknown_schema_id",
         lambda click, e: wire_header(_UNKNOWN_ID) + click.value[_HEADER_BYTES:],
     ),
-    Fault("truncated", "undecodable", lambda click, e: click.value[:-1]),
-    Fault("no_body", "undecodable", lambda click, e: click.value[:_HEADER_BYTES]),
-    Fault("trailing_bytes", "undecodable", lambda click, e: click.value + b"\0\0"),
-    Fault("invalid_utf8", "undecodable", _invalid_utf8),
-    Fault("negative_length", "undecodable", _negative_length),
-    Fault("enum_out_of_range", "undecodable", _enum_out_of_range),
-    Fault("union_out_of_range", "undecodable", _union_out_of_range),
-    Fault(
+    ShopFault("truncated", "undecodable", lambda click, e: click.value[:-1]),
+    ShopFault("no_body", "undecodable", lambda click, e: click.value[:_HEADER_BYTES]),
+    ShopFault("trailing_bytes", "undecodable", lambda click, e: click.value + b"\0\0"),
+    ShopFault("invalid_utf8", "undecodable", _invalid_utf8),
+    ShopFault("negative_length", "undecodable", _negative_length),
+    ShopFault("enum_out_of_range", "undecodable", _enum_out_of_range),
+    ShopFault("union_out_of_range", "undecodable", _union_out_of_range),
+    ShopFault(
         "foreign_schema",
         "fails_resolution",
         lambda click, e: e.encode(click.fields, e.ids.foreign),
     ),
-    Fault("empty_user", "invalid_value", _with(user_id="")),
-    Fault("empty_item", "invalid_value", _with(item_id="")),
-    Fault("long_item", "invalid_value", _with(item_id="x" * 257)),
-    Fault("negative_price", "invalid_value", _with(price_cents=-1)),
-    Fault("zero_time", "invalid_value", _with(timestamp=0)),
-    Fault("microseconds", "invalid_value", _in_microseconds),
-    Fault("too_late", "too_late", _shifted(-2 * _DAY_MS), needs_past=True),
+    ShopFault("empty_user", "invalid_value", _with(user_id="")),
+    ShopFault("empty_item", "invalid_value", _with(item_id="")),
+    ShopFault("long_item", "invalid_value", _with(item_id="x" * 257)),
+    ShopFault("negative_price", "invalid_value", _with(price_cents=-1)),
+    ShopFault("zero_time", "invalid_value", _with(timestamp=0)),
+    ShopFault("microseconds", "invalid_value", _in_microseconds),
+    ShopFault("too_late", "too_late", _shifted(-2 * _DAY_MS), needs_past=True),
 )
 
 
-def faults_named(names: set[str]) -> tuple[Fault, ...]:
+def faults_named(names: set[str]) -> tuple[ShopFault, ...]:
     """A choice of faults, in the order of `FAULTS`."""
     unknown = names - {fault.name for fault in FAULTS}
     if unknown:

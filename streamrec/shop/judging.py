@@ -17,7 +17,7 @@ _REFRESH = 1_000  # clicks between two looks at what is popular
 
 
 @dataclass(frozen=True, slots=True)
-class Clicks:
+class JudgedClicks:
     """n clicks in the order in which they arrived, the good ones only."""
 
     users: NDArray[np.int64]
@@ -28,7 +28,7 @@ class Clicks:
 class Answers:
     """m recommendations, each the answer to one click."""
 
-    clicks: NDArray[np.int64]  # (m,) which click asked, a row of Clicks
+    clicks: NDArray[np.int64]  # (m,) which click asked, a row of JudgedClicks
     items: NDArray[np.int64]  # (m, K) best first; -1: none
 
 
@@ -50,14 +50,14 @@ class Verdict:
         return cls(len(ranks), float(found.mean()), float(reciprocal.mean()))
 
 
-def judge(clicks: Clicks, answers: Answers) -> Verdict:
+def judge(clicks: JudgedClicks, answers: Answers) -> Verdict:
     """Each click against the newest answer to an earlier click of the same user."""
     before = _newest_answer_before(clicks, answers)
     judged = np.flatnonzero(before >= 0)
     return Verdict.of(ranks_among(answers.items[before[judged]], clicks.items[judged]))
 
 
-def judge_popularity(clicks: Clicks, answers: Answers) -> Verdict:
+def judge_popularity(clicks: JudgedClicks, answers: Answers) -> Verdict:
     """What is clicked most, judged by the clicks that judge the answers."""
     judged = _newest_answer_before(clicks, answers) >= 0
     counts = np.zeros(int(clicks.items.max(initial=-1)) + 1, dtype=np.int64)
@@ -93,7 +93,7 @@ def ranks_among(items: NDArray[np.generic], targets: NDArray[np.generic]) -> NDA
     return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
 
 
-def _newest_answer_before(clicks: Clicks, answers: Answers) -> NDArray[np.int64]:
+def _newest_answer_before(clicks: JudgedClicks, answers: Answers) -> NDArray[np.int64]:
     """(n,) for each click the row of the answer that it judges; -1: there was none yet."""
     answered = np.full(len(clicks.users), -1, dtype=np.int64)
     answered[answers.clicks] = np.arange(len(answers.clicks))

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from streamrec.models.sessions.candidate_kernel import METHODS
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog, SessionRows
-from streamrec.shop.judging import Clicks, K, Verdict, newest_before, ranks_among
+from streamrec.shop.judging import JudgedClicks, K, Verdict, newest_before, ranks_among
 
 EVERY = 10  # one in so many of the clicks that judge
 _CHUNK = 64  # clicks between two times of learning
 
 
 def judge_methods(
-    untrained: SessionRecommender, log: ClickLog, clicks: Clicks, asking: NDArray[np.bool_]
+    untrained: SessionRecommender, log: ClickLog, clicks: JudgedClicks, asking: NDArray[np.bool_]
 ) -> dict[str, Verdict]:
     """The verdict on each of METHODS, on an index that begins as `untrained` is, and learns.
 

@@ -1,7 +1,7 @@
 """A simulated shop: clicks that a recommender can learn from, and records broken on purpose.
 
 Everything follows from the seed: equal seeds give equal records, byte for byte (given equal schema
-ids). `shop_world` says how its people choose; `shop_faults` in which ways records are broken and
+ids). `world` says how its people choose; `faults` in which ways records are broken and
 under which reason the main job must list each. The truth comes with every batch, so that a test or
 the demo counts exactly what must come out.
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.schemas.columns import Bytes, Column, Columns, Numbers
 from streamrec.schemas.wire import WireEncoder
-from streamrec.shop.faults import FAULTS, ClickEncoder, Fault, GoodClick, SchemaIds
-from streamrec.shop.world import EVENT_TYPES, Catalog, Clicks, Users, shop_visits
+from streamrec.shop.faults import FAULTS, ClickEncoder, GoodClick, SchemaIds, ShopFault
+from streamrec.shop.world import EVENT_TYPES, Catalog, ShopClicks, Users, shop_visits
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
@@ -45,7 +45,7 @@ class ShopBatch:
     keys: list[bytes]  # user_id
     values: list[bytes | None]
     faults: NDArray[np.int8]  # (n,) index in FAULTS; GOOD: an ordinary click
-    clicks: Clicks  # what was meant, also where the record is broken
+    clicks: ShopClicks  # what was meant, also where the record is broken
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -85,7 +85,7 @@ class Shop:
     clicks: int
     schema_ids: SchemaIds
     broken_share: float = 0.03
-    faults: Sequence[Fault] = FAULTS
+    faults: Sequence[ShopFault] = FAULTS
     clicks_per_hour: int = 6_000  # of event time
     start_ms: int = START_MS
     users: int = 8_000  # at the start; more arrive
@@ -107,13 +107,13 @@ class Shop:
 
     def _chapters(
         self, rng: np.random.Generator, catalog: Catalog, users: Users
-    ) -> Iterator[Clicks]:
+    ) -> Iterator[ShopClicks]:
         """The clicks, a chapter of some 10,000 at a time, until there are enough."""
         chapter_ms = int(
             _SESSIONS_PER_CHAPTER * _CLICKS_PER_SESSION / self.clicks_per_hour * 3_600_000
         )
         begins_ms, sessions, left = self.start_ms, 0, self.clicks
-        waiting: Clicks | None = None
+        waiting: ShopClicks | None = None
         while left > 0:
             newcomers = int(_NEWCOMERS_SHARE * _SESSIONS_PER_CHAPTER)
             visitors = users.come(_SESSIONS_PER_CHAPTER, newcomers, begins_ms)
@@ -174,7 +174,7 @@ class _Writer:
         self._choices = np.array([FAULTS.index(fault) for fault in shop.faults], dtype=np.int8)
         self._needs_past = np.array([fault.needs_past for fault in FAULTS] + [False])
 
-    def batch_of(self, clicks: Clicks) -> ShopBatch:
+    def batch_of(self, clicks: ShopClicks) -> ShopBatch:
         columns = self._columns_of(clicks)
         encoded = self._encoder.encode(columns)
         assert not encoded.failures, encoded.failures[:1]
@@ -196,7 +196,7 @@ class _Writer:
         faults[too_soon] = GOOD
         return faults
 
-    def _columns_of(self, clicks: Clicks) -> dict[str, Column]:
+    def _columns_of(self, clicks: ShopClicks) -> dict[str, Column]:
         categories, prices = self._catalog.categories, self._catalog.prices_cents
         # A user in ten does not let the site keep a session: it is told by the gap instead.
         named = (clicks.users * 2_654_435_761 >> 7) % 1000 >= 1000 * _ANONYMOUS_SHARE
@@ -212,7 +212,7 @@ class _Writer:
             "session_id": self._sessions.column(clicks.sessions, named),
         }
 
-    def _fields_at(self, clicks: Clicks, columns: Columns, row: int) -> dict[str, Any]:
+    def _fields_at(self, clicks: ShopClicks, columns: Columns, row: int) -> dict[str, Any]:
         """One click as the schema's fields."""
         text = {
             name: column.bytes_at(row).decode()

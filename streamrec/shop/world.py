@@ -39,7 +39,7 @@ _COMPANION, _EARLIER_COMPANION, _RETURN, _TASTE, _TREND = range(5)
 
 
 @dataclass(slots=True)
-class Clicks:
+class ShopClicks:
     """Columns of n clicks, in the order in which they arrive."""
 
     users: Ints
@@ -192,7 +192,7 @@ def shop_visits(
     visitors: Ints,
     first_session: int,
     starts_ms: Ints,
-) -> Clicks:
+) -> ShopClicks:
     """All clicks of one session for each visitor, sessions one after the other, not by time."""
     n = len(visitors)
     # Longest first: the sessions still going on at a step are then the first so many rows.
@@ -225,7 +225,7 @@ def shop_visits(
     delays = rng.exponential(1500.0, size=len(times))
     tunnels = rng.random(len(times)) < 0.001
     delays[tunnels] = rng.uniform(3.0, 30.0, size=int(tunnels.sum())) * 60_000.0
-    return Clicks(
+    return ShopClicks(
         visitors[rows],
         items[done],
         first_session + rows,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from streamrec.connectors.log import (
-    Bounds,
     Log,
     LogError,
+    OffsetBounds,
     OffsetOutOfRangeError,
     Outgoing,
     TopicSpec,
@@ -310,10 +310,10 @@ def test_topics_are_described_as_created(log: Log, topic_name: str) -> None:
         assert topic_name in admin.topics()
         info = admin.describe(topic_name)
         assert info.bounds == {
-            0: Bounds(0, 0),
-            1: Bounds(0, 1),
-            2: Bounds(0, 0),
-            3: Bounds(0, 0),
+            0: OffsetBounds(0, 0),
+            1: OffsetBounds(0, 1),
+            2: OffsetBounds(0, 0),
+            3: OffsetBounds(0, 0),
         }
         assert info.replication == 1
         assert info.configs == {"retention.ms": "86400000"}

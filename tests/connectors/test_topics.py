@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from streamrec.connectors.log import IncompatibleSchemaError, Log, TopicSpec
-from streamrec.connectors.topics import Difference, ensure_topics
+from streamrec.connectors.making_topics import Difference, ensure_topics
 
 
 def schema(**types: str) -> str:

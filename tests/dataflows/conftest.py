@@ -10,7 +10,7 @@ import pytest
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import TOPICS
-from tests.dataflows.main_job import Job
+from tests.dataflows.main_job import MainJob
 
 SettingsFor = Callable[..., Settings]
 
@@ -42,13 +42,13 @@ def job_settings(topic_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def embedded_job(job_settings: SettingsFor) -> Callable[..., Job]:
+def embedded_job(job_settings: SettingsFor) -> Callable[..., MainJob]:
     """Makes a main job on the embedded log; keyword arguments are settings."""
-    return lambda **given: Job(job_settings(**given))
+    return lambda **given: MainJob(job_settings(**given))
 
 
 @pytest.fixture
-def kafka_job(job_settings: SettingsFor, request: pytest.FixtureRequest) -> Callable[..., Job]:
+def kafka_job(job_settings: SettingsFor, request: pytest.FixtureRequest) -> Callable[..., MainJob]:
     """Makes a main job on the real broker and registry; for tests marked `kafka`."""
     found: LogSettings = request.getfixturevalue("kafka_settings")
     request.getfixturevalue("kafka_log")  # deletes the topics at the end of the run
@@ -57,11 +57,11 @@ def kafka_job(job_settings: SettingsFor, request: pytest.FixtureRequest) -> Call
         "kafka_options": found.kafka_options,
         "schema_registry_url": found.schema_registry_url,
     }
-    return lambda **given: Job(job_settings(**where, **given))
+    return lambda **given: MainJob(job_settings(**where, **given))
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def make_job(request: pytest.FixtureRequest) -> Callable[..., Job]:
+def make_job(request: pytest.FixtureRequest) -> Callable[..., MainJob]:
     """Makes a main job, on each back end in turn; keyword arguments are settings."""
-    made: Callable[..., Job] = request.getfixturevalue(f"{request.param}_job")
+    made: Callable[..., MainJob] = request.getfixturevalue(f"{request.param}_job")
     return made

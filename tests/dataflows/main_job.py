@@ -17,9 +17,9 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Headers, Log, Outgoing, Record
+from streamrec.connectors.making_topics import ensure_topics, subject_of
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_all
-from streamrec.connectors.topics import ensure_topics, subject_of
 from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SESSIONS, Topic
@@ -45,7 +45,7 @@ class Sent:
         return self.values.keys() - self.reasons.keys()
 
 
-class Job:
+class MainJob:
     """One main job on one log."""
 
     def __init__(self, settings: Settings, partitions: int = PARTITIONS) -> None:

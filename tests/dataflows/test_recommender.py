@@ -19,18 +19,18 @@ from tests.dataflows.main_job import (
     PARTITIONS,
     START_MS,
     Answer,
-    Job,
+    MainJob,
     Place,
     places,
     reasons_by_place,
 )
-from tests.models.test_user_state import KEPT, Reference
+from tests.models.test_user_state import KEPT, ReferenceUsers
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., MainJob]
 EVENT_CODES = {"view": 0, "cart": 1, "favorite": 2, "purchase": 3, "other": 4}
 
 
-def asking(job: Job) -> set[Place]:
+def asking(job: MainJob) -> set[Place]:
     return {place for place, click in job.clicks().items() if click["event_type"] == "view"}
 
 
@@ -77,13 +77,13 @@ def assert_in_order_per_user(recommendations: list[Answer]) -> None:
         assert clicks_in_order_of_answers == sorted(clicks_in_order_of_answers), user
 
 
-def assert_features(job: Job, recommendations: list[Answer]) -> None:
+def assert_features(job: MainJob, recommendations: list[Answer]) -> None:
     """The features equal a recount of all of the user's clicks."""
     features = compile_features(DEFAULT_FEATURES)
-    users: dict[str, Reference] = {}
+    users: dict[str, ReferenceUsers] = {}
     expected: dict[Place, list[float]] = {}
     for place, click in sorted(job.clicks().items()):
-        user = users.setdefault(click["user_id"], Reference(features))
+        user = users.setdefault(click["user_id"], ReferenceUsers(features))
         price = -1 if click["price_cents"] is None else click["price_cents"]
         item, session = (_hash(click[name]) for name in ("item_id", "session_id"))
         time_ms = int(click["timestamp"].timestamp() * 1000)
@@ -105,7 +105,7 @@ def _hash(text: str | None) -> int:
     return int(hash64(column)[0])
 
 
-def assert_committed(job: Job) -> None:
+def assert_committed(job: MainJob) -> None:
     """The group's offsets stand at the end, so that its lag is nothing."""
     admin = job.log.admin()
     ends = {p: b.high for p, b in admin.bounds(job.settings.topic(CLICKS)).items()}

@@ -20,9 +20,9 @@ from streamrec.models.sessions.numbered import NumberedRanking, NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA
-from tests.dataflows.main_job import START_MS, Job, places, reasons_by_place
+from tests.dataflows.main_job import START_MS, MainJob, places, reasons_by_place
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., MainJob]
 HOUR_MS = 3_600_000
 
 

@@ -24,7 +24,7 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from streamrec.shop.faults import SchemaIds
 from tests.proofs import chaos
-from tests.proofs.chaos_check import Verdict, inputs_of, judge, outputs_of
+from tests.proofs.chaos_check import ChaosVerdict, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of, steps
 from tests.proofs.chaos_run import run_to_the_end
 
@@ -147,7 +147,7 @@ class Runs:
             assert time.monotonic() < give_up, f"{self.written()} of {count}\n{self.logs()}"
             time.sleep(0.05)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ChaosVerdict:
         """Everything compared with a run without kills or stops."""
         reference = chaos.Topics.make(self.place, FLOW)
         run_to_the_end(
@@ -171,7 +171,7 @@ def runs(tmp_path: Path) -> Runs:
     return Runs(embedded_place(tmp_path, lambda text: None))
 
 
-def assert_exactly_once(verdict: Verdict) -> None:
+def assert_exactly_once(verdict: ChaosVerdict) -> None:
     assert verdict.good, "\n".join([*verdict.offenders, verdict.line(0, SEED)])
     assert verdict.outputs + verdict.errors == verdict.inputs == EVENTS
 

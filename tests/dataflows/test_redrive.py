@@ -10,8 +10,8 @@ import pytest
 
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Log
+from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.reading import read_all
-from streamrec.connectors.topics import subject_of
 from streamrec.dataflows.errors.redrive import HEADER, Redriver, read_errors
 from streamrec.dataflows.job.topics import TOPICS
 from tests.program.error_records import error, write_errors

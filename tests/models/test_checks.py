@@ -70,7 +70,7 @@ class TooFew(Popular):
         return Ranking.of_lists([["i1"]])
 
 
-class Lists(Popular):
+class ListOfLists(Popular):
     def recommend(self, sessions: Sessions, k: int) -> Ranking:
         return [["i1"]] * len(sessions)  # type: ignore[return-value]  # what is to be found
 
@@ -129,7 +129,7 @@ def test_a_class_that_keeps_the_contract_passes() -> None:
         (NotANumber, "scores expected finite numbers"),
         (Rising, "scores expected to fall, best first"),
         (TooFew, "recommend expected answers to 5 sessions, got 1"),
-        (Lists, "recommend expected a Ranking, got list"),
+        (ListOfLists, "recommend expected a Ranking, got list"),
         (Drifting, "predicting changes no answer: recommend expected the same answer"),
         (ByBatch, "a batch says what its sessions say alone: a session alone expected"),
         (Chance, "equal calls give equal answers: two made alike"),

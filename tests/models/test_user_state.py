@@ -41,7 +41,7 @@ FEATURES = compile_features(
 )
 
 
-class Reference:
+class ReferenceUsers:
     """Features of one user, recounted from all of its events."""
 
     def __init__(self, features: FeatureSet) -> None:
@@ -128,7 +128,7 @@ def test_features_are_those_of_a_full_recount(seed: int, batch: int) -> None:
     features, status, sessions = run(UserState(FEATURES, GAP_MS, KEPT), clicks, batch)
 
     watermark: dict[int, int] = defaultdict(int)
-    users: dict[int, Reference] = {}
+    users: dict[int, ReferenceUsers] = {}
     histories: list[list[int]] = []
     for row in range(clicks.shape[1]):
         column = clicks[:, row].tolist()
@@ -137,7 +137,7 @@ def test_features_are_those_of_a_full_recount(seed: int, batch: int) -> None:
             assert status[row] == kernels.TOO_LATE, f"seed {seed}, row {row}"
             continue
         watermark[partition] = max(watermark[partition], time_ms)
-        user = users.setdefault(column[kernels.HASH_LOW], Reference(FEATURES))
+        user = users.setdefault(column[kernels.HASH_LOW], ReferenceUsers(FEATURES))
         expected = user.take_in(
             time_ms,
             column[kernels.EVENT_TYPE],

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from streamrec.connectors.log import Log, Outgoing
-from streamrec.connectors.topics import subject_of
+from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.topics import ERRORS
 from streamrec.schemas.json_codec import JsonEncoder
 

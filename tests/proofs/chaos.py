@@ -22,7 +22,7 @@ from benchmarks.processes import BenchmarkError
 from streamrec.connectors.local.kafka import local_kafka
 from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds
-from tests.proofs.chaos_check import OutputTopic, Verdict, inputs_of, judge, outputs_of
+from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
 
@@ -89,7 +89,9 @@ class Topics(NamedTuple):
         ]
 
 
-def chaos(place: Place, flow: Flow, options: ChaosOptions, model: str) -> tuple[Verdict, ChaosRun]:
+def chaos(
+    place: Place, flow: Flow, options: ChaosOptions, model: str
+) -> tuple[ChaosVerdict, ChaosRun]:
     """Run, kill, bring back, stop; then run once without kills, and compare."""
     clicks, topics = place.make_topic("clicks"), Topics.make(place, flow)
     reference_topics = Topics.make(place, flow)

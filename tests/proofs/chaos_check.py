@@ -103,14 +103,14 @@ def decoder(place: Place, topic: str, schema: str) -> Iterator[Decode]:
 
 
 @dataclass
-class Inputs:
+class InputTruth:
     """Of each input, by partition and offset, what must come out of it."""
 
     wanted: dict[int, NDArray[np.int8]] = field(default_factory=dict)
     total: int = 0
 
 
-def inputs_of(place: Place, topic: str, shop: Shop, answered: Callable[[str], bool]) -> Inputs:
+def inputs_of(place: Place, topic: str, shop: Shop, answered: Callable[[str], bool]) -> InputTruth:
     """Match what the topic holds with what the shop has made: a key's records keep their order."""
     truth: dict[bytes, list[tuple[int, int]]] = {}
     for batch in shop.batches():
@@ -121,7 +121,7 @@ def inputs_of(place: Place, topic: str, shop: Shop, answered: Callable[[str], bo
             truth.setdefault(key, []).append((kind, hash(value)))
     turns = {key: iter(records) for key, records in truth.items()}
     found: dict[int, list[int]] = {}
-    inputs = Inputs()
+    inputs = InputTruth()
     for message in read_topic(place, topic, committed_only=False):
         assert message.key is not None
         kind, made = next(turns[message.key])
@@ -136,7 +136,7 @@ def inputs_of(place: Place, topic: str, shop: Shop, answered: Callable[[str], bo
 
 
 @dataclass
-class Outputs:
+class OutputCounts:
     """How often each input was answered, how often it failed, and a digest of what came out."""
 
     answers: dict[int, NDArray[np.int16]]
@@ -145,7 +145,7 @@ class Outputs:
     strangers: list[str] = field(default_factory=list)  # records that answer no input
 
     @classmethod
-    def empty(cls, inputs: Inputs) -> "Outputs":
+    def empty(cls, inputs: InputTruth) -> "OutputCounts":
         sizes = {partition: len(wanted) for partition, wanted in inputs.wanted.items()}
         return cls(
             {p: np.zeros(n, np.int16) for p, n in sizes.items()},
@@ -180,9 +180,9 @@ class OutputTopic(NamedTuple):
 
 
 def outputs_of(
-    place: Place, inputs: Inputs, topics: list[OutputTopic], committed_only: bool
-) -> Outputs:
-    outputs = Outputs.empty(inputs)
+    place: Place, inputs: InputTruth, topics: list[OutputTopic], committed_only: bool
+) -> OutputCounts:
+    outputs = OutputCounts.empty(inputs)
     for topic in topics:
         with decoder(place, topic.topic, topic.schema) as decode:
             for message in read_topic(place, topic.topic, committed_only):
@@ -200,7 +200,7 @@ def _hashable(value: Any) -> Any:
 
 
 @dataclass
-class Verdict:
+class ChaosVerdict:
     """What came of the inputs."""
 
     inputs: int
@@ -221,9 +221,9 @@ class Verdict:
         return not self.counts
 
 
-def judge(inputs: Inputs, outputs: Outputs, reference: Outputs) -> Verdict:
+def judge(inputs: InputTruth, outputs: OutputCounts, reference: OutputCounts) -> ChaosVerdict:
     """Compare what came out with what must, and with what came out of a run without kills."""
-    verdict = Verdict(inputs.total, *outputs.totals())
+    verdict = ChaosVerdict(inputs.total, *outputs.totals())
     for stranger in outputs.strangers + reference.strangers:
         _offend(verdict, "different", f"{stranger} answers no input")
     for partition, wanted in sorted(inputs.wanted.items()):
@@ -249,7 +249,7 @@ def judge(inputs: Inputs, outputs: Outputs, reference: Outputs) -> Verdict:
     return verdict
 
 
-def _offend(verdict: Verdict, name: str, text: str) -> None:
+def _offend(verdict: ChaosVerdict, name: str, text: str) -> None:
     verdict.counts[name] += 1
     if verdict.counts[name] <= _SHOWN:
         verdict.offenders.append(f"{name}: {text}")

@@ -3,7 +3,7 @@ import numpy as np
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.judging import (
     Answers,
-    Clicks,
+    JudgedClicks,
     K,
     Verdict,
     judge,
@@ -13,9 +13,9 @@ from streamrec.shop.judging import (
 )
 
 
-def clicks(*pairs: tuple[int, int]) -> Clicks:
+def clicks(*pairs: tuple[int, int]) -> JudgedClicks:
     users, items = zip(*pairs, strict=True)
-    return Clicks(np.array(users), np.array(items))
+    return JudgedClicks(np.array(users), np.array(items))
 
 
 def answers(*rows: tuple[int, list[int]]) -> Answers:

@@ -3,7 +3,7 @@ import numpy as np
 from streamrec.models.sessions.candidate_kernel import METHODS
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog
-from streamrec.shop.judging import Clicks, Verdict
+from streamrec.shop.judging import JudgedClicks, Verdict
 from streamrec.shop.judging_methods import EVERY, judge_methods
 
 
@@ -14,7 +14,7 @@ def test_methods_learn_in_order_and_are_judged_by_what_came_next() -> None:
     log = ClickLog(users, items, 1_760_000_000_000 + 1_000 * np.arange(600))
     asking = items < 3
 
-    found = judge_methods(SessionRecommender(), log, Clicks(users, items), asking)
+    found = judge_methods(SessionRecommender(), log, JudgedClicks(users, items), asking)
 
     assert list(found) == list(METHODS)
     assert {verdict.judged for verdict in found.values()} == {400 // EVERY}
@@ -27,6 +27,6 @@ def test_nothing_that_asks_is_judged_by_nobody() -> None:
     log = ClickLog(np.zeros(3, np.int64), np.arange(3), np.arange(3))
     nobody = np.zeros(3, np.bool_)
 
-    found = judge_methods(SessionRecommender(), log, Clicks(log.sessions, log.items), nobody)
+    found = judge_methods(SessionRecommender(), log, JudgedClicks(log.sessions, log.items), nobody)
 
     assert found == dict.fromkeys(METHODS, Verdict(0, 0.0, 0.0))

@@ -12,7 +12,7 @@ from streamrec.connectors.log import Log
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.schemas.wire import WireDecoder
 from streamrec.shop.faults import FAULTS, SchemaIds, faults_named
-from streamrec.shop.judging import Answers, Clicks, K, judge, judge_popularity
+from streamrec.shop.judging import Answers, JudgedClicks, K, judge, judge_popularity
 from streamrec.shop.shop import GOOD, Shop, ShopBatch
 
 IDS = SchemaIds(clicks=1, older=2, foreign=3)
@@ -105,7 +105,7 @@ def test_late_clicks_are_few_and_within_the_hour() -> None:
 
 def test_co_occurrence_beats_popularity_and_repeats_add_to_it() -> None:
     batches = list(Shop(seed=SEED, clicks=60_000, schema_ids=IDS, broken_share=0.0).batches())
-    clicks = Clicks(
+    clicks = JudgedClicks(
         np.concatenate([batch.clicks.users for batch in batches]),
         np.concatenate([batch.clicks.items for batch in batches]),
     )

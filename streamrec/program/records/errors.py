@@ -10,7 +10,7 @@ import typer
 
 from streamrec.connectors.log import Log
 from streamrec.dataflows.errors.redrive import (
-    Failed,
+    ErrorRecord,
     Ledger,
     Origin,
     Redriver,
@@ -21,7 +21,7 @@ from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms, show_time_ms
-from streamrec.schemas.json_codec import UndecodableError, to_json
+from streamrec.schemas.json_codec import UnreadableError, to_json
 
 errors = typer.Typer(
     no_args_is_help=True,
@@ -54,7 +54,7 @@ class _Filter:
     since_ms: int | None
     until_ms: int | None
 
-    def admits(self, failed: Failed) -> bool:
+    def admits(self, failed: ErrorRecord) -> bool:
         failed_at = failed.fields["failed_at"]
         return (
             (not self.reasons or failed.fields["reason"] in self.reasons)
@@ -193,16 +193,16 @@ def _parse_names(names: list[str]) -> list[Origin]:
         raise UsageError(str(error)) from None
 
 
-def _read(log: Log, settings: Settings) -> Iterator[Failed]:
+def _read(log: Log, settings: Settings) -> Iterator[ErrorRecord]:
     try:
         yield from read_errors(log, settings.topic(ERRORS))
-    except UndecodableError as error:
+    except UnreadableError as error:
         raise CommandError(
             f"topic {settings.topic(ERRORS)!r} holds what is no error: {error}"
         ) from error
 
 
-def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, Failed]:
+def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, ErrorRecord]:
     wanted = set(origins)
     found = {failed.origin: failed for failed in _read(log, settings) if failed.origin in wanted}
     if missing := [str(origin) for origin in origins if origin not in found]:
@@ -223,7 +223,7 @@ def _redriven(log: Log, settings: Settings) -> set[Origin]:
     return ledger.done
 
 
-def _line(failed: Failed, is_redriven: bool) -> str:
+def _line(failed: ErrorRecord, is_redriven: bool) -> str:
     fields = failed.fields
     return "\t".join(
         (
@@ -237,7 +237,7 @@ def _line(failed: Failed, is_redriven: bool) -> str:
     )
 
 
-def _page(failed: Failed, is_redriven: bool) -> str:
+def _page(failed: ErrorRecord, is_redriven: bool) -> str:
     fields = failed.fields
     lines = [
         str(failed.origin),

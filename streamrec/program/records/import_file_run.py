@@ -13,8 +13,8 @@ from streamrec.connectors.click_files.meaning import EVENT_TYPES, Meaning
 from streamrec.connectors.click_files.names import Names
 from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected
 from streamrec.connectors.log import Log, LogWriter
+from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.partitioner import partition_for_key
-from streamrec.connectors.topics import subject_of
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.wire import WireEncoder
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from streamrec.connectors.log import Bounds, Log, LogAdmin, Record
+from streamrec.connectors.log import Log, LogAdmin, OffsetBounds, Record
 from streamrec.connectors.reading import read_range, records_of
 from streamrec.program.shared import UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms
-from streamrec.schemas.json_codec import JsonDecoder, UndecodableError, to_json
+from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, to_json
 
 
 def receive(
@@ -51,7 +51,7 @@ def receive(
         for record in _records(log, topic, start, follow):
             try:
                 value = _value(record, decoder, raw)
-            except UndecodableError as error:
+            except UnreadableError as error:
                 failed += 1
                 place = f"partition {record.partition}, offset {record.offset}"
                 say(f"topic {topic!r}, {place}: {error}")
@@ -100,7 +100,9 @@ def _records(log: Log, topic: str, start: str, follow: bool) -> Iterator[Record]
                 yield from records_of(batch)
 
 
-def _starts(admin: LogAdmin, topic: str, start: str, bounds: dict[int, Bounds]) -> dict[int, int]:
+def _starts(
+    admin: LogAdmin, topic: str, start: str, bounds: dict[int, OffsetBounds]
+) -> dict[int, int]:
     if start == "earliest":
         return {p: bound.low for p, bound in bounds.items()}
     if start == "latest":
@@ -115,7 +117,7 @@ def _starts(admin: LogAdmin, topic: str, start: str, bounds: dict[int, Bounds]) 
         ) from None
 
 
-def _parse_offsets(text: str, topic: str, bounds: dict[int, Bounds]) -> dict[int, int]:
+def _parse_offsets(text: str, topic: str, bounds: dict[int, OffsetBounds]) -> dict[int, int]:
     starts = {}
     for part in text.split(","):
         partition, _, offset = part.partition(":")

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from streamrec.connectors.log import Log, Outgoing
-from streamrec.connectors.topics import subject_of
+from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
-from streamrec.connectors.topics import Difference, ensure_topics, subject_of
+from streamrec.connectors.making_topics import Difference, ensure_topics, subject_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import Topic
 from streamrec.program.shared import CommandError, UsageError, opened, say

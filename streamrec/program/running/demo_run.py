@@ -135,7 +135,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 
 def _show(
-    out: Console, clicks: int, sent: demo.Sent, setups: list[_Setup], runs: list[demo.Run]
+    out: Console, clicks: int, sent: demo.Sent, setups: list[_Setup], runs: list[demo.DemoRun]
 ) -> bool:
     """The summary; whether everything came out that had to."""
     expected_errors = sent.errors()
@@ -162,7 +162,7 @@ def _show(
     return as_expected
 
 
-def _show_verdicts(out: Console, runs: list[demo.Run], methods: dict[str, Verdict]) -> None:
+def _show_verdicts(out: Console, runs: list[demo.DemoRun], methods: dict[str, Verdict]) -> None:
     out.print("what users clicked next: was it among the 20 recommended, and how far up")
     table = Table()
     table.add_column("")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS, RECOMMENDATIONS
-from tests.dataflows.main_job import Job, places, reasons_by_place
+from tests.dataflows.main_job import MainJob, places, reasons_by_place
 
 _PATIENCE_S = 150.0  # for a machine that is busy with other things
 _STOP_S = 60.0
@@ -53,7 +53,7 @@ class RunningJob:
     def says(self, text: str) -> Callable[[], bool]:
         return lambda: text in self.log
 
-    def until_answered(self, job: Job, count: int) -> None:
+    def until_answered(self, job: MainJob, count: int) -> None:
         """Wait until there are as many recommendations and errors on the log."""
         topics = (job.settings.topic(RECOMMENDATIONS), job.settings.topic(ERRORS))
 
@@ -106,7 +106,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return found
 
 
-def assert_each_once(job: Job) -> None:
+def assert_each_once(job: MainJob) -> None:
     """Every click that was sent has exactly one recommendation or one error. All are views."""
     assert reasons_by_place(job.errors()) == job.sent.reasons
     answered = places(job.recommendations())

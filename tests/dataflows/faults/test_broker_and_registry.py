@@ -17,7 +17,7 @@ from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.topics import CLICKS
 from tests.dataflows.conftest import SettingsFor
 from tests.dataflows.faults.running import assert_each_once, running
-from tests.dataflows.main_job import START_MS, Job
+from tests.dataflows.main_job import START_MS, MainJob
 
 pytestmark = [
     pytest.mark.kafka,
@@ -42,8 +42,8 @@ def own(
 
 
 @pytest.fixture
-def own_job(own: LocalKafka, job_settings: SettingsFor) -> Callable[..., Job]:
-    return lambda **given: Job(
+def own_job(own: LocalKafka, job_settings: SettingsFor) -> Callable[..., MainJob]:
+    return lambda **given: MainJob(
         job_settings(
             kafka_bootstrap_servers=own.bootstrap_servers,
             schema_registry_url=own.registry_url,
@@ -52,7 +52,7 @@ def own_job(own: LocalKafka, job_settings: SettingsFor) -> Callable[..., Job]:
     )
 
 
-def send(job: Job, first: int, count: int = 300) -> int:
+def send(job: MainJob, first: int, count: int = 300) -> int:
     """Views of many users; how many have been sent by now."""
     job.send_clicks(
         {"user_id": f"u{n % 50}", "item_id": f"i{n % 20}", "timestamp": START_MS + n}
@@ -62,7 +62,7 @@ def send(job: Job, first: int, count: int = 300) -> int:
 
 
 def test_broker_restarted_killed_and_away_is_waited_for(
-    own: LocalKafka, own_job: Callable[..., Job], tmp_path: Path
+    own: LocalKafka, own_job: Callable[..., MainJob], tmp_path: Path
 ) -> None:
     job = own_job()
     with running(job.settings, tmp_path) as process:
@@ -83,7 +83,7 @@ def test_broker_restarted_killed_and_away_is_waited_for(
 
 
 def test_registry_away_at_the_start_is_waited_for_with_a_message(
-    own: LocalKafka, own_job: Callable[..., Job], tmp_path: Path
+    own: LocalKafka, own_job: Callable[..., MainJob], tmp_path: Path
 ) -> None:
     job = own_job()
     count = send(job, 0, 20)
@@ -102,7 +102,7 @@ def test_registry_away_at_the_start_is_waited_for_with_a_message(
 
 @pytest.mark.parametrize("unknown_schema", ["error", "wait"])
 def test_registry_away_later_does_not_hold_up_schemas_that_are_known(
-    own: LocalKafka, own_job: Callable[..., Job], tmp_path: Path, unknown_schema: str
+    own: LocalKafka, own_job: Callable[..., MainJob], tmp_path: Path, unknown_schema: str
 ) -> None:
     job = own_job()
     with running(job.settings, tmp_path, STREAMREC_UNKNOWN_SCHEMA=unknown_schema) as process:
@@ -129,7 +129,7 @@ def test_registry_away_later_does_not_hold_up_schemas_that_are_known(
 
 @pytest.mark.parametrize("which", ["clicks", "recommendations"])
 def test_topic_deleted_in_mid_run_stops_the_job_with_its_name(
-    own_job: Callable[..., Job], tmp_path: Path, which: str
+    own_job: Callable[..., MainJob], tmp_path: Path, which: str
 ) -> None:
     job = own_job()
     with running(job.settings, tmp_path) as process:
@@ -146,7 +146,7 @@ def test_topic_deleted_in_mid_run_stops_the_job_with_its_name(
 
 
 def test_partition_added_in_mid_run_is_read_whole(
-    own_job: Callable[..., Job], tmp_path: Path
+    own_job: Callable[..., MainJob], tmp_path: Path
 ) -> None:
     job = own_job()
     with running(job.settings, tmp_path) as process:
@@ -177,7 +177,7 @@ def lose(own: LocalKafka, topic: str, below: dict[int, int]) -> None:
 
 
 def test_records_that_retention_removed_before_they_were_read_stop_the_job(
-    own: LocalKafka, own_job: Callable[..., Job], tmp_path: Path
+    own: LocalKafka, own_job: Callable[..., MainJob], tmp_path: Path
 ) -> None:
     job = own_job()
     with running(job.settings, tmp_path) as process:

@@ -19,7 +19,7 @@ from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from tests.connectors.log_reading import read_from
-from tests.dataflows.main_job import Job, places, reasons_by_place
+from tests.dataflows.main_job import MainJob, places, reasons_by_place
 
 MB = 1_000_000
 
@@ -97,7 +97,7 @@ def test_disk_full_for_the_embedded_log_refuses_whole_batches_and_goes_on_later(
     assert values == [b"before", b"after"], "a batch is on the log whole or not at all"
 
 
-def make_room_for_large_records(job: Job) -> None:
+def make_room_for_large_records(job: MainJob) -> None:
     with closing(job.log.admin()) as admin:
         admin.delete(job.settings.topic(CLICKS))
         sizes = {"max.message.bytes": str(16 * MB)}
@@ -106,7 +106,7 @@ def make_room_for_large_records(job: Job) -> None:
 
 @pytest.mark.timeout(300)
 def test_record_of_10_mb_is_processed_or_an_error_and_its_neighbours_pass(
-    make_job: Callable[..., Job],
+    make_job: Callable[..., MainJob],
 ) -> None:
     job = make_job()
     make_room_for_large_records(job)
@@ -130,9 +130,9 @@ def test_record_of_10_mb_is_processed_or_an_error_and_its_neighbours_pass(
     assert error.fields["value"] == broken or "the original is left out" in error.fields["message"]
 
 
-def expire_by_size(settings: Settings) -> Job:
+def expire_by_size(settings: Settings) -> MainJob:
     """A log whose retention keeps little, with a group that stands before what is kept."""
-    job = Job(settings)
+    job = MainJob(settings)
     with closing(job.log.admin()) as admin:
         admin.delete(settings.topic(CLICKS))
         admin.create(TopicSpec(settings.topic(CLICKS), 8, configs={"retention.bytes": "20000"}))

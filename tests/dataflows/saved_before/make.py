@@ -27,7 +27,7 @@ from pathlib import Path
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.shop.shop import Shop
-from tests.dataflows.main_job import Job
+from tests.dataflows.main_job import MainJob
 from tests.dataflows.saved_before.cases import CASES, TOPICS, Case, outcomes, topic
 from tests.dataflows.saved_before.kafka_topics import save_topics
 
@@ -39,11 +39,11 @@ STEP, STEP_S = 10, 0.1
 Message = tuple[Outgoing, str | None]  # with the reason under which it must fail
 
 
-def make_job() -> tuple[Job, list[Message]]:
+def make_job() -> tuple[MainJob, list[Message]]:
     """Topics that keep everything, and the shop's clicks for them."""
     create = [sys.executable, "-m", "streamrec", "topics", "create", "--config", "retention.ms=-1"]
     subprocess.run(create, check=True, stdout=subprocess.DEVNULL)
-    job = Job(load_settings())
+    job = MainJob(load_settings())
     shop = Shop(seed=23, clicks=CLICKS, schema_ids=job.ids, broken_share=0.1)
     return job, [
         (Outgoing(key, value), batch.reason_at(row))
@@ -68,7 +68,7 @@ def write_expected(case: Case, folder: Path, to: Path) -> None:
     to.write_text(json.dumps(dict(found)))
 
 
-def run_and_kill(case: Case, folder: Path) -> Job:
+def run_and_kill(case: Case, folder: Path) -> MainJob:
     os.environ.update(case.variables(folder))
     job, clicks = make_job()
     job.send(clicks[:SAVED])
@@ -106,14 +106,14 @@ def run_and_kill(case: Case, folder: Path) -> Job:
     return job
 
 
-def unsaved(case: Case, job: Job, folder: Path, name: str) -> int:
+def unsaved(case: Case, job: MainJob, folder: Path, name: str) -> int:
     """How many records of a topic a restart must find."""
     saved = case.saved_ends(folder, name)
     records = job.records(topic(name))
     return sum(record.offset >= saved.get(record.partition, 0) for record in records)
 
 
-def is_open(job: Job, name: str) -> bool:
+def is_open(job: MainJob, name: str) -> bool:
     """Whether the kill has left a transaction open."""
     with closing(job.log.admin()) as admin:
         return admin.ends(topic(name)) != admin.ends(topic(name), committed=True)
