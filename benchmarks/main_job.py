@@ -1,12 +1,9 @@
 """The whole main job on the simulated shop: CPU for each recommendation of the top 20."""
 
-from contextlib import closing
-
 from benchmarks.figures import Figure
 from benchmarks.place import Place
 from benchmarks.processes import Progress, expect_count, flow, running
-from streamrec.connectors.log import Outgoing
-from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
+from streamrec.shop.sending import send_shop
 from streamrec.shop.shop import Shop
 from streamrec.shop.world import VIEW
 
@@ -60,18 +57,11 @@ def main_job_environment(
 
 def fill_from_shop(place: Place, clicks: str, events: int) -> tuple[int, int]:
     """Write the shop's records; returns how many recommendations and errors must come out."""
-    with closing(place.log.registry()) as registry:
-        ids = SchemaIds(
-            clicks=place.schema_id(clicks),
-            older=registry.register(f"{place.prefix}-older", OLDER_SCHEMA).id,
-            foreign=registry.register(f"{place.prefix}-foreign", FOREIGN_SCHEMA).id,
-        )
     asked = broken = 0
-    with closing(place.log.writer()) as writer:
-        for batch in Shop(seed=1, clicks=events, schema_ids=ids).batches():
-            pairs = zip(batch.keys, batch.values, strict=True)
-            writer.write(clicks, [Outgoing(key, value) for key, value in pairs])
-            asked += int((batch.is_good() & (batch.clicks.event_types == VIEW)).sum())
-            broken += batch.error_counts().total()
-        writer.flush(60.0)
+    for sent in send_shop(
+        place.log, clicks, lambda ids: Shop(seed=1, clicks=events, schema_ids=ids)
+    ):
+        batch = sent.records
+        asked += int((batch.is_good() & (batch.clicks.event_types == VIEW)).sum())
+        broken += batch.error_counts().total()
     return asked, broken

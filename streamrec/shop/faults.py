@@ -42,11 +42,11 @@ class SchemaIds:
     foreign: int
 
     @classmethod
-    def of(cls, registry: SchemaRegistry) -> "SchemaIds":
+    def of(cls, registry: SchemaRegistry, topic: str = CLICKS.name) -> "SchemaIds":
         """Find, or register, the three. The odd two have subjects of their own: `send` and others
         write with the newest schema of the topic's subject, which must stay the current one."""
         return cls(
-            registry.register(subject_of(CLICKS.name), CLICKS.schema).id,
+            registry.register(subject_of(topic), CLICKS.schema).id,
             registry.register("shop-older-click", OLDER_SCHEMA).id,
             registry.register("shop-foreign-click", FOREIGN_SCHEMA).id,
         )

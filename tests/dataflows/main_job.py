@@ -17,14 +17,15 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Headers, Log, Outgoing, Record
-from streamrec.connectors.making_topics import ensure_topics, subject_of
+from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SESSIONS, Topic
 from streamrec.dataflows.recommender import FLOW_ID, build_flow
-from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, ClickEncoder, SchemaIds
+from streamrec.shop.faults import OLDER_SCHEMA, ClickEncoder, SchemaIds
+from streamrec.shop.sending import schema_ids, send_shop
 from streamrec.shop.shop import Shop
 
 PARTITIONS = 8
@@ -66,12 +67,7 @@ class MainJob:
             [spec for spec in specs if spec.name in wanted],
             {name: topic.schema for name, topic in self.topics.items() if name in wanted},
         )
-        with closing(self.log.registry()) as registry:
-            self.ids = SchemaIds(
-                clicks=registry.latest(subject_of(clicks)).id,
-                older=registry.register("shop-older-click", OLDER_SCHEMA).id,
-                foreign=registry.register("shop-foreign-click", FOREIGN_SCHEMA).id,
-            )
+        self.ids = schema_ids(self.log, clicks)
         self._encoder = ClickEncoder(self.ids)
 
     def encode(self, schema_id: int | None = None, **fields: Any) -> bytes:
@@ -93,16 +89,22 @@ class MainJob:
             key = message.key
             partition = 0 if key is None else partition_for_key(key, len(self._ends))
             place = (partition, self._ends[partition])
-            self._ends[partition] += 1
             placed.append(message._replace(partition=partition))
             places.append(place)
-            self.sent.values[place] = message.value
-            self.sent.keys[place] = message.key
-            if reason is not None:
-                self.sent.reasons[place] = reason
+            self._remember(place, message.key, message.value, reason)
         with closing(self.log.writer()) as writer:
             writer.write(self.settings.topic(CLICKS), placed)
         return places
+
+    def _remember(
+        self, place: Place, key: bytes | None, value: bytes | None, reason: str | None
+    ) -> None:
+        partition, offset = place
+        self._ends[partition] = offset + 1
+        self.sent.values[place] = value
+        self.sent.keys[place] = key
+        if reason is not None:
+            self.sent.reasons[place] = reason
 
     def send_clicks(self, clicks: Iterable[Mapping[str, Any]]) -> list[Place]:
         """Good clicks, by the fields in which they are not `encode`'s, keyed by their user."""
@@ -112,12 +114,15 @@ class MainJob:
         )
 
     def send_shop(self, clicks: int, broken_share: float = 0.03, seed: int = 7) -> None:
-        shop = Shop(seed=seed, clicks=clicks, schema_ids=self.ids, broken_share=broken_share)
-        for batch in shop.batches():
-            self.send(
-                (Outgoing(key, value), batch.reason_at(row))
-                for row, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True))
-            )
+        def shop(ids: SchemaIds) -> Shop:
+            return Shop(seed=seed, clicks=clicks, schema_ids=ids, broken_share=broken_share)
+
+        for batch in send_shop(self.log, self.settings.topic(CLICKS), shop):
+            records = batch.records
+            for row, place in enumerate(batch.places()):
+                self._remember(
+                    place, records.keys[row], records.values[row], records.reason_at(row)
+                )
 
     def run(self) -> None:
         """Run the real dataflow to the end of the topic."""

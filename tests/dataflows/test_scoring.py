@@ -13,6 +13,7 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import CLICKS, make_all, topic_named
@@ -21,7 +22,7 @@ from streamrec.dataflows.steps.score import scoring_features
 from streamrec.models.artifact import BadArtifact
 from streamrec.models.propensity import PROPENSITY_FILE, load_propensity, save_propensity
 from streamrec.models.users.features import EVENT_TYPES
-from streamrec.shop.faults import FOREIGN_SCHEMA, OLDER_SCHEMA, SchemaIds
+from streamrec.shop.sending import send_shop
 from streamrec.shop.shop import Shop, ShopBatch
 
 MINUTE_MS = 60_000
@@ -39,21 +40,14 @@ def log(settings: Settings) -> Log:
     return log
 
 
-def send_shop(log: Log, clicks: int) -> list[ShopBatch]:
-    registry = log.registry()
-    ids = SchemaIds(
-        clicks=registry.latest("clicks-value").id,
-        older=registry.register("shop-older", OLDER_SCHEMA).id,
-        foreign=registry.register("shop-foreign", FOREIGN_SCHEMA).id,
+def shop_batches(log: Log, clicks: int) -> list[ShopBatch]:
+    """What was put on the topic."""
+    sent = send_shop(
+        log,
+        CLICKS.name,
+        lambda ids: Shop(seed=3, clicks=clicks, schema_ids=ids, broken_share=0.03),
     )
-    batches = list(Shop(seed=3, clicks=clicks, schema_ids=ids, broken_share=0.03).batches())
-    writer = log.writer()
-    for batch in batches:
-        writer.write(
-            "clicks", [Outgoing(*pair) for pair in zip(batch.keys, batch.values, strict=True)]
-        )
-    writer.close()
-    return batches
+    return [batch.records for batch in sent]
 
 
 def received(log: Log, topic: str) -> list[dict[str, Any]]:
@@ -61,24 +55,17 @@ def received(log: Log, topic: str) -> list[dict[str, Any]]:
     row = topic_named(topic)
     assert row is not None
     schema = fastavro.parse_schema(json.loads(row.schema))
-    reader = log.reader()
-    admin = log.admin()
-    reader.assign(topic, dict.fromkeys(admin.bounds(topic), 0))
     found: list[dict[str, Any]] = []
-    while batches := reader.poll(10_000):
-        for batch in batches:
-            for value in batch.values:
-                assert value is not None
-                record = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
-                assert isinstance(record, dict)
-                found.append(record)
-    reader.close()
-    admin.close()
+    for stored in read_all(log, topic):
+        assert stored.value is not None
+        record = fastavro.schemaless_reader(io.BytesIO(stored.value[5:]), schema, None)
+        assert isinstance(record, dict)
+        found.append(record)
     return found
 
 
 def test_each_click_gives_one_score_or_one_error(settings: Settings, log: Log) -> None:
-    batches = send_shop(log, 20_000)
+    batches = shop_batches(log, 20_000)
 
     run_main(build_flow(open_job_with(FLOW_ID, settings)))  # type: ignore[no-untyped-call]  # bytewax leaves it so
 

@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -35,13 +34,13 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.local.kafka import local_kafka
-from streamrec.connectors.log import Log, Outgoing
-from streamrec.connectors.partitioner import partition_for_key
+from streamrec.connectors.log import Log
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.dataflows.job.topics import CLICKS, make_all
 from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds, faults_named
+from streamrec.shop.sending import send_shop
 from streamrec.shop.shop import Shop
 from streamrec.shop.world import VIEW
 
@@ -79,36 +78,28 @@ class Truth:
         return table | {f"errors: {reason}": n for reason, n in sorted(reasons.items())}
 
 
-def send_shop(log: Log, clicks: int, seed: int) -> Truth:
-    with closing(log.registry()) as registry:
-        ids = SchemaIds.of(registry)
-    shop = Shop(
-        seed=seed,
-        clicks=clicks,
-        schema_ids=ids,
-        broken_share=BROKEN_SHARE,
-        faults=faults_named(TEN_WAYS),
-    )
-    partitions = CLICKS.partitions
-    truth = Truth([[] for _ in range(partitions)])
-    partition_of: dict[bytes, int] = {}
-    with closing(log.writer()) as writer:
-        for batch in shop.batches():
-            views = (batch.clicks.event_types == VIEW).tolist()
-            messages = []
-            for row, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
-                partition = partition_of.get(key)
-                if partition is None:
-                    partition = partition_of[key] = partition_for_key(key, partitions)
-                asking = truth.asking[partition]
-                reason = batch.reason_at(row)
-                if reason is not None:
-                    truth.broken[partition, len(asking)] = (reason, value)
-                asking.append(reason is None and views[row])
-                truth.clicks += 1
-                messages.append(Outgoing(key, value, partition=partition))
-            writer.write("clicks", messages)
-        writer.flush(120)
+def put_clicks(log: Log, clicks: int, seed: int) -> Truth:
+    def shop(ids: SchemaIds) -> Shop:
+        return Shop(
+            seed=seed,
+            clicks=clicks,
+            schema_ids=ids,
+            broken_share=BROKEN_SHARE,
+            faults=faults_named(TEN_WAYS),
+        )
+
+    truth = Truth([[] for _ in range(CLICKS.partitions)])
+    for sent in send_shop(log, CLICKS.name, shop):
+        batch = sent.records
+        views = (batch.clicks.event_types == VIEW).tolist()
+        for row, (partition, offset) in enumerate(sent.places()):
+            asking = truth.asking[partition]
+            assert len(asking) == offset
+            reason = batch.reason_at(row)
+            if reason is not None:
+                truth.broken[partition, offset] = (reason, batch.values[row])
+            asking.append(reason is None and views[row])
+            truth.clicks += 1
     return truth
 
 
@@ -246,7 +237,7 @@ def verify(environment: dict[str, str], clicks: int, seed: int) -> bool:
     log = open_log(settings)
     make_all(log, settings.topics())
     start = time.monotonic()
-    truth = send_shop(log, clicks, seed)
+    truth = put_clicks(log, clicks, seed)
     sent_s = time.monotonic() - start
     ran_s = run_job(environment)
     if settings.backend == "kafka":

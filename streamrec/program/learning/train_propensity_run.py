@@ -11,33 +11,30 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
-from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
+from streamrec.dataflows.steps.history import own_decoder
 from streamrec.dataflows.steps.score import scoring_features
 from streamrec.models.propensity import save_propensity
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, HOUR_MS
 from streamrec.models.users.state import UserState
-from streamrec.schemas.wire import WireDecoder
-from streamrec.shop.faults import SchemaIds
+from streamrec.shop.history import SHOP_IDS, shop_read
 from streamrec.shop.shop import Shop
 
 TEST_SHARE = 0.2  # of the clicks, the newest
 _PURCHASE = EVENT_TYPES.index("purchase")
-_IDS = SchemaIds(clicks=1, older=2, foreign=3)
 
 
 def shop_clicks(clicks: int, seed: int) -> list[Clicks]:
     """Clicks of the shop with their features, as the dataflow would have them."""
     declared = scoring_features()
-    decoder = WireDecoder(CLICKS.schema, lambda _: CLICKS.schema)
+    decoder = own_decoder()
     decode = DecodeClicks(lambda: decoder, len(declared), shards=1, max_ahead_s=10**9)
     state = UserState(declared)
     found: list[Clicks] = []
-    for batch in Shop(seed=seed, clicks=clicks, schema_ids=_IDS, broken_share=0.0).batches():
-        raw = RawBatch("clicks", 0, np.arange(len(batch)), batch.values, _no_detail)
+    shop = Shop(seed=seed, clicks=clicks, schema_ids=SHOP_IDS, broken_share=0.0)
+    for raw in shop_read(shop):
         for shard_clicks in decode([raw]):
             assert isinstance(shard_clicks, ShardClicks), shard_clicks.message
             own = shard_clicks.clicks
@@ -89,7 +86,3 @@ def train_propensity(clicks: int, seed: int, out: Path) -> str:
         f"{out.name}: {is_train.sum()} clicks, {labels[is_train].mean():.1%} followed by a purchase"
         f" within the hour; area under the curve on the {is_test.sum()} newest {auc:.3f}"
     )
-
-
-def _no_detail(_: int) -> Detail:
-    return Detail(None, [], NO_TIMESTAMP_MS)

@@ -17,10 +17,11 @@ from rich.table import Table
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
-from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, TOPICS
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, TOPICS, make_all
 from streamrec.program.shared import CommandError, UsageError
-from streamrec.shop import demo
+from streamrec.shop import judged_run
 from streamrec.shop.judging import Verdict
+from streamrec.shop.sending import SentClicks, send_paced, send_shop
 from streamrec.shop.shop import Shop
 
 _LOOK_S = 2.0
@@ -47,26 +48,29 @@ def run_demo(clicks: int, seed: int, models: str | None, path: Path) -> None:
     err = Console(stderr=True)
     with ExitStack() as stack, _progress(err) as progress:
         task = progress.add_task("simulated shop to the topic of clicks", total=clicks)
-        sent = demo.send_shop(
+        sent = SentClicks()
+        make_all(log, setups[0].settings.topics())
+        for batch in send_shop(
             log,
-            setups[0].settings,
+            setups[0].settings.topic(CLICKS),
             lambda ids: Shop(seed=seed, clicks=clicks, schema_ids=ids),
-            lambda count: progress.advance(task, count),
-        )
+        ):
+            sent.batches.append(batch)
+            progress.advance(task, len(batch.records))
         runs = []
         # Beside the main job, which is a process of its own.
         alone = stack.enter_context(ThreadPoolExecutor(1)).submit(
-            demo.judge_alone, setups[0].settings, sent
+            judged_run.judge_alone, setups[0].settings, sent
         )
         for setup in setups:
             total = sent.asks(setup.settings) + sent.errors().total()
             task = progress.add_task(
                 f"main job, {_MODELS[setup.settings.model]}: records out", total=total
             )
-            demo.make_topics(log, setup.settings)
+            make_all(log, setup.settings.topics())
             try:
                 runs.append(
-                    demo.run_recommender(
+                    judged_run.run_recommender(
                         log,
                         setup.settings,
                         setup.environment,
@@ -74,7 +78,7 @@ def run_demo(clicks: int, seed: int, models: str | None, path: Path) -> None:
                         lambda count, task=task: progress.advance(task, count),  # type: ignore[misc]
                     )
                 )
-            except demo.DemoError as error:
+            except judged_run.DemoError as error:
                 raise CommandError(f"demo: {error}") from error
         methods = alone.result()
     out = Console()
@@ -135,7 +139,11 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 
 def _show(
-    out: Console, clicks: int, sent: demo.Sent, setups: list[_Setup], runs: list[demo.DemoRun]
+    out: Console,
+    clicks: int,
+    sent: SentClicks,
+    setups: list[_Setup],
+    runs: list[judged_run.DemoRun],
 ) -> bool:
     """The summary; whether everything came out that had to."""
     expected_errors = sent.errors()
@@ -162,7 +170,9 @@ def _show(
     return as_expected
 
 
-def _show_verdicts(out: Console, runs: list[demo.DemoRun], methods: dict[str, Verdict]) -> None:
+def _show_verdicts(
+    out: Console, runs: list[judged_run.DemoRun], methods: dict[str, Verdict]
+) -> None:
     out.print("what users clicked next: was it among the 20 recommended, and how far up")
     table = Table()
     table.add_column("")
@@ -178,7 +188,7 @@ def _show_verdicts(out: Console, runs: list[demo.DemoRun], methods: dict[str, Ve
 
 
 def _show_sample(out: Console, log: Log, settings: Settings) -> None:
-    record = demo.sample(log, settings)
+    record = judged_run.sample(log, settings)
     if record is None:
         return
     best = ", ".join(f"{item['item_id']} ({item['score']:.2f})" for item in record["items"][:5])
@@ -225,14 +235,14 @@ def follow_shop(seed: int, models: str | None, path: Path, rate: int) -> None:
     out = Console()
     _show_next(out, setup.environment)
     with closing(log.admin()) as admin:
-        demo.make_topics(log, settings)
+        make_all(log, settings.topics())
 
         def total(topic: str) -> int:
             return sum(high - low for low, high in admin.bounds(topic).values())
 
-        with demo.process(setup.environment) as main_job:
+        with judged_run.process(setup.environment) as main_job:
             shown = time.monotonic()
-            for _ in demo.send_paced(log, settings, seed, rate):
+            for _ in send_paced(log, settings.topic(CLICKS), seed, rate):
                 if not main_job.running():
                     raise CommandError(f"demo: main job ended with status {main_job.status}")
                 if time.monotonic() - shown >= _LOOK_S:

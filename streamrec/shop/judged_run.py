@@ -1,4 +1,4 @@
-"""The demo: the simulated shop's clicks through the main job, and a judge who reads what came out.
+"""A run of the main job over the simulated shop's clicks, and a judge who reads what came out.
 
     shop ─▶ clicks ─▶ dataflows.recommender (a process of its own, as a user starts it)
       │                     ├─▶ recommendations ─┐
@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.local.guarded_process import GuardedProcess
 from streamrec.connectors.log import Log
-from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_batches, read_range, whole
 from streamrec.dataflows.errors.redrive import read_errors
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, make_all
+from streamrec.dataflows.job.topics import ERRORS, RECOMMENDATIONS
 from streamrec.models.loading import SHIPPED_MODEL
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import ClickLog
@@ -35,7 +34,6 @@ from streamrec.models.users.features import EVENT_TYPES
 from streamrec.schemas.columns import Bytes, Lists, Numbers
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.wire import WireDecoder
-from streamrec.shop.faults import SchemaIds
 from streamrec.shop.judging import (
     Answers,
     JudgedClicks,
@@ -46,7 +44,8 @@ from streamrec.shop.judging import (
     numbers_of,
 )
 from streamrec.shop.judging_methods import judge_methods
-from streamrec.shop.shop import Shop, ShopBatch
+from streamrec.shop.sending import SentClicks
+from streamrec.shop.world import ShopClicks
 
 _FLUSH_S = 60.0
 _LOOK_S = 0.2
@@ -57,27 +56,6 @@ Progress = Callable[[int], None]
 
 class DemoError(Exception):
     """The demo could not be run to its end; the message says what happened."""
-
-
-@dataclass(slots=True)
-class Sent:
-    """What was put on the topic: for each record where it stands and what it meant."""
-
-    partitions: list[NDArray[np.int64]] = field(default_factory=list)
-    offsets: list[NDArray[np.int64]] = field(default_factory=list)
-    batches: list[ShopBatch] = field(default_factory=list)
-
-    def errors(self) -> Counter[str]:
-        """How many errors must come out, by reason."""
-        return sum((batch.error_counts() for batch in self.batches), Counter[str]())
-
-    def asks(self, settings: Settings) -> int:
-        """How many recommendations must come out."""
-        asking = np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES])
-        return sum(
-            int((batch.is_good() & asking[batch.clicks.event_types]).sum())
-            for batch in self.batches
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,104 +74,12 @@ class DemoRun:
         return records / self.took_s if self.took_s > 0 else 0.0
 
 
-def make_topics(log: Log, settings: Settings) -> None:
-    make_all(log, settings.topics())
-
-
-def send_shop(
-    log: Log, settings: Settings, shop: Callable[[SchemaIds], Shop], progress: Progress
-) -> Sent:
-    """Make the topics and put the shop's records on the topic of clicks."""
-    make_topics(log, settings)
-    with closing(log.registry()) as registry:
-        ids = SchemaIds.of(registry)
-    sent = Sent()
-    with closing(_Sender(log, settings.topic(CLICKS))) as sender:
-        for batch in shop(ids).batches():
-            partitions, offsets = sender.send(batch)
-            sent.partitions.append(partitions)
-            sent.offsets.append(offsets)
-            sent.batches.append(batch)
-            progress(len(batch))
-    return sent
-
-
-def send_paced(log: Log, settings: Settings, seed: int, rate: int) -> Iterator[int]:
-    """Put the shop's records on the topic for ever, `rate` a second; yields how many each time."""
-    with closing(log.registry()) as registry:
-        ids = SchemaIds.of(registry)
-    shop = Shop(seed=seed, clicks=sys.maxsize, schema_ids=ids)
-    with closing(_Sender(log, settings.topic(CLICKS))) as sender:
-        began, count = time.monotonic(), 0
-        for batch in shop.batches():
-            step = max(1, rate // 20)
-            for start in range(0, len(batch), step):
-                part = batch.part(slice(start, start + step))
-                sender.send(part)
-                sender.flush()
-                count += len(part)
-                yield len(part)
-                time.sleep(max(0.0, began + count / rate - time.monotonic()))
-
-
-class _Sender:
-    """Writes batches of the shop, and says where each record will stand."""
-
-    def __init__(self, log: Log, topic: str) -> None:
-        with closing(log.admin()) as admin:
-            bounds = admin.bounds(topic)
-        self._topic = topic
-        # Nobody else writes to the topic meanwhile, so the offsets can be told beforehand.
-        self._next = np.array([bounds[partition].high for partition in range(len(bounds))])
-        self._places = _Places(len(bounds))
-        self._writer = log.writer()
-
-    def send(self, batch: ShopBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n,) partition and (n,) offset of each record."""
-        partitions = self._places.of(batch)
-        offsets = np.empty(len(batch), dtype=np.int64)
-        for partition in np.unique(partitions).tolist():
-            rows = np.flatnonzero(partitions == partition)
-            offsets[rows] = self._next[partition] + np.arange(len(rows))
-            self._next[partition] += len(rows)
-            chosen = rows.tolist()
-            self._writer.write_columns(
-                self._topic,
-                partition,
-                [batch.keys[row] for row in chosen],
-                [batch.values[row] for row in chosen],
-            )
-        return partitions, offsets
-
-    def flush(self) -> None:
-        self._writer.flush(_FLUSH_S)
-
-    def close(self) -> None:
-        self._writer.flush(_FLUSH_S)
-        self._writer.close()
-
-
-class _Places:
-    """The partition of each user, reckoned once."""
-
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
-        self._by_user = np.full(1_024, -1, dtype=np.int64)
-
-    def of(self, batch: ShopBatch) -> NDArray[np.int64]:
-        users = batch.clicks.users
-        if (most := int(users.max(initial=0))) >= len(self._by_user):
-            more = np.full(2 * most, -1, dtype=np.int64)
-            more[: len(self._by_user)] = self._by_user
-            self._by_user = more
-        new = np.flatnonzero(self._by_user[users] < 0)
-        for user, row in dict(zip(users[new].tolist(), new.tolist(), strict=True)).items():
-            self._by_user[user] = partition_for_key(batch.keys[row], self._partitions)
-        return self._by_user[users]
-
-
 def run_recommender(
-    log: Log, settings: Settings, environment: Mapping[str, str], sent: Sent, progress: Progress
+    log: Log,
+    settings: Settings,
+    environment: Mapping[str, str],
+    sent: SentClicks,
+    progress: Progress,
 ) -> DemoRun:
     """Run the main job over what was sent, in a process of its own, then judge what came out."""
     outputs = (settings.topic(RECOMMENDATIONS), settings.topic(ERRORS))
@@ -247,22 +133,27 @@ def process(environment: Mapping[str, str]) -> Iterator[GuardedProcess]:
         main_job.stop()
 
 
-def clicks_of(sent: Sent) -> JudgedClicks:
+def clicks_of(sent: SentClicks) -> JudgedClicks:
     """What users meant, in the order of arrival, without what was broken on the way."""
-    good = [batch.is_good() for batch in sent.batches]
+    good = _good_clicks(sent)
     return JudgedClicks(
-        np.concatenate([b.clicks.users[g] for b, g in zip(sent.batches, good, strict=True)]),
-        np.concatenate([b.clicks.items[g] for b, g in zip(sent.batches, good, strict=True)]),
+        np.concatenate([clicks.users for clicks in good]),
+        np.concatenate([clicks.items for clicks in good]),
     )
 
 
-def judge_alone(settings: Settings, sent: Sent) -> dict[str, Verdict]:
+def _good_clicks(sent: SentClicks) -> list[ShopClicks]:
+    batches = [batch.records for batch in sent.batches]
+    return [batch.clicks.take(batch.is_good()) for batch in batches]
+
+
+def judge_alone(settings: Settings, sent: SentClicks) -> dict[str, Verdict]:
     """What each candidate method alone would have come to, by the clicks that judge the main job
     (one in ten of them)."""
     trained = SessionRecommender.load(settings.model_path or SHIPPED_MODEL)
     untrained = SessionRecommender(trained.bounds, trained.weights)
     asking = np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES])
-    good = [batch.clicks.take(batch.is_good()) for batch in sent.batches]
+    good = _good_clicks(sent)
     log = ClickLog(
         np.concatenate([clicks.sessions for clicks in good]),
         np.concatenate([clicks.items for clicks in good]),
@@ -272,7 +163,7 @@ def judge_alone(settings: Settings, sent: Sent) -> dict[str, Verdict]:
     return judge_methods(untrained, log, clicks_of(sent), asked)
 
 
-def read_answers(log: Log, settings: Settings, sent: Sent) -> Answers:
+def read_answers(log: Log, settings: Settings, sent: SentClicks) -> Answers:
     """The topic of recommendations, each found back to the click that asked."""
     topic = settings.topic(RECOMMENDATIONS)
     rows_of = _RowsByPlace(sent)
@@ -292,9 +183,10 @@ def read_answers(log: Log, settings: Settings, sent: Sent) -> Answers:
 class _RowsByPlace:
     """Finds the good click that stands at a partition and offset."""
 
-    def __init__(self, sent: Sent) -> None:
-        partitions, offsets = np.concatenate(sent.partitions), np.concatenate(sent.offsets)
-        good = np.concatenate([batch.is_good() for batch in sent.batches])
+    def __init__(self, sent: SentClicks) -> None:
+        partitions = np.concatenate([batch.partitions for batch in sent.batches])
+        offsets = np.concatenate([batch.offsets for batch in sent.batches])
+        good = np.concatenate([batch.records.is_good() for batch in sent.batches])
         places = (partitions << 48) + offsets
         self._order = np.argsort(places)
         self._places = places[self._order]
