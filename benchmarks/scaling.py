@@ -12,7 +12,7 @@ from benchmarks.main_job import fill_from_shop, main_job_environment
 from benchmarks.place import Place
 from benchmarks.processes import Progress, Running, expect_count, flow, running
 from benchmarks.scoring_paced import scoring_environment
-from streamrec.dataflows.engine.supervisor import free_ports
+from streamrec.connectors.local.free_ports import free_ports
 
 NAME = "scaling"
 EVENTS = 1_000_000  # of the scoring path

@@ -1,6 +1,7 @@
 """Makes topics and registers schemas, as often as one likes; never done by a running dataflow."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,7 +9,6 @@ from streamrec.connectors.log import (
     Log,
     LogAdmin,
     RegisteredSchema,
-    SchemaRegistry,
     TopicInfo,
     TopicSpec,
     UnknownTopicError,
@@ -48,23 +48,13 @@ def ensure_topics(log: Log, specs: Iterable[TopicSpec], schemas: Mapping[str, st
     """
     report = TopicsReport()
     if schemas:
-        registry = log.registry()
-        try:
-            report.schemas.extend(_register(registry, schemas))
-        finally:
-            registry.close()
-    admin = log.admin()
-    try:
+        with closing(log.registry()) as registry:
+            for topic, schema in schemas.items():
+                report.schemas.append(registry.register(subject_of(topic), schema))
+    with closing(log.admin()) as admin:
         for spec in specs:
             _ensure(admin, spec, report)
-    finally:
-        admin.close()
     return report
-
-
-def _register(registry: SchemaRegistry, schemas: Mapping[str, str]) -> Iterable[RegisteredSchema]:
-    for topic, schema in schemas.items():
-        yield registry.register(subject_of(topic), schema)
 
 
 def _ensure(admin: LogAdmin, spec: TopicSpec, report: TopicsReport) -> None:

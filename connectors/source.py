@@ -33,6 +33,7 @@ from streamrec.connectors.log import (
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.state_files import write_once
+from streamrec.schemas.timestamps import iso_ms
 
 _logger = logging.getLogger(__name__)
 
@@ -83,15 +84,12 @@ def parse_start(text: str) -> Start:
     if all(len(pair) == 2 and pair[0].isdigit() and pair[1].isdigit() for pair in pairs):
         return Start("offsets", offsets={int(p): int(offset) for p, offset in pairs})
     try:
-        moment = datetime.fromisoformat(text)
+        return Start("timestamp", timestamp_ms=iso_ms(text))
     except ValueError:
         raise ValueError(
             "start expected earliest, latest, committed, a time (Unix ms or ISO 8601) or "
             f"PARTITION:OFFSET,..., got {text!r}"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Start("timestamp", timestamp_ms=int(moment.timestamp() * 1000))
 
 
 def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Positions:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.click_files.formats import Cells
 from streamrec.connectors.click_files.rejecting import Checks
+from streamrec.schemas.timestamps import iso_ms
 
 EVENT_TYPES = ("view", "cart", "favorite", "purchase", "other")
 # What other shops call them; --map adds to these.
@@ -81,12 +81,9 @@ def _unit_of(name: str, typical: float) -> str:
 
 def _iso_ms(content: bytes | None) -> float:
     try:
-        moment = datetime.fromisoformat((content or b"").decode().strip())
-    except (ValueError, UnicodeDecodeError):
+        return float(iso_ms((content or b"").decode().strip()))
+    except ValueError:  # of which bytes that are no UTF-8 are one kind
         return np.nan
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp() * 1000
 
 
 def prices(

@@ -11,9 +11,7 @@ logs are in a folder of their own, removed at the end and kept when something fa
 """
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import httpx
 
+from streamrec.connectors.local.free_ports import LOOPBACK, free_ports
 from streamrec.connectors.local.guarded_process import GuardedProcess
 from streamrec.connectors.local.jars import (
     LocalKafkaError,
@@ -33,7 +32,6 @@ from streamrec.connectors.local.jars import (
     registry_folder,
 )
 
-_HOST = "127.0.0.1"
 _CLUSTER_ID = "c3RyZWFtcmVjLWxvY2FsLQ"  # 16 bytes in base64, as Kafka wants it
 _BROKER_START_S = 60.0
 _REGISTRY_START_S = 90.0
@@ -77,10 +75,10 @@ class LocalKafka:
         self._with_registry = with_registry
         self._broker: GuardedProcess | None = None
         self._registry: GuardedProcess | None = None
-        ports = _free_ports(4)
+        ports = free_ports(4)
         self._port, self._controller_port, self._registry_port, self._management_port = ports
-        self.bootstrap_servers = f"{_HOST}:{self._port}"
-        self.registry_url = f"http://{_HOST}:{self._registry_port}/apis/ccompat/v7"
+        self.bootstrap_servers = f"{LOOPBACK}:{self._port}"
+        self.registry_url = f"http://{LOOPBACK}:{self._registry_port}/apis/ccompat/v7"
 
     def start(self) -> None:
         """Start both and wait until they answer. Raises LocalKafkaError with the end of the log."""
@@ -142,7 +140,7 @@ class LocalKafka:
     def _format(self) -> None:
         (self._folder / "server.properties").write_text(
             _SERVER_PROPERTIES.format(
-                host=_HOST,
+                host=LOOPBACK,
                 port=self._port,
                 controller_port=self._controller_port,
                 data=self._folder / "data",
@@ -178,11 +176,11 @@ class LocalKafka:
         settings = {
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "h2",
-            "QUARKUS_HTTP_HOST": _HOST,
+            "QUARKUS_HTTPLOOPBACK": LOOPBACK,
             "QUARKUS_HTTP_PORT": str(self._registry_port),
             # Its port of health checks: 9000 on all interfaces by default, so that a second
             # registry on the machine would not start.
-            "QUARKUS_MANAGEMENT_HOST": _HOST,
+            "QUARKUS_MANAGEMENTLOOPBACK": LOOPBACK,
             "QUARKUS_MANAGEMENT_PORT": str(self._management_port),
         }
         self._registry = GuardedProcess(
@@ -241,22 +239,6 @@ class LocalKafka:
             return "(no log)"
         lines = log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_TAIL_LINES:])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Free loopback ports below the range that outgoing connections take theirs from: while the
-    broker is down, a client that knocks could otherwise be given the very port it knocks at."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randint(15_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def say_on_stderr(text: str) -> None:

@@ -10,9 +10,7 @@ dataflow in good order.
 """
 
 import logging
-import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from streamrec.connectors.local.free_ports import LOOPBACK, free_ports
 from streamrec.connectors.local.guarded_process import GuardedProcess
 
 _logger = logging.getLogger(__name__)
 
-_HOST = "127.0.0.1"
 _POLL_S = 0.05
 LEAVE_S = 10.0  # after a process died, the others have so long to notice it and end
 STOP_S = 20.0  # a stop in good order takes 10 s at most, and longer only if a broker is away
@@ -59,7 +57,7 @@ class Cluster:
         command = [sys.executable, "-m", "bytewax.run", options.flow, *options.flags]
         if options.workers > 1:
             command += ["-w", str(options.workers)]
-        addresses = ";".join(f"{_HOST}:{port}" for port in free_ports(options.processes))
+        addresses = ";".join(f"{LOOPBACK}:{port}" for port in free_ports(options.processes))
         self.processes = []
         for index in range(options.processes):
             place = ["-i", str(index), "-a", addresses] if options.processes > 1 else []
@@ -93,18 +91,6 @@ class Cluster:
         until_s = time.monotonic() + timeout_s
         while self.running() and time.monotonic() < until_s:
             time.sleep(_POLL_S)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, below the range that outgoing connections take theirs
-    from."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randint(15_000, 32_000)
-        with socket.socket() as probe:
-            if port not in ports and probe.connect_ex((_HOST, port)):
-                ports.append(port)
-    return ports
 
 
 class Supervisor:

@@ -4,6 +4,8 @@ import re
 import time
 from datetime import UTC, datetime
 
+from streamrec.schemas.timestamps import iso_ms
+
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 FORMS = (
     "Unix milliseconds, ISO 8601 (2026-01-31T12:00, UTC unless it says), "
@@ -22,12 +24,9 @@ def parse_time_ms(text: str) -> int:
     if age := re.fullmatch(r"(\d+)([smhd])", text):
         return int(time.time() * 1000) - int(age[1]) * _UNITS_MS[age[2]]
     try:
-        moment = datetime.fromisoformat(text)
+        return iso_ms(text)
     except ValueError:
         raise ValueError(f"expected {FORMS}, got {text!r}") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
 
 
 def show_time_ms(timestamp_ms: int) -> str:

@@ -22,6 +22,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from numpy.typing import NDArray
 
 from benchmarks.place import Place
+from streamrec.connectors.reading import read_all
 from streamrec.shop.shop import Shop
 from streamrec.shop.world import EVENT_TYPES
 
@@ -48,12 +49,8 @@ def read_topic(place: Place, topic: str, committed_only: bool) -> Iterator[Messa
     if place.environment["KAFKA_BOOTSTRAP_SERVERS"]:
         yield from _read_kafka(place, topic, committed_only)
         return
-    with closing(place.log.admin()) as admin, closing(place.log.reader()) as reader:
-        reader.assign(topic, {p: bounds.low for p, bounds in admin.bounds(topic).items()})
-        while batches := reader.poll(_BATCH):
-            for batch in batches:
-                for i, offset in enumerate(batch.offsets.tolist()):
-                    yield Message(batch.partition, offset, batch.detail(i).key, batch.values[i])
+    for record in read_all(place.log, topic):
+        yield Message(record.partition, record.offset, record.key, record.value)
 
 
 def _read_kafka(place: Place, topic: str, committed_only: bool) -> Iterator[Message]:
