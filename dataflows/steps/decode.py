@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.job import Job
@@ -35,10 +35,9 @@ RULES = {
 }
 
 
-@numba.njit(
+@kernel(
     "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:],"
     " int32[:], int64[::1], int8[::1])",
-    cache=True,
 )
 def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
     matrix, users, items, sessions, lengths, times_ms, event_types, limits, broken

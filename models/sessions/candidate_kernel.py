@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import helper, kernel
 from streamrec.models.sessions.index_state import (
     AFTER,
     BEFORE,
@@ -195,7 +196,7 @@ TABLES_TYPE = numba.types.NamedUniTuple(  # type: ignore[no-untyped-call]  # num
 _WRAP = 0xFFFFFFFF
 
 
-@numba.njit(cache=True)
+@helper
 def _spread(key: int) -> int:
     """As `learn_kernel.key_hash`: kept here too, because a cached kernel does not notice changes
     in another file; a test compares the two."""
@@ -204,7 +205,7 @@ def _spread(key: int) -> int:
     return int(mixed >> np.uint64(8))
 
 
-@numba.njit(cache=True)
+@helper
 def _meet(scratch: Scratch, n_union: int, item: int) -> tuple[int, int]:
     """Place of the item in the union and the union's size: a sparse set, never cleared."""
     place = int(scratch.union_of[item])
@@ -219,7 +220,7 @@ def _meet(scratch: Scratch, n_union: int, item: int) -> tuple[int, int]:
     return n_union, n_union + 1
 
 
-@numba.njit(cache=True)
+@helper
 def _largest(values: NDArray[np.float32], count: int, wanted: int) -> float:
     """The `wanted`-th largest of the first `count` values, which it reorders (quickselect)."""
     left = 0
@@ -247,7 +248,7 @@ def _largest(values: NDArray[np.float32], count: int, wanted: int) -> float:
     return float(values[target])
 
 
-@numba.njit(cache=True)
+@helper
 def _walk_lines(
     state: State,
     scratch: Scratch,
@@ -294,7 +295,7 @@ def _walk_lines(
     return n_found
 
 
-@numba.njit(cache=True)
+@helper
 def _vote(
     state: State,
     scratch: Scratch,
@@ -365,7 +366,7 @@ def _vote(
     return n_union
 
 
-@numba.njit(cache=True)
+@helper
 def _read_pairs(
     state: State,
     scratch: Scratch,
@@ -442,7 +443,7 @@ def _read_pairs(
     return n_union
 
 
-@numba.njit(cache=True)
+@helper
 def _cut(
     scratch: Scratch,
     weights: NDArray[np.float64],
@@ -535,7 +536,7 @@ def _cut(
     return count
 
 
-@numba.njit(cache=True)
+@helper
 def _ranks(values: NDArray[np.float32], count: int, out: NDArray[np.float32]) -> None:
     """How many of the first `count` values are larger than each."""
     for index in range(count):
@@ -546,7 +547,7 @@ def _ranks(values: NDArray[np.float32], count: int, out: NDArray[np.float32]) ->
         out[index] = rank
 
 
-@numba.njit(cache=True, fastmath=True)  # or the sum is not vectorised
+@helper(fastmath=True)  # or the sum is not vectorised
 def _dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> np.float32:
     total = np.float32(0.0)
     for dimension in range(DIMENSIONS):
@@ -554,7 +555,7 @@ def _dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> np.float32:
     return total
 
 
-@numba.njit(cache=True)
+@helper
 def _compare_vectors(
     scratch: Scratch,
     vectors: NDArray[np.float32],
@@ -587,7 +588,7 @@ def _compare_vectors(
         out[_VECTORS + 1, index] = _dot(mean, vector) * scale[item] * shrink
 
 
-@numba.njit(cache=True)
+@helper
 def _describe(
     state: State,
     scratch: Scratch,
@@ -729,7 +730,7 @@ def _describe(
             out[_N_FEATURES + feature, index] = user[feature]
 
 
-@numba.njit(
+@kernel(
     numba.void(
         STATE_TYPE,
         numba.float32[:, ::1],
@@ -749,7 +750,6 @@ def _describe(
         numba.float32[:, :, ::1],
         numba.float32[:, ::1],
     ),
-    cache=True,
 )
 def propose(
     state: State,
@@ -875,10 +875,9 @@ def propose(
                 )
 
 
-@numba.njit(
+@kernel(
     "void(int32[:, ::1], int32[:, ::1], float32[:, ::1], int32[:, ::1], int32[:, ::1],"
     " float32[:, ::1])",
-    cache=True,
 )
 def best_of(
     items: NDArray[np.int32],
