@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.models.artifact import BadArtifact
 
 PROPENSITY_FILE = Path(__file__).parent / "artifacts" / "propensity.json"
 
 
-@numba.njit("float32[::1](float32[:, ::1], int64[::1], float32[::1], float32)", cache=True)
+@kernel("float32[::1](float32[:, ::1], int64[::1], float32[::1], float32)")
 def _logistic(  # type: ignore[no-untyped-def]  # the signature holds the types
     features, rows, coefficients, intercept
 ):

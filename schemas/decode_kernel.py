@@ -5,8 +5,8 @@ in order, and its neighbours never see it.
 """
 
 import numpy as np
-from numba import njit
 
+from streamrec.compiling import kernel
 from streamrec.schemas import opcodes as op
 from streamrec.schemas.opcodes import (
     ARGUMENT,
@@ -56,7 +56,7 @@ _NOT_WIRE_FORMAT = int(op.Fault.NOT_WIRE_FORMAT)
 _UNKNOWN_ID = int(op.Fault.UNKNOWN_ID)
 
 
-@njit("int64(int64, int64, int64[::1])", cache=True)
+@kernel("int64(int64, int64, int64[::1])")
 def measure(values, none, bounds):  # type: ignore[no-untyped-def]
     """Fill `bounds` (n + 1) with where each bytes object of a list lies once joined.
 
@@ -78,7 +78,7 @@ def measure(values, none, bounds):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit("void(int64, int64[::1], uint8[::1])", cache=True)
+@kernel("void(int64, int64[::1], uint8[::1])")
 def join(values, bounds, data):  # type: ignore[no-untyped-def]
     """Copy the bytes objects of a list to where `measure` has put them."""
     base = data.ctypes.data
@@ -88,10 +88,9 @@ def join(values, bounds, data):  # type: ignore[no-untyped-def]
             copy_bytes(base + bounds[i], bytes_address(list_item(values, i)), length)
 
 
-@njit(
+@kernel(
     "void(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1],"
     " int64[:, ::1])",
-    cache=True,
 )
 def decode_messages(  # type: ignore[no-untyped-def]
     data, starts, ends, program, writers, frame, arena, report

@@ -1,8 +1,8 @@
 """The kernel that interprets a program over columns and makes a bytes object per row."""
 
 import numpy as np
-from numba import njit
 
+from streamrec.compiling import kernel
 from streamrec.schemas import opcodes as op
 from streamrec.schemas.opcodes import ARGUMENT, EXTRA, FIELD, NULL_BRANCH, SLOT, VALID, WIDTH
 from streamrec.schemas.primitives import (
@@ -26,9 +26,8 @@ _FIXED_SIZE = int(op.Fault.FIXED_SIZE)
 _VARINT_BYTES_MAX = 10
 
 
-@njit(
+@kernel(
     "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1])",
-    cache=True,
 )
 def encode_rows(  # type: ignore[no-untyped-def]
     values, start, schema_id, program, frame, arena, out, report

@@ -9,9 +9,9 @@ Values are read through addresses, so that read-only buffers serve too. Each ker
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from streamrec.compiling import helper, kernel
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.primitives import byte_at, int32_at, word_at
 
@@ -26,12 +26,12 @@ _MURMUR2_MIX = np.uint32(0x5BD1E995)
 _KAFKA_SEED = np.uint32(0x9747B28C)
 
 
-@njit
+@helper
 def _rotate(value, bits):  # type: ignore[no-untyped-def]
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
-@njit
+@helper
 def _tail(at, size):  # type: ignore[no-untyped-def]
     """Read fewer than eight bytes, little-endian."""
     word = np.uint64(0)
@@ -40,12 +40,12 @@ def _tail(at, size):  # type: ignore[no-untyped-def]
     return word
 
 
-@njit
+@helper
 def _round(lane, word):  # type: ignore[no-untyped-def]
     return _rotate(lane + word * _PRIME_2, 31) * _PRIME_1
 
 
-@njit("void(int64, int64[:], int64[:], uint64[::1])", cache=True)
+@kernel("void(int64, int64[:], int64[:], uint64[::1])")
 def _xxh64(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
     zero = np.uint64(0)
     for row in range(len(starts)):
@@ -85,14 +85,14 @@ def _xxh64(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
         hashes[row] = mixed ^ (mixed >> np.uint64(32))
 
 
-@njit
+@helper
 def _finish(half):  # type: ignore[no-untyped-def]
     half = (half ^ (half >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     half = (half ^ (half >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return half ^ (half >> np.uint64(33))
 
 
-@njit("void(int64, int64[:], int64[:], uint64[:, ::1])", cache=True)
+@kernel("void(int64, int64[:], int64[:], uint64[:, ::1])")
 def _murmur3(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):
         at = address + starts[row]
@@ -122,7 +122,7 @@ def _murmur3(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
         hashes[row, 1] = high
 
 
-@njit("void(int64, int64[:], int64[:], uint32[::1])", cache=True)
+@kernel("void(int64, int64[:], int64[:], uint32[::1])")
 def _murmur2(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):
         at = address + starts[row]

@@ -2,9 +2,6 @@
 
 An instruction is `WIDTH` consecutive int64 values in a program; the names below are offsets into
 it. One interpreter serves all schemas: a kernel per schema would cost seconds each at start-up.
-
-Numba's cache on disk follows a kernel's own file only: whoever changes this module or `primitives`
-in place must touch the kernels' files too.
 """
 
 from enum import IntEnum

@@ -3,16 +3,16 @@
 A loop in Python costs 50 to 100 ns for each record and step; these cost 5 to 20.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.primitives import make_bytes, set_list_item
 
 
-@numba.njit("void(int64, int64, int64[:], int64[:])", cache=True)
+@kernel("void(int64, int64, int64[:], int64[:])")
 def _make_keys(keys, address, starts, lengths):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):
         key = make_bytes(address + starts[row], lengths[row])
@@ -21,7 +21,7 @@ def _make_keys(keys, address, starts, lengths):  # type: ignore[no-untyped-def]
         set_list_item(keys, row, key)
 
 
-@numba.njit("void(int32[::1], int64, int64[::1], int32[::1])", cache=True)
+@kernel("void(int32[::1], int64, int64[::1], int32[::1])")
 def _sort(targets, count, order, ranked):  # type: ignore[no-untyped-def]
     """A counting sort, which keeps the order within a partition."""
     next_place = np.zeros(count + 1, np.int64)

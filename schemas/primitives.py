@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from streamrec.compiling import helper, kernel
 
 make_bytes: Any = types.ExternalFunction(
     "PyBytes_FromStringAndSize", types.intp(types.intp, types.intp)
@@ -70,7 +72,7 @@ put_int32: Any = _storer(types.uint32)
 put_word: Any = _storer(types.uint64)
 
 
-@njit(forceinline=True)
+@helper(forceinline=True)
 def copy_bytes(target, source, length):  # type: ignore[no-untyped-def]
     """Copy bytes between addresses that do not overlap, by words: spans are mostly short."""
     end = source + length
@@ -87,7 +89,7 @@ def copy_bytes(target, source, length):  # type: ignore[no-untyped-def]
             target += 1
 
 
-@njit(forceinline=True)
+@helper(forceinline=True)
 def read_varint(pos, end):  # type: ignore[no-untyped-def]
     """Return the zigzag integer at an address, and the address after it (or what went wrong)."""
     if pos < end:
@@ -97,7 +99,7 @@ def read_varint(pos, end):  # type: ignore[no-untyped-def]
     return _read_long_varint(pos, end)
 
 
-@njit("UniTuple(int64, 2)(int64, int64)", cache=True)
+@kernel("UniTuple(int64, 2)(int64, int64)")
 def _read_long_varint(pos, end):  # type: ignore[no-untyped-def]
     # Ten bytes hold 64 bits; the tenth may carry one bit only. Over-long forms within that are
     # accepted, as fastavro does.
@@ -115,7 +117,7 @@ def _read_long_varint(pos, end):  # type: ignore[no-untyped-def]
     return 0, TOO_LONG
 
 
-@njit(forceinline=True)
+@helper(forceinline=True)
 def write_varint(pos, value):  # type: ignore[no-untyped-def]
     """Write a zigzag integer (at most 10 bytes) at an address and return the address after it."""
     raw = np.uint64((value << np.int64(1)) ^ (value >> np.int64(63)))
@@ -127,7 +129,7 @@ def write_varint(pos, value):  # type: ignore[no-untyped-def]
     return pos + 1
 
 
-@njit(forceinline=True)
+@helper(forceinline=True)
 def is_utf8(pos, length):  # type: ignore[no-untyped-def]
     """Whether `length` bytes at an address are UTF-8."""
     end = pos + length
@@ -144,7 +146,7 @@ def is_utf8(pos, length):  # type: ignore[no-untyped-def]
     return high & _HIGH_BITS == np.uint64(0) or _is_long_utf8(end - length, end)
 
 
-@njit("boolean(int64, int64)", cache=True)
+@kernel("boolean(int64, int64)")
 def _is_long_utf8(pos, end):  # type: ignore[no-untyped-def]
     # As Unicode defines it: no surrogates, no over-long forms, nothing above U+10FFFF.
     while pos < end:

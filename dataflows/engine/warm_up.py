@@ -1,7 +1,7 @@
 """Compile the kernels of the main job ahead of its first start: `streamrec warm-up`.
 
-Numba keeps what it compiles beside the sources, so this is done once for an environment. Two
-processes share the work, since the kernels compile when their modules are imported.
+What is compiled is kept on disk (`streamrec.compiling`), so this is done once for an environment.
+Two processes share the work, since the kernels compile when their modules are imported.
 """
 
 import subprocess

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.topics import CLICKS
@@ -38,10 +38,9 @@ RULES = {
 }
 
 
-@numba.njit(
+@kernel(
     "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:],"
     " int32[:], int64[::1], int8[::1])",
-    cache=True,
 )
 def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
     matrix, users, items, sessions, lengths, times_ms, event_types, limits, broken

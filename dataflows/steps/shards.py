@@ -7,10 +7,10 @@ answer written by one worker, and nothing crosses between processes (Kafka Strea
 co-partitioning). Where they are keyed otherwise, all is as right, and costs more.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import helper, kernel
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.placing import order_by_partition
 
@@ -20,12 +20,12 @@ _MODULUS = 55_440
 _DIGITS = 6  # of the number that is tried: a million tries for one in 55,440
 
 
-@numba.njit
+@helper
 def _rotate(value, bits):  # type: ignore[no-untyped-def]
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
-@numba.njit
+@helper
 def _sip_rounds(a, b, c, d, rounds):  # type: ignore[no-untyped-def]
     for _ in range(rounds):
         a += b
@@ -41,7 +41,7 @@ def _sip_rounds(a, b, c, d, rounds):  # type: ignore[no-untyped-def]
     return a, b, c, d
 
 
-@numba.njit
+@helper
 def _engine_hash(text):  # type: ignore[no-untyped-def]
     """SipHash-1-3 under a key of zeros, of text (n,) uint8: how the engine hashes a key and 0xff
     (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; Rust's `DefaultHasher`)."""
@@ -60,7 +60,7 @@ def _engine_hash(text):  # type: ignore[no-untyped-def]
     return a ^ b ^ c ^ d
 
 
-@numba.njit("int64(uint8[::1], int64, int64, int64)", cache=True)
+@kernel("int64(uint8[::1], int64, int64, int64)")
 def _find_number(text, digits, modulus, wanted):  # type: ignore[no-untyped-def]
     """The least number with which `text`, that ends with it and 0xff, hashes to `wanted`."""
     for number in range(10**digits):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.models.artifact import BadArtifact
 
 LEAVES_MAX = 32
@@ -23,10 +23,9 @@ _ALL = np.uint32(0xFFFFFFFF)
 _DE_BRUIJN = np.uint32(0x077CB531)
 
 
-@numba.njit(
+@kernel(
     "void(float32[:, :, ::1], int64[::1], int32[::1], float32[::1], uint32[::1], float32[:, ::1],"
     " float32[:, ::1])",
-    cache=True,
     fastmath={"nnan"},
 )
 def _score(

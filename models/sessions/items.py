@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.schemas.columns import Bytes
 
 _FIRST_CAPACITY = 1_024
@@ -22,17 +23,16 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 USED, NEWEST, OLDEST, TEXT_END, TEXT_WASTE = range(5)
 
 
-@numba.njit(numba.int64(numba.int64, numba.int64), cache=True)
+@kernel(numba.int64(numba.int64, numba.int64))
 def home_of(key: int, mask: int) -> int:
     """Where a key's probe starts (Fibonacci hashing: sequential ids spread)."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
     return int(mixed >> np.uint64(20)) & mask
 
 
-@numba.njit(
+@kernel(
     "void(int32[::1], int64[::1], int32[:, ::1], int64[:, ::1], uint8[::1], int64[::1], int64[::1],"
     " uint8[::1], int64[::1], int64[::1], int64, boolean, int32[::1], int64[::1], int32[::1])",
-    cache=True,
 )
 def _numbers(
     table: NDArray[np.int32],
@@ -129,7 +129,7 @@ def _numbers(
         out[row] = number
 
 
-@numba.njit("void(int32[::1], int64[::1], int64)", cache=True)
+@kernel("void(int32[::1], int64[::1], int64)")
 def _index_keys(table: NDArray[np.int32], item_keys: NDArray[np.int64], used: int) -> None:
     mask = len(table) - 1
     for number in range(used):

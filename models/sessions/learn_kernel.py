@@ -4,6 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import helper, kernel
 from streamrec.models.sessions.index_state import (
     AFTER,
     BEFORE,
@@ -49,7 +50,7 @@ _WRAP = 0xFFFFFFFF
 _RESCALE_AT = 1e15  # far below float32's 3e38, so that sums of weights cannot overflow
 
 
-@numba.njit(numba.int64(numba.int64), cache=True)
+@kernel(numba.int64(numba.int64))
 def key_hash(key: int) -> int:
     """Spreads a session's key; never negative."""
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
@@ -57,7 +58,7 @@ def key_hash(key: int) -> int:
     return int(mixed >> np.uint64(8))
 
 
-@numba.njit(cache=True)
+@helper
 def _size_class(room: int) -> int:
     size = 0
     while FIRST_ROOM << size < room:
@@ -65,7 +66,7 @@ def _size_class(room: int) -> int:
     return size
 
 
-@numba.njit(cache=True)
+@helper
 def _add_post(state: State, item: int, seq: int, posts_max: int) -> None:
     """Note that line `seq` holds the item: the newest `posts_max` are kept, in a ring."""
     block = state.blocks[item]
@@ -90,21 +91,21 @@ def _add_post(state: State, item: int, seq: int, posts_max: int) -> None:
     block[POSTS] = count + 1
 
 
-@numba.njit(cache=True)
+@helper
 def _free_posts(state: State, start: int, room: int) -> None:
     size = _size_class(room)
     state.posts[start] = state.free_posts[size] + 1
     state.free_posts[size] = start
 
 
-@numba.njit(cache=True)
+@helper
 def _free_pairs(state: State, start: int, room: int) -> None:
     size = _size_class(room)
     state.pair_items[start] = state.free_pairs[size]
     state.free_pairs[size] = start
 
 
-@numba.njit(cache=True)
+@helper
 def _add_pair(
     state: State, owner: int, item: int, side: int, weight: float, pairs_max: int
 ) -> None:
@@ -164,7 +165,7 @@ def _add_pair(
     state.pair_seen[place] = state.counters[CLICKS] & _WRAP
 
 
-@numba.njit(cache=True)
+@helper
 def _lead(state: State, item: int) -> None:
     """Keep the N_LEADERS items with the largest SHORT: only the item just clicked can enter."""
     if state.blocks[item, LEADER] > 0:
@@ -185,7 +186,7 @@ def _lead(state: State, item: int) -> None:
     state.blocks[item, LEADER] = place + 1
 
 
-@numba.njit(cache=True)
+@helper
 def find_line(state: State, key: int) -> int:
     """The line of an open session, by number; -1 when it is not open or its line is gone."""
     home = (key_hash(key) & (len(state.open_keys) // WAYS - 1)) * WAYS
@@ -197,7 +198,7 @@ def find_line(state: State, key: int) -> int:
     return -1
 
 
-@numba.njit(cache=True)
+@helper
 def _open_line(state: State, key: int) -> int:
     """Begin a line for the session; the session of its set that began longest ago is closed."""
     seq = int(state.counters[LINES])
@@ -218,13 +219,13 @@ def _open_line(state: State, key: int) -> int:
     return seq
 
 
-@numba.njit(cache=True)
+@helper
 def tag_of(spread: int) -> int:
     """27 bits of a session's hashed key, above the place of a line's length."""
     return ((spread >> 20) & 0x7FFFFFF) << LENGTH_BITS
 
 
-@numba.njit(cache=True)
+@helper
 def _append(state: State, seq: int, item: int, posts_max: int) -> None:
     line = state.lines[seq & (len(state.lines) - 1)]
     length = line[LINE_ITEMS] & LINE_ITEMS
@@ -238,7 +239,7 @@ def _append(state: State, seq: int, item: int, posts_max: int) -> None:
         _add_post(state, item, seq, posts_max)
 
 
-@numba.njit(cache=True)
+@helper
 def _rescale(state: State, now: int, column: int) -> None:
     factor = 1.0 / state.growth[now]
     for item in range(len(state.stats)):
@@ -246,7 +247,7 @@ def _rescale(state: State, now: int, column: int) -> None:
     state.growth[now] = 1.0
 
 
-@numba.njit(
+@kernel(
     numba.int64(
         STATE_TYPE,
         numba.int64[::1],
@@ -258,7 +259,6 @@ def _rescale(state: State, now: int, column: int) -> None:
         numba.int64,
         numba.int64,
     ),
-    cache=True,
 )
 def learn_clicks(
     state: State,
@@ -357,7 +357,7 @@ def learn_clicks(
     return len(keys)
 
 
-@numba.njit(numba.void(STATE_TYPE, numba.int32[::1]), cache=True)
+@kernel(numba.void(STATE_TYPE, numba.int32[::1]))
 def forget_items(state: State, numbers: NDArray[np.int32]) -> None:
     """Free what the items hold; what others noted of them is told by its age from then on."""
     for item in numbers:

@@ -15,15 +15,10 @@ from streamrec.models.artifact import (
 )
 from streamrec.models.contract import ModelInfo, Ranker
 from streamrec.models.rankers.kinds import load_ranker, save_ranker
-from streamrec.models.sessions.candidate_kernel import (
-    FEATURES,
-    METHODS,
-    SCORES,
-    UNION_MAX,
-    Scratch,
-    best_of,
-    propose,
-)
+from streamrec.models.sessions.candidate_kernel import best_of, propose
+from streamrec.models.sessions.candidates.inputs import FEATURES
+from streamrec.models.sessions.candidates.memory import UNION_MAX, Scratch
+from streamrec.models.sessions.candidates.scores import METHODS, SCORES
 from streamrec.models.sessions.index import ClickIndex
 from streamrec.models.sessions.items import ItemTable
 from streamrec.models.sessions.numbered import Candidates, NumberedRanking, NumberedSessions

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.compiling import kernel
 from streamrec.models.sessions.index_state import (
     AFTER,
     BEFORE,
@@ -139,7 +140,7 @@ def forget(vectors: Vectors, numbers: NDArray[np.int32]) -> None:
         array[numbers] = 0.0
 
 
-@numba.njit(numba.void(STATE_TYPE, VECTORS_TYPE, numba.int64), cache=True)
+@kernel(numba.void(STATE_TYPE, VECTORS_TYPE, numba.int64))
 def _multiply(state: State, vectors: Vectors, budget: int) -> None:
     """The next rows of the matrix times the orthonormal vectors, into `following`."""
     clock = state.counters[CLICKS]

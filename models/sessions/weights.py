@@ -6,34 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.sessions.candidate_kernel import (
-    BLEND,
-    BLENDED,
-    KNN_PLAIN,
-    KNN_RECENT,
-    METHODS,
-    NEAR,
-    POPULAR,
-    QUERY_ITEMS,
-    RECENCY_ROWS,
-    REPEAT,
-    RULES,
-    SUFFIX,
-    TWO_HOP,
-    Tables,
-)
+from streamrec.models.sessions.candidates.memory import RECENCY_ROWS, Tables
+from streamrec.models.sessions.candidates.scores import BLEND, BLENDED, METHODS, QUERY_ITEMS, S
 from streamrec.models.sessions.index_state import FIRST_ROOM, LINE_ITEMS
 
 # The score that stands for a method where it recommends alone.
-SCORE_OF_METHOD = {
-    "repeat": REPEAT,
-    "knn": KNN_RECENT,
-    "suffix": SUFFIX,
-    "rules": RULES,
-    "near": NEAR,
-    "two_hop": TWO_HOP,
-    "popular": POPULAR,
-}
+SCORE_OF_METHOD = {name: S._fields.index(name) for name in METHODS}
 _RECENCY_STEPS = 64  # rows of the recency table to one memory; it ends at 16 memories
 
 
@@ -121,7 +99,7 @@ class Weights:
                 if name in methods:
                     blend[SCORE_OF_METHOD[name]] = weight
             if "knn" in methods:
-                blend[KNN_PLAIN] = self.blend.get("knn_plain", 0.0)
+                blend[S.knn_plain] = self.blend.get("knn_plain", 0.0)
         step = _RECENCY_STEPS / max(self.recency_sessions, 1.0)
         head = [step, self.idf_power, self.repeat_decay, self.rule_decay, self.suffix_bonus]
         assert len(head) == BLEND

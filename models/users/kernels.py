@@ -1,7 +1,8 @@
 """The compiled loop behind `models.users.state`: one pass over a batch, state in place."""
 
-import numba
 import numpy as np
+
+from streamrec.compiling import helper, kernel
 
 # Rows of the click matrix, int64: what the kernel needs to know of each click.
 HASH_HIGH, HASH_LOW, ITEM, SESSION, TIME_MS, PRICE_CENTS, EVENT_TYPE, PARTITION = range(8)
@@ -33,13 +34,13 @@ _SLOT_BITS = 32
 _SLOT_MASK = (1 << _SLOT_BITS) - 1
 
 
-@numba.njit(inline="always")
+@helper(inline="always")
 def _entry(low, slot):  # type: ignore[no-untyped-def]  # inlined
     tag = np.uint64(low) >> np.uint64(33)
     return np.int64(tag << np.uint64(_SLOT_BITS)) | np.int64(slot)
 
 
-@numba.njit("int64(int64[::1], int64[:, ::1], int64, int64)", cache=True)
+@kernel("int64(int64[::1], int64[:, ::1], int64, int64)")
 def find(table, words, high, low):  # type: ignore[no-untyped-def]  # the signature holds the types
     """Slot of the user with this hash; -1 when there is none."""
     mask = len(table) - 1
@@ -52,7 +53,7 @@ def find(table, words, high, low):  # type: ignore[no-untyped-def]  # the signat
     return -1
 
 
-@numba.njit("int64(int64[::1], int64[:, ::1], int32[::1])", cache=True)
+@kernel("int64(int64[::1], int64[:, ::1], int32[::1])")
 def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
     """Index the users in use (`table` all -1), list the free slots; returns how many are free."""
     mask = len(table) - 1
@@ -69,7 +70,7 @@ def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
     return n_free
 
 
-@numba.njit("int64[::1](int64[:, ::1], int64[::1], int64)", cache=True)
+@kernel("int64[::1](int64[:, ::1], int64[::1], int64)")
 def idle_slots(words, watermarks_ms, idle_ms):  # type: ignore[no-untyped-def]  # as above
     """Slots of users idle for longer than `idle_ms` before the watermark of their partition."""
     found = np.empty(len(words), np.int64)
@@ -84,7 +85,7 @@ def idle_slots(words, watermarks_ms, idle_ms):  # type: ignore[no-untyped-def]  
     return found[:count].copy()
 
 
-@numba.njit(inline="always")
+@helper(inline="always")
 def _mix(a, b):  # type: ignore[no-untyped-def]  # inlined
     """A 64-bit hash of two words (the finaliser of splitmix64)."""
     x = np.uint64(a) ^ (np.uint64(b) * np.uint64(0x9E3779B97F4A7C15))
@@ -93,7 +94,7 @@ def _mix(a, b):  # type: ignore[no-untyped-def]  # inlined
     return np.int64(x ^ (x >> np.uint64(31)))
 
 
-@numba.njit(inline="always")
+@helper(inline="always")
 def _floor_divide(value, divisor, inverse):  # type: ignore[no-untyped-def]  # inlined
     """value // divisor by a multiplication: a 64-bit division costs ten times as much.
 
@@ -108,7 +109,7 @@ def _floor_divide(value, divisor, inverse):  # type: ignore[no-untyped-def]  # i
     return quotient
 
 
-@numba.njit
+@helper
 def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
     clicks,
     rows,
@@ -175,7 +176,7 @@ def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
     return accepted
 
 
-@numba.njit
+@helper
 def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
     placed, first, last, words, cells, kept
 ):
@@ -195,7 +196,7 @@ def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
     return total
 
 
-@numba.njit(error_model="numpy")
+@helper(error_model="numpy")
 def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
     clicks,
     placed,
@@ -348,7 +349,7 @@ _SIGNATURE = (
 )
 
 
-@numba.njit(_SIGNATURE, cache=True)
+@kernel(_SIGNATURE)
 def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the types
     clicks,
     rows,
@@ -422,9 +423,8 @@ def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the ty
     return accepted
 
 
-@numba.njit(
+@kernel(
     "UniTuple(int64, 2)(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1])",
-    cache=True,
 )
 def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the types
     words, buckets_of, slots, kept, n_buckets, bounds
@@ -441,10 +441,9 @@ def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the ty
     return bounds[0, len(slots)], bounds[1, len(slots)]
 
 
-@numba.njit(
+@kernel(
     "void(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1], uint16[::1],"
     " int32[::1], int64[:, ::1])",
-    cache=True,
 )
 def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
     words, buckets_of, slots, kept, n_buckets, bounds, places, counts, items
@@ -466,10 +465,9 @@ def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
             items[1, bounds[1, i] + j] = words[slot, FIRST_ITEM + kept + from_column]
 
 
-@numba.njit(
+@kernel(
     "void(int64[:, ::1], int32[:, ::1], uint16[:, :], int64[:, ::1], int64[:, :, ::1],"
     " uint16[::1], int32[::1], int64[:, ::1], int64[:, ::1], int64)",
-    cache=True,
 )
 def unpack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
     words, cells, buckets_of, fixed, bounds, places, counts, items, windows, kept

@@ -1,0 +1,1 @@
+"""Candidates for sessions and the inputs of the ranker: a file for each step of the kernel."""
