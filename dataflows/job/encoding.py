@@ -21,7 +21,7 @@ class UnencodableError(Exception):
     """A record cannot be encoded, and its dataflow has no place for those that cannot."""
 
 
-class Inputs(Protocol):
+class InputBatch(Protocol):
     """A batch of inputs, as what answers it must know it (`dataflows.steps.batches.Clicks`)."""
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,7 +42,7 @@ class Records:
     """
 
     columns: Columns
-    inputs: Inputs | None = None
+    inputs: InputBatch | None = None
     rows: NDArray[np.int64] | None = None  # (n,)
 
 
@@ -125,4 +125,4 @@ class Encode:
         return np.flatnonzero(is_small)
 
 
-__all__ = ["ColumnsOf", "Encode", "EncodeOptions", "Inputs", "Records", "UnencodableError"]
+__all__ = ["ColumnsOf", "Encode", "EncodeOptions", "InputBatch", "Records", "UnencodableError"]
