@@ -20,9 +20,12 @@ PROPENSITY_FILE = Path(__file__).parent / "artifacts" / "propensity.json"
 
 
 @kernel("float32[::1](float32[:, ::1], int64[::1], float32[::1], float32)")
-def _logistic(  # type: ignore[no-untyped-def]  # the signature holds the types
-    features, rows, coefficients, intercept
-):
+def _logistic(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    coefficients: NDArray[np.float32],
+    intercept: np.float32 | float,
+) -> NDArray[np.float32]:
     """Scores of some rows. A loop, since NumPy would copy the rows first and make four passes."""
     scores = np.empty(len(rows), np.float32)
     for i in range(len(rows)):

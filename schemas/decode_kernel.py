@@ -5,6 +5,7 @@ in order, and its neighbours never see it.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.compiling import kernel
 from streamrec.schemas import opcodes as op
@@ -57,7 +58,7 @@ _UNKNOWN_ID = int(op.Fault.UNKNOWN_ID)
 
 
 @kernel("int64(int64, int64, int64[::1])")
-def measure(values, none, bounds):  # type: ignore[no-untyped-def]
+def measure(values: int, none: int, bounds: NDArray[np.int64]) -> int:
     """Fill `bounds` (n + 1) with where each bytes object of a list lies once joined.
 
     Returns their end.
@@ -79,7 +80,7 @@ def measure(values, none, bounds):  # type: ignore[no-untyped-def]
 
 
 @kernel("void(int64, int64[::1], uint8[::1])")
-def join(values, bounds, data):  # type: ignore[no-untyped-def]
+def join(values: int, bounds: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
     """Copy the bytes objects of a list to where `measure` has put them."""
     base = data.ctypes.data
     for i in range(len(bounds) - 1):

@@ -13,7 +13,9 @@ from streamrec.schemas.primitives import make_bytes, set_list_item
 
 
 @kernel("void(int64, int64, int64[:], int64[:])")
-def _make_keys(keys, address, starts, lengths):  # type: ignore[no-untyped-def]
+def _make_keys(
+    keys: int, address: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> None:
     for row in range(len(starts)):
         key = make_bytes(address + starts[row], lengths[row])
         if key == 0:  # out of memory: Python raises it on return
@@ -22,7 +24,12 @@ def _make_keys(keys, address, starts, lengths):  # type: ignore[no-untyped-def]
 
 
 @kernel("void(int32[::1], int64, int64[::1], int32[::1])")
-def _sort(targets, count, order, ranked):  # type: ignore[no-untyped-def]
+def _sort(
+    targets: NDArray[np.int32],
+    count: int,
+    order: NDArray[np.int64],
+    ranked: NDArray[np.int32],
+) -> None:
     """A counting sort, which keeps the order within a partition."""
     next_place = np.zeros(count + 1, np.int64)
     for row in range(len(targets)):

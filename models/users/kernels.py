@@ -1,6 +1,7 @@
 """The compiled loop behind `models.users.state`: one pass over a batch, state in place."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.compiling import helper, kernel
 
@@ -41,20 +42,20 @@ def _entry(low, slot):  # type: ignore[no-untyped-def]  # inlined
 
 
 @kernel("int64(int64[::1], int64[:, ::1], int64, int64)")
-def find(table, words, high, low):  # type: ignore[no-untyped-def]  # the signature holds the types
+def find(table: NDArray[np.int64], words: NDArray[np.int64], high: int, low: int) -> int:
     """Slot of the user with this hash; -1 when there is none."""
     mask = len(table) - 1
     place = low & mask
     while table[place] >= 0:
         slot = table[place] & _SLOT_MASK
         if words[slot, LOW] == low and words[slot, HIGH] == high:
-            return slot
+            return int(slot)
         place = (place + 1) & mask
     return -1
 
 
 @kernel("int64(int64[::1], int64[:, ::1], int32[::1])")
-def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
+def build_table(table: NDArray[np.int64], words: NDArray[np.int64], free: NDArray[np.int32]) -> int:
     """Index the users in use (`table` all -1), list the free slots; returns how many are free."""
     mask = len(table) - 1
     n_free = 0
@@ -71,7 +72,9 @@ def build_table(table, words, free):  # type: ignore[no-untyped-def]  # as above
 
 
 @kernel("int64[::1](int64[:, ::1], int64[::1], int64)")
-def idle_slots(words, watermarks_ms, idle_ms):  # type: ignore[no-untyped-def]  # as above
+def idle_slots(
+    words: NDArray[np.int64], watermarks_ms: NDArray[np.int64], idle_ms: int
+) -> NDArray[np.int64]:
     """Slots of users idle for longer than `idle_ms` before the watermark of their partition."""
     found = np.empty(len(words), np.int64)
     count = 0
@@ -426,9 +429,14 @@ def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the ty
 @kernel(
     "UniTuple(int64, 2)(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1])",
 )
-def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, buckets_of, slots, kept, n_buckets, bounds
-):
+def measure_users(
+    words: NDArray[np.int64],
+    buckets_of: NDArray[np.uint16],
+    slots: NDArray[np.int64],
+    kept: int,
+    n_buckets: int,
+    bounds: NDArray[np.int64],
+) -> tuple[int, int]:
     """Where the full buckets and the kept items of each user end: fills `bounds` (2, m + 1)."""
     bounds[0, 0] = 0
     bounds[1, 0] = 0
@@ -445,9 +453,17 @@ def measure_users(  # type: ignore[no-untyped-def]  # the signature holds the ty
     "void(int64[:, ::1], uint16[:, :], int64[::1], int64, int64, int64[:, ::1], uint16[::1],"
     " int32[::1], int64[:, ::1])",
 )
-def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, buckets_of, slots, kept, n_buckets, bounds, places, counts, items
-):
+def pack_users(
+    words: NDArray[np.int64],
+    buckets_of: NDArray[np.uint16],
+    slots: NDArray[np.int64],
+    kept: int,
+    n_buckets: int,
+    bounds: NDArray[np.int64],
+    places: NDArray[np.uint16],
+    counts: NDArray[np.int32],
+    items: NDArray[np.int64],
+) -> None:
     """Write the full buckets (place, count) and kept items (item, time), oldest first."""
     for i in range(len(slots)):
         slot = slots[i]
@@ -469,9 +485,18 @@ def pack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
     "void(int64[:, ::1], int32[:, ::1], uint16[:, :], int64[:, ::1], int64[:, :, ::1],"
     " uint16[::1], int32[::1], int64[:, ::1], int64[:, ::1], int64)",
 )
-def unpack_users(  # type: ignore[no-untyped-def]  # the signature holds the types
-    words, cells, buckets_of, fixed, bounds, places, counts, items, windows, kept
-):
+def unpack_users(
+    words: NDArray[np.int64],
+    cells: NDArray[np.int32],
+    buckets_of: NDArray[np.uint16],
+    fixed: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    places: NDArray[np.uint16],
+    counts: NDArray[np.int32],
+    items: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    kept: int,
+) -> None:
     """The inverse of `pack_users` into the first rows of zeroed arrays; sums are added up anew.
 
     `bounds` is (2, 2, m): starts and ends, of cells and of items.
