@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
+from streamrec.connectors.backend import open_log
 from streamrec.connectors.log_settings import LogSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -30,6 +32,16 @@ class Reader:
             if not name.startswith(("STREAMREC_", "BYTEWAX_", "KAFKA_", "SCHEMA_", "PYTHONPATH"))
         }
         self.environment = {**kept, **environment}
+
+    def count(self, topic: str) -> int:
+        """How many records a topic holds, without a command's start each time."""
+        settings = LogSettings(
+            kafka_bootstrap_servers=self.environment.get("KAFKA_BOOTSTRAP_SERVERS"),
+            kafka_options={},
+            embedded_log_path=self.folder / "data" / "log.sqlite",
+        )
+        with closing(open_log(settings).admin()) as admin:
+            return sum(bounds.high - bounds.low for bounds in admin.bounds(topic).values())
 
     def run(
         self, *command: str, given: str = "", status: int = 0, **variables: str
