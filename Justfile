@@ -8,7 +8,7 @@ demo *ARGS:
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
-    python -m pytest --cov --cov-report=term:skip-covered "$@"
+    python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered "$@"
 
 # style, format and types
 lint: lint-style lint-format lint-types
