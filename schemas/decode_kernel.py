@@ -93,9 +93,16 @@ def join(values: int, bounds: NDArray[np.int64], data: NDArray[np.uint8]) -> Non
     "void(uint8[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1],"
     " int64[:, ::1])",
 )
-def decode_messages(  # type: ignore[no-untyped-def]
-    data, starts, ends, program, writers, frame, arena, report
-):
+def decode_messages(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    program: NDArray[np.int64],
+    writers: NDArray[np.int64],
+    frame: NDArray[np.int64],
+    arena: NDArray[np.int64],
+    report: NDArray[np.int64],
+) -> None:
     """Decode messages data[starts[i]:ends[i]] into the arena.
 
     `writers` holds (schema id, entry) per row; a negative entry is minus the fault of all messages

@@ -1,6 +1,7 @@
 """The kernel that interprets a program over columns and makes a bytes object per row."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.compiling import kernel
 from streamrec.schemas import opcodes as op
@@ -29,9 +30,16 @@ _VARINT_BYTES_MAX = 10
 @kernel(
     "void(int64, int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1], int64[:, ::1])",
 )
-def encode_rows(  # type: ignore[no-untyped-def]
-    values, start, schema_id, program, frame, arena, out, report
-):
+def encode_rows(
+    values: int,
+    start: int,
+    schema_id: int,
+    program: NDArray[np.int64],
+    frame: NDArray[np.int64],
+    arena: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    report: NDArray[np.int64],
+) -> None:
     """Encode rows from `start` on, putting a bytes object per good row into a list.
 
     `values` is the address of a list of one entry per row; `schema_id` < 0: no wire header. `out`

@@ -27,12 +27,12 @@ _KAFKA_SEED = np.uint32(0x9747B28C)
 
 
 @helper
-def _rotate(value, bits):  # type: ignore[no-untyped-def]
+def _rotate(value: np.uint64, bits: int) -> np.uint64:
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
 @helper
-def _tail(at, size):  # type: ignore[no-untyped-def]
+def _tail(at: int, size: int) -> np.uint64:
     """Read fewer than eight bytes, little-endian."""
     word = np.uint64(0)
     for i in range(size):
@@ -41,12 +41,14 @@ def _tail(at, size):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _round(lane, word):  # type: ignore[no-untyped-def]
+def _round(lane: np.uint64, word: np.uint64) -> np.uint64:
     return _rotate(lane + word * _PRIME_2, 31) * _PRIME_1
 
 
 @kernel("void(int64, int64[:], int64[:], uint64[::1])")
-def _xxh64(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
+def _xxh64(
+    address: int, starts: NDArray[np.int64], lengths: NDArray[np.int64], hashes: NDArray[np.uint64]
+) -> None:
     zero = np.uint64(0)
     for row in range(len(starts)):
         at = address + starts[row]
@@ -86,14 +88,16 @@ def _xxh64(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _finish(half):  # type: ignore[no-untyped-def]
+def _finish(half: np.uint64) -> np.uint64:
     half = (half ^ (half >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     half = (half ^ (half >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return half ^ (half >> np.uint64(33))
 
 
 @kernel("void(int64, int64[:], int64[:], uint64[:, ::1])")
-def _murmur3(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
+def _murmur3(
+    address: int, starts: NDArray[np.int64], lengths: NDArray[np.int64], hashes: NDArray[np.uint64]
+) -> None:
     for row in range(len(starts)):
         at = address + starts[row]
         length = lengths[row]
@@ -123,7 +127,9 @@ def _murmur3(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
 
 
 @kernel("void(int64, int64[:], int64[:], uint32[::1])")
-def _murmur2(address, starts, lengths, hashes):  # type: ignore[no-untyped-def]
+def _murmur2(
+    address: int, starts: NDArray[np.int64], lengths: NDArray[np.int64], hashes: NDArray[np.uint32]
+) -> None:
     for row in range(len(starts)):
         at = address + starts[row]
         end = at + lengths[row]

@@ -73,7 +73,7 @@ put_word: Any = _storer(types.uint64)
 
 
 @helper(forceinline=True)
-def copy_bytes(target, source, length):  # type: ignore[no-untyped-def]
+def copy_bytes(target: int, source: int, length: int) -> None:
     """Copy bytes between addresses that do not overlap, by words: spans are mostly short."""
     end = source + length
     if length >= 8:
@@ -90,17 +90,17 @@ def copy_bytes(target, source, length):  # type: ignore[no-untyped-def]
 
 
 @helper(forceinline=True)
-def read_varint(pos, end):  # type: ignore[no-untyped-def]
+def read_varint(pos: int, end: int) -> tuple[int, int]:
     """Return the zigzag integer at an address, and the address after it (or what went wrong)."""
     if pos < end:
         byte = np.int64(byte_at(pos))
         if byte < 0x80:
-            return (byte >> 1) ^ -(byte & 1), pos + 1
+            return int((byte >> 1) ^ -(byte & 1)), pos + 1
     return _read_long_varint(pos, end)
 
 
 @kernel("UniTuple(int64, 2)(int64, int64)")
-def _read_long_varint(pos, end):  # type: ignore[no-untyped-def]
+def _read_long_varint(pos: int, end: int) -> tuple[int, int]:
     # Ten bytes hold 64 bits; the tenth may carry one bit only. Over-long forms within that are
     # accepted, as fastavro does.
     raw = np.uint64(0)
@@ -113,12 +113,12 @@ def _read_long_varint(pos, end):  # type: ignore[no-untyped-def]
         if byte < np.uint64(0x80):
             if shift == 63 and byte > np.uint64(1):
                 break
-            return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), pos
+            return int(np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1))), pos
     return 0, TOO_LONG
 
 
 @helper(forceinline=True)
-def write_varint(pos, value):  # type: ignore[no-untyped-def]
+def write_varint(pos: int, value: int) -> int:
     """Write a zigzag integer (at most 10 bytes) at an address and return the address after it."""
     raw = np.uint64((value << np.int64(1)) ^ (value >> np.int64(63)))
     while raw >= np.uint64(0x80):
@@ -130,7 +130,7 @@ def write_varint(pos, value):  # type: ignore[no-untyped-def]
 
 
 @helper(forceinline=True)
-def is_utf8(pos, length):  # type: ignore[no-untyped-def]
+def is_utf8(pos: int, length: int) -> bool:
     """Whether `length` bytes at an address are UTF-8."""
     end = pos + length
     high = np.uint64(0)
@@ -147,7 +147,7 @@ def is_utf8(pos, length):  # type: ignore[no-untyped-def]
 
 
 @kernel("boolean(int64, int64)")
-def _is_long_utf8(pos, end):  # type: ignore[no-untyped-def]
+def _is_long_utf8(pos: int, end: int) -> bool:
     # As Unicode defines it: no surrogates, no over-long forms, nothing above U+10FFFF.
     while pos < end:
         lead = byte_at(pos)

@@ -199,6 +199,13 @@ file.write_text(file.read_text().replace("FACTOR * x", "FACTOR * x * x"))
     assert started(folder)["scaled_and_one"] == [13, 0]
 
 
+def test_files_that_seem_to_come_from_the_future_are_kept(folder: Path) -> None:
+    tomorrow_s = time.time() + 86_400
+    os.utime(folder / "toy" / "parts.py", (tomorrow_s, tomorrow_s))
+    started(folder)
+    assert started(folder)["scaled_and_one"] == [7, 0]
+
+
 def test_processes_that_start_at_once_do_not_disturb_each_other(folder: Path) -> None:
     started(folder)
     edit(folder / "toy" / "sizes.py", "3", "5")

@@ -42,9 +42,17 @@ RULES = {
     "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:],"
     " int32[:], int64[::1], int8[::1])",
 )
-def _fill(  # type: ignore[no-untyped-def]  # the signature holds the types
-    matrix, users, items, sessions, lengths, times_ms, event_types, limits, broken
-):
+def _fill(
+    matrix: NDArray[np.int64],
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    sessions: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    times_ms: NDArray[np.generic],
+    event_types: NDArray[np.generic],
+    limits: NDArray[np.int64],
+    broken: NDArray[np.int8],
+) -> None:
     """Fill the click matrix and say which rule each click breaks.
 
     `users` (n, 2), `items` and `sessions` (n,) are hashes. `lengths` is (4, n): bytes of user, item

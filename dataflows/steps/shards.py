@@ -21,12 +21,14 @@ _DIGITS = 6  # of the number that is tried: a million tries for one in 55,440
 
 
 @helper
-def _rotate(value, bits):  # type: ignore[no-untyped-def]
+def _rotate(value: np.uint64, bits: int) -> np.uint64:
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
 @helper
-def _sip_rounds(a, b, c, d, rounds):  # type: ignore[no-untyped-def]
+def _sip_rounds(
+    a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, rounds: int
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     for _ in range(rounds):
         a += b
         b = _rotate(b, 13) ^ a
@@ -42,7 +44,7 @@ def _sip_rounds(a, b, c, d, rounds):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _engine_hash(text):  # type: ignore[no-untyped-def]
+def _engine_hash(text: NDArray[np.uint8]) -> np.uint64:
     """SipHash-1-3 under a key of zeros, of text (n,) uint8: how the engine hashes a key and 0xff
     (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; Rust's `DefaultHasher`)."""
     a, b = np.uint64(0x736F6D6570736575), np.uint64(0x646F72616E646F6D)
@@ -61,7 +63,7 @@ def _engine_hash(text):  # type: ignore[no-untyped-def]
 
 
 @kernel("int64(uint8[::1], int64, int64, int64)")
-def _find_number(text, digits, modulus, wanted):  # type: ignore[no-untyped-def]
+def _find_number(text: NDArray[np.uint8], digits: int, modulus: int, wanted: int) -> int:
     """The least number with which `text`, that ends with it and 0xff, hashes to `wanted`."""
     for number in range(10**digits):
         rest = number

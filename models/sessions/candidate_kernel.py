@@ -148,7 +148,9 @@ def propose(
             out_methods[row, index] = 0
             out_blend[row, index] = -np.inf
         if out_features.shape[1] > 0:
-            out_features[row, :, count:] = 0.0
+            for feature in range(out_features.shape[1]):
+                for index in range(count, slots):
+                    out_features[row, feature, index] = 0.0
             if count > 0:
                 describe(
                     state,

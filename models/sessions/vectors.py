@@ -204,11 +204,15 @@ def _multiply(state: State, vectors: Vectors, budget: int) -> None:
         if owner - begin == _BLOCK or owner == vectors.progress[END] or budget <= 0:
             # Small enough for BLAS to stay on this thread.
             rows = np.dot(totals[: owner - begin], vectors.turn) + strangers[: owner - begin]
-            vectors.following[begin:owner] = rows
-            vectors.gram[:] += np.dot(rows.T, rows)
+            products = np.dot(rows.T, rows)
+            # Loops, since to assign an array to a slice costs a second of compiling each time.
+            for one in range(DIMENSIONS):
+                for other in range(DIMENSIONS):
+                    vectors.gram[one, other] += products[one, other]
             for row in range(owner - begin):
                 square = np.float32(0.0)
                 for dimension in range(DIMENSIONS):
+                    vectors.following[begin + row, dimension] = rows[row, dimension]
                     square += rows[row, dimension] * rows[row, dimension]
                 vectors.following_scale[begin + row] = (
                     np.float32(1.0) / np.sqrt(square) if square > 0 else np.float32(0.0)

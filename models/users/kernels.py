@@ -36,7 +36,7 @@ _SLOT_MASK = (1 << _SLOT_BITS) - 1
 
 
 @helper(inline="always")
-def _entry(low, slot):  # type: ignore[no-untyped-def]  # inlined
+def _entry(low: int, slot: int | np.int64) -> np.int64:
     tag = np.uint64(low) >> np.uint64(33)
     return np.int64(tag << np.uint64(_SLOT_BITS)) | np.int64(slot)
 
@@ -89,7 +89,7 @@ def idle_slots(
 
 
 @helper(inline="always")
-def _mix(a, b):  # type: ignore[no-untyped-def]  # inlined
+def _mix(a: int, b: int) -> np.int64:
     """A 64-bit hash of two words (the finaliser of splitmix64)."""
     x = np.uint64(a) ^ (np.uint64(b) * np.uint64(0x9E3779B97F4A7C15))
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -98,7 +98,7 @@ def _mix(a, b):  # type: ignore[no-untyped-def]  # inlined
 
 
 @helper(inline="always")
-def _floor_divide(value, divisor, inverse):  # type: ignore[no-untyped-def]  # inlined
+def _floor_divide(value: int | np.int64, divisor: int, inverse: float) -> np.int64:
     """value // divisor by a multiplication: a 64-bit division costs ten times as much.
 
     `inverse` is 1 / divisor as float64. Exact for 0 <= value < 2**53: the product is off by at most
@@ -113,22 +113,22 @@ def _floor_divide(value, divisor, inverse):  # type: ignore[no-untyped-def]  # i
 
 
 @helper
-def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
-    clicks,
-    rows,
-    first,
-    last,
-    words,
-    table,
-    free,
-    counters,
-    watermarks_ms,
-    longest_ms,
-    status,
-    new_users,
-    placed,
-    accepted,
-):
+def _place(
+    clicks: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    first: int,
+    last: int,
+    words: NDArray[np.int64],
+    table: NDArray[np.int64],
+    free: NDArray[np.int32],
+    counters: NDArray[np.int64],
+    watermarks_ms: NDArray[np.int64],
+    longest_ms: int,
+    status: NDArray[np.int8],
+    new_users: NDArray[np.int64],
+    placed: NDArray[np.int64],
+    accepted: int,
+) -> int:
     """Find or make the slot of each of some clicks that is not too late; returns `accepted` and
     how many those are.
 
@@ -180,9 +180,14 @@ def _place(  # type: ignore[no-untyped-def]  # compiled into take_in
 
 
 @helper
-def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
-    placed, first, last, words, cells, kept
-):
+def _touch(
+    placed: NDArray[np.int64],
+    first: int,
+    last: int,
+    words: NDArray[np.int64],
+    cells: NDArray[np.int32],
+    kept: int,
+) -> np.int64:
     """Read every cache line that `_update` will need, so that the misses overlap.
 
     The rows of a batch lie anywhere in memory. `_update` waits for each miss in turn, since it
@@ -200,27 +205,27 @@ def _touch(  # type: ignore[no-untyped-def]  # compiled into take_in
 
 
 @helper(error_model="numpy")
-def _update(  # type: ignore[no-untyped-def]  # compiled into take_in
-    clicks,
-    placed,
-    first,
-    last,
-    total,
-    words,
-    cells,
-    dirty,
-    windows,
-    inverses,
-    masks,
-    measures,
-    ratios,
-    options,
-    history_items,
-    features,
-    after,
-    bounds,
-    history,
-):
+def _update(
+    clicks: NDArray[np.int64],
+    placed: NDArray[np.int64],
+    first: int,
+    last: int,
+    total: int,
+    words: NDArray[np.int64],
+    cells: NDArray[np.int32],
+    dirty: NDArray[np.bool_],
+    windows: NDArray[np.int64],
+    inverses: NDArray[np.float64],
+    masks: NDArray[np.int64],
+    measures: NDArray[np.int64],
+    ratios: NDArray[np.int64],
+    options: NDArray[np.int64],
+    history_items: int,
+    features: NDArray[np.float32],
+    after: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    history: NDArray[np.int64],
+) -> int:
     """Take in placed clicks one by one.
 
     Arrays are indexed whole, not through views of a row: a view costs two atomic counts.
@@ -353,29 +358,29 @@ _SIGNATURE = (
 
 
 @kernel(_SIGNATURE)
-def take_in(  # type: ignore[no-untyped-def]  # the signature above holds the types
-    clicks,
-    rows,
-    words,
-    cells,
-    dirty,
-    table,
-    free,
-    counters,
-    watermarks_ms,
-    windows,
-    inverses,
-    masks,
-    measures,
-    ratios,
-    options,
-    history_items,
-    features,
-    status,
-    scratch,
-    bounds,
-    history,
-):
+def take_in(
+    clicks: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    words: NDArray[np.int64],
+    cells: NDArray[np.int32],
+    dirty: NDArray[np.bool_],
+    table: NDArray[np.int64],
+    free: NDArray[np.int32],
+    counters: NDArray[np.int64],
+    watermarks_ms: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    inverses: NDArray[np.float64],
+    masks: NDArray[np.int64],
+    measures: NDArray[np.int64],
+    ratios: NDArray[np.int64],
+    options: NDArray[np.int64],
+    history_items: int,
+    features: NDArray[np.float32],
+    status: NDArray[np.int8],
+    scratch: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    history: NDArray[np.int64],
+) -> int:
     """Take in the clicks of one shard; returns how many were accepted. See `UserState.update`.
 
     One kernel for all three passes, since a call costs about 0.1 us for each array.

@@ -18,7 +18,7 @@ def dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> np.float32:
     return total
 
 
-@helper
+@helper(inline="always")
 def compare_vectors(
     scratch: Scratch,
     vectors: NDArray[np.float32],

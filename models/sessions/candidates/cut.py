@@ -36,7 +36,7 @@ def largest(values: NDArray[np.float32], count: int, wanted: int) -> float:
     return float(values[target])
 
 
-@helper
+@helper(inline="always")
 def keep_best(
     scratch: Scratch,
     weights: NDArray[np.float64],
@@ -131,5 +131,6 @@ def keep_best(
         for other in range(index):
             rank += scratch.spare[other] == mine
         order[rank] = scratch.chosen[index]
-    scratch.chosen[:count] = order
+    for index in range(count):
+        scratch.chosen[index] = order[index]
     return count

@@ -35,7 +35,7 @@ def ranks(values: NDArray[np.float32], count: int, out: NDArray[np.float32]) -> 
         out[index] = rank
 
 
-@helper
+@helper(inline="always")
 def describe(
     state: State,
     scratch: Scratch,

@@ -9,7 +9,7 @@ from streamrec.models.sessions.candidates.scores import REPEAT_DECAY, SESSION_IT
 from streamrec.models.sessions.index_state import COUNT, LEADERS, SHORT, SHORT_NOW, State
 
 
-@helper
+@helper(inline="always")
 def add_own(
     state: State,
     scratch: Scratch,
@@ -29,7 +29,7 @@ def add_own(
     return n_union
 
 
-@helper
+@helper(inline="always")
 def add_popular(state: State, scratch: Scratch, n_union: int) -> int:
     short_now = np.float32(1.0 / state.growth[SHORT_NOW])
     for index in range(state.counters[LEADERS]):

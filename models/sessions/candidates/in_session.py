@@ -10,7 +10,7 @@ from streamrec.models.sessions.candidates.scores import SESSION_ITEMS
 from streamrec.models.sessions.index_state import COUNT, FOLLOWED, PAIRS, REPEATS, State
 
 
-@helper
+@helper(inline="always")
 def describe_places(
     state: State,
     scratch: Scratch,
@@ -46,7 +46,7 @@ def describe_places(
         out[F.first_position, index] = position - 1 - back
 
 
-@helper
+@helper(inline="always")
 def describe_session(
     state: State,
     scratch: Scratch,
@@ -93,7 +93,7 @@ def describe_session(
     fill(out, F.last_repeated, count, repeated)
 
 
-@helper
+@helper(inline="always")
 def fill(out: NDArray[np.float32], row: int, count: int, value: np.float32) -> None:
     for index in range(count):
         out[row, index] = value

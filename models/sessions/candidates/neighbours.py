@@ -28,7 +28,7 @@ from streamrec.models.sessions.index_state import (
 )
 
 
-@helper
+@helper(inline="always")
 def walk_lines(
     state: State,
     scratch: Scratch,
@@ -75,7 +75,7 @@ def walk_lines(
     return n_found
 
 
-@helper
+@helper(inline="always")
 def vote(
     state: State,
     scratch: Scratch,
@@ -95,7 +95,8 @@ def vote(
     """
     cut = 0.0
     if n_found > sizes[NEIGHBOURS]:
-        scratch.spare[:n_found] = scratch.faded[:n_found]
+        for place in range(n_found):
+            scratch.spare[place] = scratch.faded[place]
         cut = largest(scratch.spare, n_found, sizes[NEIGHBOURS])
     ring = len(state.lines)
     check_born = state.counters[DROPPED] > 0

@@ -29,7 +29,7 @@ from streamrec.models.sessions.index_state import (
 )
 
 
-@helper
+@helper(inline="always")
 def read_pairs(
     state: State,
     scratch: Scratch,
