@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import closing
 from typing import Any
 
-from streamrec.connectors.log import Log, LogError, LogReader, RawBatch
+from streamrec.connectors.log import Log, LogError, LogReader, RawBatch, UnknownSchemaError
 from streamrec.connectors.reading import STALLED_S, read_to
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 
@@ -92,7 +92,16 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
         if follower is None:
             break
         for batch in batches:
-            follower._take(batch)
+            try:
+                follower._take(batch)
+            except Exception:  # or the table would stand still for ever, and nobody would know
+                _logger.exception(
+                    "topic %s: passed over: partition %d, offsets %d to %d",
+                    topic,
+                    batch.partition,
+                    int(batch.offsets[0]),
+                    int(batch.offsets[-1]),
+                )
         del follower
     reader.close()
 
@@ -121,7 +130,7 @@ class Table(Follower, Mapping[bytes, Any]):
                 continue
             try:
                 self._values[key] = self._decoder.decode(value)
-            except UnreadableError as error:
+            except (UnreadableError, UnknownSchemaError) as error:
                 place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
                 _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)
         return len(batch)
@@ -134,6 +143,14 @@ class Table(Follower, Mapping[bytes, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def items(self) -> ItemsView[bytes, Any]:
+        """As they stand now: the follower may remove a key between its name and its value."""
+        return dict(self._values).items()
+
+    def values(self) -> ValuesView[Any]:
+        """As they stand now."""
+        return dict(self._values).values()
 
     __hash__ = object.__hash__  # a mapping that changes, known by what it is
 

@@ -53,7 +53,7 @@ def checks_of(make: Make) -> Iterator[Check]:
             check(make)
         except BrokenContract as error:
             complaint: str | None = str(error)
-        except Exception as error:  # noqa: BLE001  # user code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # user code may raise anything
             complaint = f"raised {error!r}"
         else:
             complaint = None

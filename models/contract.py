@@ -127,6 +127,34 @@ class Ranking:
         )
 
 
+def check_ranking(ranking: Any, n: int) -> None:
+    """Raises TypeError where an answer is no Ranking, ValueError where it is not one to n sessions:
+    what is let through can be encoded."""
+    if not isinstance(ranking, Ranking):
+        raise TypeError(f"recommend expected a Ranking, got {type(ranking).__name__}")
+    ids, bounds = ranking.item_ids, ranking.bounds
+    if not isinstance(ids, Bytes):
+        raise TypeError(f"item_ids expected Bytes (schemas.columns), got {type(ids).__name__}")
+    for name, kinds in (("bounds", "i"), ("scores", "f"), ("methods", "i")):
+        array = getattr(ranking, name)
+        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in kinds:
+            what = "floats" if kinds == "f" else "integers"
+            raise TypeError(f"{name} expected an array of {what} in one dimension, got {array!r}")
+    if len(bounds) != n + 1:
+        raise ValueError(f"recommend expected a ranking of {n} sessions, got {len(bounds) - 1}")
+    total = int(bounds[-1])
+    if bounds[0] != 0 or (np.diff(bounds) < 0).any():
+        raise ValueError(f"bounds expected to rise from 0, got {bounds[:8].tolist()}")
+    for name in ("item_ids", "scores", "methods"):
+        got = len(getattr(ranking, name))
+        if got != total:
+            raise ValueError(f"{name} expected {total} values, as bounds say, got {got}")
+    if ids.valid is not None and not ids.valid.all():
+        raise ValueError("item_ids expected no nulls, got some")
+    if not np.isfinite(ranking.scores).all():
+        raise ValueError("scores expected finite numbers, got nan or infinity")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a recommender says of itself; stands in every recommendation."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from streamrec import models
 from streamrec.models.artifact import BadArtifact
-from streamrec.models.contract import Recommender, scope_of
+from streamrec.models.contract import ModelInfo, Recommender, scope_of
 from streamrec.models.kinds import KINDS
 from streamrec.models.sessions.model import SessionModel
 from streamrec.models.sessions.recommender import SessionRecommender
@@ -91,7 +91,8 @@ def class_named(name: str) -> Callable[[], Any]:
     if not callable(make):
         held = ", ".join(n for n in vars(found) if callable(getattr(found, n)) and n[0] != "_")
         raise BadModel(
-            f"model {name!r} expected a class or function {class_name!r} in {found.__file__}, "
+            f"model {name!r} expected a class or function {class_name!r} in "
+            f"{getattr(found, '__file__', None) or module_name}, "
             f"got none; it holds {held or 'none'}"
         )
     return lambda: checked(name, make)
@@ -101,10 +102,13 @@ def checked(name: str, make: Callable[[], Any]) -> Any:
     """What `make` makes, if it is a recommender. Raises BadModel."""
     try:
         made = make()
-    except Exception as error:  # user code: whatever it raises, the model cannot be had
+    except (Exception, SystemExit) as error:  # user code: the model cannot be had
         raise BadModel(f"model {name!r} could not be made without arguments: {error!r}") from error
-    wanted = ["info", "recommend", "learn"]
-    if scope_of(made) == "shard":
+    scope = scope_of(made)
+    if scope not in ("process", "shard"):
+        raise BadModel(f"model {name!r}: scope expected 'process' or 'shard', got {scope!r}")
+    wanted = ["recommend", "learn"]
+    if scope == "shard":
         wanted += ["state", "restore"]
     missing = [each for each in wanted if not hasattr(made, each)]
     if missing:
@@ -112,7 +116,22 @@ def checked(name: str, make: Callable[[], Any]) -> Any:
             f"model {name!r} expected {', '.join(wanted)} (models/contract.py), got no "
             + ", ".join(missing)
         )
+    check_info(name, made)
     return made
+
+
+def check_info(name: str, made: Any) -> None:
+    """Raises BadModel where what a recommender says of itself cannot stand in a record."""
+    try:
+        info = made.info
+    except Exception as error:  # user code, maybe a property
+        raise BadModel(f"model {name!r}: info expected a ModelInfo, raised {error!r}") from error
+    if not isinstance(info, ModelInfo):
+        raise BadModel(f"model {name!r}: info expected a ModelInfo, got {info!r}")
+    texts = [info.name, info.version, *info.methods, *info.features, *info.user_features]
+    for text in texts:
+        if not isinstance(text, str):
+            raise BadModel(f"model {name!r}: info expected strings, got {text!r} in {info!r}")
 
 
 def import_user_module(name: str) -> Any:
@@ -123,7 +142,7 @@ def import_user_module(name: str) -> Any:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:  # user code: a syntax error, a missing package, anything
+    except (Exception, SystemExit) as error:  # user code: a syntax error, anything
         raise BadModel(f"module {name!r} cannot be imported from {here}: {error!r}") from error
 
 

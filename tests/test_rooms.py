@@ -188,8 +188,9 @@ decoder = WireDecoder(CLICKS.schema, lambda _: CLICKS.schema)
 decode = DecodeClicks(lambda: decoder, len(features), 1, 10**9, features.digest)
 shard = user_features(settings, features)()
 asks = np.ones(8, np.bool_)
+model = load_model("none")
 recommend = RecommendShard(
-    Serving(load_model("none"), np.zeros(0, np.int64)), RecommendOptions(asks, 5, "me")
+    Serving(model, model.shared.info, np.zeros(0, np.int64)), RecommendOptions(asks, 5, "me")
 )
 answered = 0
 for batch in Shop(seed=1, clicks=2_000, schema_ids=SHOP_IDS, broken_share=0.0).batches():

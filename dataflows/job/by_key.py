@@ -59,7 +59,7 @@ class ByKey:
         self._entries[key] = _Entry(value, time_ms)
         self._entries.move_to_end(key)
         self._changes.add(key)
-        if len(self._entries) > self._keys_max:
+        while len(self._entries) > self._keys_max:  # more than one: the bound was lowered
             self._changes.add(self._entries.popitem(last=False)[0])
 
     def remove(self, key: str) -> None:
@@ -79,11 +79,12 @@ class ByKey:
             gone = [key for key in self._changes if key not in self._entries]
             keys = gone + [key for key in keys if key in self._changes]
         found = [self._entries.get(key) for key in keys]
+        values = [_plain(key, entry) for key, entry in zip(keys, found, strict=True)]
         self._changes.clear()
         table = pa.table(
             {
                 "key": pa.array(keys, pa.string()),
-                "value": pa.array([e and json.dumps(e.value) for e in found], pa.string()),
+                "value": pa.array(values, pa.string()),
                 "time_ms": pa.array([e.time_ms if e else 0 for e in found], pa.int64()),
             }
         )
@@ -100,6 +101,16 @@ class ByKey:
 
     def _is_over(self, entry: _Entry) -> bool:
         return self._expire_ms is not None and entry.time_ms < self._newest_ms - self._expire_ms
+
+
+def _plain(key: str, entry: _Entry | None) -> str | None:
+    try:
+        return None if entry is None else json.dumps(entry.value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"value of key {key!r} expected numbers, strings, booleans, None, lists and dicts of "
+            f"these, got {entry and entry.value!r}: {error}"
+        ) from error
 
 
 __all__ = ["ByKey"]

@@ -83,11 +83,16 @@ class Encode:
         return out
 
     def _encode(self, records: Records, out: list[Out | Failed]) -> None:
-        key_column = records.columns[self._options.key_field]
-        assert isinstance(key_column, Bytes), self._options.key_field
+        name = self._options.key_field
+        key_column = records.columns.get(name)
+        if not isinstance(key_column, Bytes):
+            got = "none" if key_column is None else type(key_column).__name__
+            raise TypeError(f"field {name} expected a column of strings, the key, got {got}")
         sources = None
         if records.inputs is not None:
-            assert records.rows is not None
+            if records.rows is None or len(records.rows) != len(key_column):
+                got = "none" if records.rows is None else str(len(records.rows))
+                raise ValueError(f"rows expected {len(key_column)}, one for each record, got {got}")
             sources = records.inputs.places(records.rows)
         encoded = self._encoder().encode(records.columns)
         targets = hashing.partitions(key_column, self._partitions())

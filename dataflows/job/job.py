@@ -16,6 +16,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import bytewax.operators as op
@@ -36,7 +37,7 @@ from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import StartError, decoder_of, encoder_of
+from streamrec.dataflows.job.codecs import StartError, decoder_of, encoder_of, schema_by_id
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
@@ -116,7 +117,10 @@ class Job:
         record that cannot be encoded stops the flow there, and None is returned. Raises StartError
         where the topic's schema is not registered.
         """
-        assert topic.key_field is not None, f"topic {topic.name!r} names no key_field"
+        if topic.key_field is None:
+            raise StartError(
+                f"topic {topic.name!r} expected a key_field to be written by, got none"
+            )
         options = EncodeOptions(
             key_field=topic.key_field,
             lanes=self.settings.lanes,
@@ -131,6 +135,8 @@ class Job:
     def write_errors(self, *failed: KeyedStream[Failed] | None) -> None:
         """Write all that failed, whatever step it failed at."""
         streams = [stream for stream in failed if stream is not None]
+        if not streams:
+            raise StartError(f"dataflow {self.flow_id!r}: write_errors expected streams, got none")
         encode = EncodeErrors(
             self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
         )
@@ -145,7 +151,8 @@ class Job:
         What a step reads of it may be newer than the record at hand, and a replay sees the table
         as it is then.
         """
-        return Table(self.log, self.settings.topic(topic), self.registry.by_id).open()
+        by_id = partial(schema_by_id, self.registry, True)  # a registry that is away is waited for
+        return Table(self.log, self.settings.topic(topic), by_id).open()
 
     # What steps ask for.
 
@@ -217,7 +224,8 @@ class Job:
     def _opened_outputs(self) -> Outputs:
         if self._outputs is None:
             source = self._source
-            assert source is not None, "a flow reads before it writes"
+            if source is None:
+                raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
             check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
                 self.log, self.registry, self.settings, self.flow_id, self.settings.topic(source)

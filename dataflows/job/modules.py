@@ -4,8 +4,10 @@ import importlib
 
 from bytewax.dataflow import Dataflow
 
+from streamrec.dataflows.job.codecs import StartError
 from streamrec.dataflows.job.module_names import FlowError, module_name
 from streamrec.dataflows.job.paper import PaperJob
+from streamrec.dataflows.job.settings import SettingsError
 from streamrec.dataflows.job.topics import Topic
 
 
@@ -15,8 +17,14 @@ def on_paper(name: str) -> tuple[PaperJob, Dataflow]:
     build = getattr(module, "build_flow", None)
     if not callable(build):
         raise FlowError(f"module {name!r} expected a function build_flow(job), got no build_flow")
-    job = PaperJob(getattr(module, "FLOW_ID", name))
-    return job, build(job)
+    try:
+        job = PaperJob(getattr(module, "FLOW_ID", name))
+        flow = build(job)
+    except (StartError, SettingsError) as error:
+        raise FlowError(f"module {name!r}: {error}") from error
+    if not isinstance(flow, Dataflow):
+        raise FlowError(f"module {name!r}: build_flow expected to return a Dataflow, got {flow!r}")
+    return job, flow
 
 
 def topics_of(name: str) -> tuple[list[Topic], list[Topic]]:

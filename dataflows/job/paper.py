@@ -50,6 +50,7 @@ class PaperJob(Job):
         return Keep(make, None)
 
     def table(self, topic: Topic) -> Any:
+        self.topics_read.append(topic)
         return {}
 
     def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:

@@ -18,7 +18,14 @@ from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
 from streamrec.dataflows.steps.session_table import SessionTable
-from streamrec.models.contract import ModelInfo, Ranking, Sessions, is_one_by_one, scope_of
+from streamrec.models.contract import (
+    ModelInfo,
+    Ranking,
+    Sessions,
+    check_ranking,
+    is_one_by_one,
+    scope_of,
+)
 from streamrec.models.loading import BadModel, Model, ModelOptions, load_model
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, FeatureSet
@@ -150,16 +157,20 @@ class RecommendShard:
             if len(rows) == 1:
                 out.append(
                     shard_clicks.clicks.fail(
-                        int(rows[0]), Reason.MODEL_FAILED, f"model raised {error}", error
+                        int(rows[0]), Reason.MODEL_FAILED, f"model raised {_text(error)}", error
                     )
                 )
                 return
-            _logger.warning("model %s: a batch failed (%r); one by one", model.info.name, error)
+            _logger.warning(
+                "model %s: a batch failed (%r); one by one", self._serving.info.name, _text(error)
+            )
             for i in range(len(rows)):
                 alone = np.array([i])
                 self._recommend(shard_clicks, rows[alone], sessions.take(alone), out)
             return
-        out.append(Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, model.info))
+        out.append(
+            Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, self._serving.info)
+        )
 
 
 def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> Sessions:
@@ -178,14 +189,11 @@ def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> S
     )
 
 
-def check_ranking(ranking: Ranking, n: int) -> None:
-    """Raises ValueError where an answer is not one to n sessions, TypeError where it is none."""
-    if not isinstance(ranking, Ranking):
-        raise TypeError(f"recommend expected a Ranking, got {type(ranking).__name__}")
-    if len(ranking) != n:
-        raise ValueError(f"recommend expected a ranking of {n} sessions, got {len(ranking)}")
-    if not np.isfinite(ranking.scores).all():
-        raise ValueError("scores expected finite numbers, got nan or infinity")
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # user code, too
+        return f"a {type(error).__name__} that cannot be told as text"
 
 
 def _place(clicks: Clicks, rows: NDArray[np.int64]) -> str:
@@ -230,7 +238,7 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
             "are not declared; train it anew with the features as they are"
         )
     columns = [features.names.index(name) for name in info.user_features]
-    serving = Serving(model, np.array(columns, np.int64))
+    serving = Serving(model, info, np.array(columns, np.int64))
     if settings.share_sessions and model.shared is not None:
         decoder = job.decoder(SESSIONS)()
         table = SessionTable(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import Sessions
+from streamrec.models.contract import ModelInfo, Sessions
 from streamrec.models.loading import Model
 
 _logger = logging.getLogger(__name__)
@@ -16,8 +16,9 @@ _logger = logging.getLogger(__name__)
 class Serving:
     """A model, its lock, and what it did not learn. Worker threads take turns."""
 
-    def __init__(self, model: Model, user_columns: NDArray[np.int64]) -> None:
+    def __init__(self, model: Model, info: ModelInfo, user_columns: NDArray[np.int64]) -> None:
         self.model = model
+        self.info = info  # as it was at the start: asking again calls user code
         self.user_columns = user_columns  # of the declared features, those that the model reads
         self.lock = threading.Lock()  # held for every call of the model
         self.not_learned = 0  # clicks of batches at which `learn` raised
@@ -31,7 +32,7 @@ class Serving:
             self.not_learned += len(sessions)
             _logger.exception(
                 "model %s: %d clicks may not have been learned (%s); %d in all",
-                recommender.info.name,
+                self.info.name,
                 len(sessions),
                 place,
                 self.not_learned,

@@ -7,10 +7,19 @@ from collections.abc import Callable
 from contextlib import closing
 
 import fastavro
+import numpy as np
 import pytest
 
 from streamrec.connectors import reading
-from streamrec.connectors.log import Log, Outgoing, RawBatch, TopicSpec, UnreachableError
+from streamrec.connectors.log import (
+    Detail,
+    Log,
+    Outgoing,
+    RawBatch,
+    RegistryUnavailableError,
+    TopicSpec,
+    UnreachableError,
+)
 from streamrec.connectors.table import Table
 
 SCHEMA = {
@@ -101,3 +110,43 @@ def test_topic_that_cannot_be_read_to_its_end_is_told(
     assert reading.STALLED_S > 1
     with pytest.raises(UnreachableError, match=r"partition 0 from offset 0 to 0, got none"):
         Table(embedded_log, topic_name, lambda _: "").load()
+
+
+def test_all_items_can_be_walked_while_one_is_removed(
+    log: Log, topic_name: str, write: Callable[..., None]
+) -> None:
+    write(a=1, b=2)
+    with closing(log.registry()) as registry:
+        table = Table(log, topic_name, registry.by_id)
+        table.load().close()
+    for _ in table.items():
+        table._values.pop(b"b", None)
+
+
+class _Messages:
+    """A reader whose every poll brings a message."""
+
+    polls = 0
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[RawBatch]:
+        self.polls += 1
+        time.sleep(0.01)
+        offsets = np.array([self.polls], np.int64)
+        detail = Detail(b"k", [], 0)
+        return [RawBatch("prices", 0, offsets, [b"\0\0\0\0\1x"], lambda _: detail)]
+
+    def close(self) -> None:
+        pass
+
+
+def test_following_goes_on_after_a_batch_that_cannot_be_applied(log: Log) -> None:
+    def away(schema_id: int) -> str:
+        raise RegistryUnavailableError("away")
+
+    table, reader = Table(log, "prices", away), _Messages()
+    thread = table.follow(reader)  # type: ignore[arg-type]  # what following asks of a reader
+    until = time.monotonic() + 20
+    while reader.polls < 3:
+        assert thread.is_alive() and time.monotonic() < until
+        time.sleep(0.01)
+    assert thread.is_alive()

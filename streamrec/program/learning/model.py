@@ -23,7 +23,7 @@ def check(
     """
     # Here and not above: the other commands need not wait for the kernels.
     from streamrec.models.checks import checks_of
-    from streamrec.models.loading import BadModel, load_model
+    from streamrec.models.loading import BadArtifact, BadModel, load_model
 
     try:
         load_model(name)
@@ -33,7 +33,7 @@ def check(
             if found.complaint is not None:
                 failed += 1
                 typer.echo(f"        {found.complaint}")
-    except BadModel as error:
+    except (BadArtifact, BadModel) as error:
         raise UsageError(str(error)) from None
     if failed:
         raise CommandError(f"model {name!r}: {failed} checks failed")

@@ -4,6 +4,8 @@ import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from streamrec import ByKey
 from streamrec.connectors.state_files import StateFiles
 from streamrec.dataflows.job.kept import Keep, KeptShard
@@ -104,3 +106,25 @@ def test_plain_values_come_back_as_they_were(tmp_path: Path) -> None:
     again = Counts()
     again.restore(list(files.read(reference)), reference.facts)
     assert again.get("ü", 5) == value
+
+
+def test_a_lower_bound_holds_after_a_restart() -> None:
+    saved = ByKey(keys_max=10)
+    for number in range(10):
+        saved.put(f"k{number}", number, time_ms=number)
+    table, facts = saved.changed(whole=True)
+    resumed = ByKey(keys_max=3)
+    resumed.restore([table], facts)
+    resumed.put("new", 1, time_ms=20)
+    assert [key for key in ("k7", "k8", "k9", "new") if resumed.get(key, 20) is not None] == [
+        "k8",
+        "k9",
+        "new",
+    ]
+
+
+def test_a_value_that_json_cannot_hold_is_named() -> None:
+    counts = ByKey()
+    counts.put("u1", {1, 2}, time_ms=1)
+    with pytest.raises(TypeError, match="value of key 'u1' expected numbers"):
+        counts.changed(whole=True)
