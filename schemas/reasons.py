@@ -6,7 +6,8 @@ from enum import StrEnum
 class Reason(StrEnum):
     """A stable short name to count and filter by, and the class that the error names beside it.
 
-    A new reason is one row here.
+    A new reason is one row here, and nothing else: what `errors.avsc` says of the field stays as it
+    is, since a registry compares a schema with its docs, and running jobs look for theirs.
 
     >>> Reason("too_late").exception
     'TooLateError'

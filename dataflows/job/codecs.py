@@ -58,7 +58,8 @@ def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[]
     except UnknownSchemaError as error:
         raise StartError(
             f"subject {subject!r} expected the schema of {topic.schema_place} among its "
-            "versions, got none that is equal; run `streamrec topics create` to register it"
+            "versions, got none that is equal; run `streamrec topics create` to register it, "
+            "with --dataflow MODULE for a dataflow of your own"
         ) from error
     return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 

@@ -28,13 +28,18 @@ MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
 _TOO_FAR_AHEAD = 4
 
-# What a valid click is, beyond its schema; codes are what the kernel answers, 0 is valid.
+# What a valid click is, beyond its schema: field, what is expected, and the reason of those that
+# are not so. Codes are what the kernel answers, 0 is valid.
 RULES = {
-    1: ("user_id", f"a string of 1 to {MAX_ID_BYTES} bytes"),
-    2: ("item_id", f"a string of 1 to {MAX_ID_BYTES} bytes"),
-    3: ("timestamp", "Unix milliseconds > 0"),
-    4: ("timestamp", "a time at most {max_ahead_s} s ahead of the record's own in the log"),
-    5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}"),
+    1: ("user_id", f"a string of 1 to {MAX_ID_BYTES} bytes", Reason.INVALID_VALUE),
+    2: ("item_id", f"a string of 1 to {MAX_ID_BYTES} bytes", Reason.INVALID_VALUE),
+    3: ("timestamp", "Unix milliseconds > 0", Reason.INVALID_VALUE),
+    4: (
+        "timestamp",
+        "a time at most {max_ahead_s} s ahead of the record's own in the log",
+        Reason.INVALID_VALUE,
+    ),
+    5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}", Reason.INVALID_VALUE),
 }
 
 
@@ -232,7 +237,7 @@ class DecodeClicks:
             start = end
 
     def _invalid(self, clicks: Clicks, columns: Columns, row: int, rule: int) -> Failed:
-        name, expected = RULES[rule]
+        name, expected, reason = RULES[rule]
         column = columns[name]
         got: object
         if isinstance(column, Bytes):
@@ -244,7 +249,7 @@ class DecodeClicks:
             got = int(column.values[row])
         return clicks.fail(
             row,
-            Reason.INVALID_VALUE,
+            reason,
             f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
         )
 

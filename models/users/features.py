@@ -1,7 +1,7 @@
 """The user features, declared in one place: what the dataflow computes and what training reads.
 
 A declaration is data: a tuple of features, each with name, dtype, unit and meaning. Adding one is a
-line in `DEFAULT_FEATURES`; the state layout, the kernel's tables, the digest that stands in every
+line in `declared_features`; the state layout, the kernel's tables, the digest that stands in every
 recommendation and the columns of a training table all follow from it.
 
 **Windows.** A window of length W with B sub-buckets has buckets of W / B. An event at time t (Unix
