@@ -12,8 +12,8 @@ clicks; predicting changes no answer. Equal seeds and equal calls give equal out
 worker threads. It learns each click of its process at once, and those of other processes, and of
 the days before its start, from the topic `sessions`; the flow saves nothing of it. One of the
 *shard* is made anew for each shard and learns that shard's clicks only; its `state()`, arrays
-without objects, is saved with each snapshot and handed to `restore` when the flow resumes. It may
-stand on one of the process (`beside`), which the flow rebuilds as it rebuilds any.
+without objects, is saved with each snapshot and handed to `restore` when the flow resumes. (The
+kind `river` stands on one of the process, its `beside`, which is rebuilt as any of the process.)
 
 *Locks.* Every call is made under one lock of the process, so none needs to be safe for threads.
 
@@ -51,7 +51,8 @@ class Sessions:
     times_ms: NDArray[np.int64]  # (total,) event time of each click, Unix ms; 0: not known
     bounds: NDArray[np.int64]  # (n + 1,) session i is item_keys[bounds[i]:bounds[i + 1]]
     positions: NDArray[np.int32]  # (n,) clicks in the session so far, also those no longer kept
-    user_features: NDArray[np.float32]  # (n, ...) in the order of ModelInfo.user_features
+    # (n, ...) in the order of ModelInfo.user_features; (n, 0) where another process read the click
+    user_features: NDArray[np.float32]
     # Of which sessions these are some rows, so that work done for all need not be done again.
     part_of: "tuple[Sessions, NDArray[np.int64]] | None" = None
 
