@@ -56,7 +56,8 @@ def test_full_speed_gives_its_ratio(
         lambda _: None,
     )
 
-    figures = scoring_full_speed.run(place, 50_000)
+    # So many that the bare loop lasts for several samples, also where another test takes the time.
+    figures = scoring_full_speed.run(place, 600_000)
 
     by_name = {figure.name: figure for figure in figures}
     assert by_name["scoring_full_speed.ratio_warm"].value > 0
