@@ -1,0 +1,58 @@
+"""What is too far ahead goes by a record's own log time, whatever it is read with."""
+
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from streamrec.connectors.log import Outgoing, RawBatch
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.steps.decode import DecodeClicks
+from streamrec.schemas.wire import WireDecoder
+from tests.dataflows.main_job import START_MS, MainJob
+
+MakeJob = Callable[..., MainJob]
+
+MINUTE_MS = 60_000
+COUNT = 60
+# Of one partition: click by click minutes ahead of the log's time, and the log's own in no order.
+AHEAD_MIN = [(7 * n) % 10 for n in range(COUNT)]
+WRITTEN_MIN = [(11 * n) % 23 for n in range(COUNT)]
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> MainJob:
+    job = make_job(max_ahead_s=5 * 60)
+    messages = []
+    for ahead, written in zip(AHEAD_MIN, WRITTEN_MIN, strict=True):
+        written_ms = START_MS + written * MINUTE_MS
+        value = job.encode(timestamp=written_ms + ahead * MINUTE_MS)
+        messages.append((Outgoing(b"u1", value, timestamp_ms=written_ms), None))
+    job.send(messages)
+    return job
+
+
+def too_far_ahead(job: MainJob, batches: list[list[RawBatch]]) -> list[int]:
+    """Offsets of what `decode` refuses."""
+    with closing(job.log.registry()) as registry:
+        decoder = WireDecoder(CLICKS.schema, registry.by_id)
+        decode = DecodeClicks(lambda: decoder, 1, 4, job.settings.max_ahead_s)
+        out = [item for batch in batches for item in decode(batch)]
+    return [item.offset for item in out if isinstance(item, Failed)]
+
+
+def test_every_click_is_judged_alike_in_whatever_batch_it_is_read(job: MainJob) -> None:
+    partition = next(iter(job.sent.values))[0]
+    expected = [offset for offset, ahead in enumerate(AHEAD_MIN) if ahead > 5]
+    assert 0 < len(expected) < COUNT
+    for size in (1, 2, 3, 7, COUNT):
+        with closing(job.log.reader()) as reader:
+            reader.assign(job.settings.topic(CLICKS), {partition: 0})
+            batches: list[list[RawBatch]] = []
+            while sum(len(batch) for polled in batches for batch in polled) < COUNT:
+                if polled := reader.poll(size, 10.0):
+                    batches.append(polled)
+        assert len(batches) >= COUNT // size
+        assert too_far_ahead(job, batches) == expected, f"batches of {size}"
+        assert too_far_ahead(job, [[b for polled in batches for b in polled]]) == expected
