@@ -21,6 +21,32 @@ AHEAD_MIN = [(7 * n) % 10 for n in range(COUNT)]
 WRITTEN_MIN = [(11 * n) % 23 for n in range(COUNT)]
 
 
+TEN_YEARS_MS = 10 * 365 * 24 * 60 * MINUTE_MS
+
+
+@pytest.mark.parametrize("at", [0, 30])
+def test_a_record_whose_own_time_and_log_time_are_ten_years_ahead_harms_nobody(
+    make_job: MakeJob, at: int
+) -> None:
+    """A broker before 4.0 takes it by default. It is answered itself, being a click like others."""
+    job = make_job()
+    clicks = []
+    for n in range(60):
+        ordinary = f"u{n % 25}", START_MS + n * MINUTE_MS
+        far = "wrong", START_MS + TEN_YEARS_MS
+        for user, time_ms in (far, ordinary) if n == at else (ordinary,):
+            value = job.encode(user_id=user, timestamp=time_ms)
+            # Under one key, so that all are of one partition.
+            clicks.append((Outgoing(b"one key", value, timestamp_ms=time_ms), None))
+    job.send(clicks)
+    job.run()
+    job.send_clicks([{"user_id": "wrong", "timestamp": START_MS + 61 * MINUTE_MS}])
+    job.run()
+
+    assert job.errors() == []
+    assert {answer.place for answer in job.recommendations()} == job.sent.good()
+
+
 @pytest.fixture
 def job(make_job: MakeJob) -> MainJob:
     job = make_job(max_ahead_s=5 * 60)
