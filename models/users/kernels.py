@@ -26,6 +26,7 @@ FIRST_ITEM = 11
 ACCEPTED, TOO_LATE = 0, 1
 
 BLOCK = 64  # clicks taken in at a time: what they touch stays in the first-level cache
+_ANEW_ROOM = 64  # users that begin anew in a block; it ends where there might be more
 
 # Of `counters`. SWEEP_DUE: some watermark has passed its DUE_MS. The last keeps the compiler from
 # leaving out reads made for the cache alone.
@@ -139,9 +140,9 @@ def _place(
     placed: NDArray[np.int64],
     accepted: int,
     anew: NDArray[np.int64],
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Find or make the slot of each of some clicks that is not too late; returns `accepted` and
-    how many those are, and how many users begin anew.
+    how many those are, how many users begin anew, and where it has come to.
 
     Writes rows and slots of these clicks to `placed` (3, m); the third row says 1 for a new user.
     `anew` (k, 3) gets the users that begin anew: before which of `placed`, their slots, and the
@@ -160,6 +161,9 @@ def _place(
         partition = clicks[PARTITION, row]
         high, low = clicks[HASH_HIGH, row], clicks[HASH_LOW, row]
         if time_ms > marks[partition, LIMIT_MS]:
+            if n_anew + CANDIDATES_MAX + 1 > _ANEW_ROOM:
+                last = i
+                break
             refuted = anew[n_anew:]
             found = weigh(marks, partition, time_ms, high, low, longest_ms, idle_ms, refuted)
             if found < 0:
@@ -206,7 +210,7 @@ def _place(
         placed[0, accepted] = row
         placed[1, accepted] = slot
         accepted += 1
-    return accepted, n_anew
+    return accepted, n_anew, last
 
 
 @helper
@@ -444,11 +448,11 @@ def take_in(
     counters[NEW_USERS] = 0
     accepted = 0
     total = 0
-    # Of one block: a click refutes candidates that it or one before it has found, or those saved.
-    anew = np.empty((BLOCK + BLOCK * (CANDIDATES_MAX + 1), 3), np.int64)
-    for first in range(0, len(rows), BLOCK):
+    anew = np.empty((_ANEW_ROOM, 3), np.int64)
+    first = 0
+    while first < len(rows):
         start = accepted
-        accepted, n_anew = _place(
+        accepted, n_anew, first = _place(
             clicks,
             rows,
             first,
