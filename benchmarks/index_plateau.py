@@ -54,7 +54,7 @@ def main() -> int:
     names = [b"item-%07d" % number for number in range(given.items)]
     width = len(names[0])
     ids = Bytes(
-        np.frombuffer(b"".join(names), np.uint8),
+        np.frombuffer(bytearray(b"".join(names)), np.uint8),
         np.arange(given.items) * width,
         np.full(given.items, width),
     )

@@ -227,7 +227,7 @@ def compile_features(features: Sequence[Feature] = DEFAULT_FEATURES) -> FeatureS
     for ratio in ratios:
         for name in (ratio.numerator, ratio.denominator):
             if column.get(name, len(ordered)) >= len(counts) + len(measured):
-                known = ", ".join(feature.name for feature in (*counts, *measured))
+                known = ", ".join(list(column)[: len(counts) + len(measured)])
                 raise ValueError(
                     f"feature {ratio.name!r} expected the name of a count or measure, "
                     f"got {name!r}; there are {known}"

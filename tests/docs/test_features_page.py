@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.settings import SettingsError, load_settings
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.user_features import UserFeatures
@@ -130,7 +131,7 @@ class Partition:
 
 def random_events(rng: np.random.Generator, n: int) -> list[tuple[int, dict[str, Any]]]:
     """Partition and fields: late ones, lulls, ids that are missing or take turns, wrong clocks."""
-    events = []
+    events: list[tuple[int, dict[str, Any]]] = []
     now_ms = START_MS
     for _ in range(n):
         now_ms += int(rng.exponential(20_000))
@@ -199,8 +200,25 @@ def test_recount_from_the_page_alone_agrees(seed: int) -> None:
     assert counted > 2_000 and too_late > 50 and began_anew > 5, (counted, too_late, began_anew)
 
 
-def test_the_pages_lines_can_be_declared() -> None:
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> tuple[features.Feature, ...]:
+    """The page's lines, declared beside what is there."""
     (lines,) = blocks("features.md", "python")
-    added = [eval(line, dict(vars(features))) for line in lines.splitlines()]
-    names = compile_features((*features.DEFAULT_FEATURES, *added)).names
-    assert {"wants_10m", "carts_per_view_1h"} <= set(names)
+    added = tuple(eval(line, dict(vars(features))) for line in lines.splitlines())
+    monkeypatch.setattr(features, "SESSION_FEATURES", (*features.SESSION_FEATURES, *added))
+    return added
+
+
+def test_the_pages_lines_can_be_declared(added: tuple[features.Feature, ...]) -> None:
+    assert {feature.name for feature in added} == {"wants_10m", "carts_per_view_1h"}
+    assert {feature.name for feature in added} <= set(features.declared().names)
+
+
+@pytest.mark.usefixtures("added")
+def test_windows_that_a_declared_feature_lacks_are_refused_by_the_settings_name() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(windows="5m")
+    assert str(raised.value).startswith(
+        "STREAMREC_WINDOWS: feature 'carts_per_view_1h' expected the name of a count or measure, "
+        "got 'count_cart_1h'; there are count_view_5m, "
+    )
