@@ -93,7 +93,9 @@ def chaos(
     place: Place, flow: Flow, options: ChaosOptions, model: str
 ) -> tuple[ChaosVerdict, ChaosRun]:
     """Run, kill, bring back, stop; then run once without kills, and compare."""
-    clicks, topics = place.make_topic("clicks"), Topics.make(place, flow)
+    # Brokers take records of wrong clocks by default before 4.0, later only if told to.
+    takes = {"message.timestamp.after.max.ms": str(2**63 - 1)} if options.wrong_clocks else None
+    clicks, topics = place.make_topic("clicks", takes), Topics.make(place, flow)
     reference_topics = Topics.make(place, flow)
     group = f"{place.prefix}-{options.seed}"
     settings = {"clicks_topic": clicks, "consumer_group": group, "model": model}
@@ -120,7 +122,8 @@ def chaos(
     )
     say("checking every input against every output")
     with closing(place.log.registry()) as registry:
-        shop = shop_of(options.seed, options.events, SchemaIds.of(registry))
+        ids = SchemaIds.of(registry)
+        shop = shop_of(options.seed, options.events, ids, options.wrong_clocks)
     committed_only = options.delivery == "transactions"
     inputs = inputs_of(place, clicks, shop, lambda name: not flow.asking or name in flow.asking)
     outputs = outputs_of(place, inputs, topics.outputs(flow), committed_only)
@@ -154,6 +157,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
     parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    parser.add_argument(
+        "--wrong-clocks",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="so many of the clicks come from clocks that are ten years ahead, such as 0.02",
+    )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument(
         "--kafka",
@@ -179,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.workers,
         seed,
         given.delivery,
+        given.wrong_clocks,
     )
     began_s = time.monotonic()
     with ExitStack() as stack:
