@@ -82,7 +82,7 @@ class ByKey:
         """One row a key: its value as JSON, null where it is gone; in the order in which they were
         set. Drops what is over."""
         self._write_marks()
-        surely_ms = int(watermarks.founded_ms(self._marks)[0])
+        surely_ms = watermarks.newest_founded_ms(self._marks)
         for key, entry in list(self._entries.items()):
             if not self._is_over(entry, surely_ms):
                 break

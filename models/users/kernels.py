@@ -7,6 +7,7 @@ from streamrec.compiling import helper, kernel
 from streamrec.models.users.watermarks import (
     CANDIDATES_MAX,
     DUE_MS,
+    FOUNDED,
     LIMIT_MS,
     WATERMARK_MS,
     weigh,
@@ -82,17 +83,23 @@ def build_table(table: NDArray[np.int64], words: NDArray[np.int64], free: NDArra
     return n_free
 
 
-@kernel("int64[::1](int64[:, ::1], int64[::1], int64)")
+@kernel("int64[::1](int64[:, ::1], int64[:, ::1], int64, int64)")
 def idle_slots(
-    words: NDArray[np.int64], watermarks_ms: NDArray[np.int64], idle_ms: int
+    words: NDArray[np.int64], marks: NDArray[np.int64], idle_ms: int, step_ms: int
 ) -> NDArray[np.int64]:
-    """Slots of users idle for longer than `idle_ms` before the watermark of their partition."""
+    """Slots of users idle for longer than `idle_ms` before the watermark of their partition, where
+    it is founded: else it may go back. They are due again when one has moved by `step_ms`."""
+    for partition in range(len(marks)):
+        if marks[partition, FOUNDED] == 1:
+            marks[partition, DUE_MS] = marks[partition, WATERMARK_MS] + step_ms
     found = np.empty(len(words), np.int64)
     count = 0
     for slot in range(len(words)):
+        partition = words[slot, LAST_PARTITION]
         if (
             words[slot, IN_USE] == 1
-            and words[slot, NEWEST_MS] < watermarks_ms[words[slot, LAST_PARTITION]] - idle_ms
+            and words[slot, NEWEST_MS] < marks[partition, WATERMARK_MS] - idle_ms
+            and marks[partition, FOUNDED] == 1
         ):
             found[count] = slot
             count += 1

@@ -176,8 +176,8 @@ class UserState:
 
     def sweep(self) -> int:
         """Drop every user idle for longer than `idle_ms`; returns how many were dropped."""
-        founded_ms = watermarks.founded_ms(self._marks)
-        dropped = kernels.idle_slots(self.words, founded_ms, self.idle_ms)
+        step_ms = self.idle_ms // _SWEEPS_PER_HORIZON
+        dropped = kernels.idle_slots(self.words, self._marks, self.idle_ms, step_ms)
         if len(dropped):
             self.words[dropped] = 0
             self.cells[dropped] = 0
@@ -311,17 +311,13 @@ class UserState:
         them one is due at every batch: then a sweep waits until it costs less than the clicks did,
         with at most a third more users held than were active.
         """
+        newest_ms = watermarks.newest_founded_ms(self._marks)
         step_ms = self.idle_ms // _SWEEPS_PER_HORIZON
-        founded_ms = watermarks.founded_ms(self._marks)
-        newest_ms = int(founded_ms.max())
-        if 4 * self._unswept < len(self) and newest_ms - self._swept_ms < step_ms:
-            return
-        self._swept_ms = newest_ms
-        self._unswept = 0
-        self._counters[kernels.SWEEP_DUE] = 0
-        due_ms = np.where(founded_ms > 0, founded_ms + step_ms, watermarks.NEVER_MS)
-        self._marks[:, watermarks.DUE_MS] = due_ms
-        self.sweep()
+        if newest_ms - self._swept_ms >= step_ms or 4 * self._unswept >= len(self):
+            self._swept_ms = newest_ms
+            self._unswept = 0
+            self._counters[kernels.SWEEP_DUE] = 0
+            self.sweep()
 
 
 Number = TypeVar("Number", np.int64, np.int32)

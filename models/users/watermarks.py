@@ -187,9 +187,14 @@ def no_marks(partitions: int) -> NDArray[np.int64]:
     return marks
 
 
-def founded_ms(marks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(partitions,) watermarks that do not go back: 0 where none is founded."""
-    return np.where(marks[:, FOUNDED] == 1, marks[:, WATERMARK_MS], 0)
+@kernel("int64(int64[:, ::1])")
+def newest_founded_ms(marks: NDArray[np.int64]) -> int:
+    """The newest of the watermarks that do not go back; 0 where none is founded."""
+    newest_ms = np.int64(0)
+    for partition in range(len(marks)):
+        if marks[partition, FOUNDED] == 1:
+            newest_ms = max(newest_ms, marks[partition, WATERMARK_MS])
+    return int(newest_ms)
 
 
 def candidates_of(marks: NDArray[np.int64], partition: int) -> list[list[int]]:
