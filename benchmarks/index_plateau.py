@@ -43,12 +43,12 @@ def next_sessions(rng: np.random.Generator, first: int, items: int) -> NumberedS
     )
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.index_plateau", description=__doc__)
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--sessions", type=int, default=Bounds().sessions_max)
     parser.add_argument("--clicks", type=int, default=2 * CLICKS_A_SESSION * Bounds().sessions_max)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     rng = np.random.default_rng(1)
     model = SessionRecommender(Bounds(sessions_max=given.sessions))
     names = [b"item-%07d" % number for number in range(given.items)]

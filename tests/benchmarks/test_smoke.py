@@ -8,7 +8,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from benchmarks import scoring_full_speed
+from benchmarks import index_plateau, scoring_full_speed
 from benchmarks.figures import Figure, write_figures
 from benchmarks.place import kafka_place
 from benchmarks.timed_flow import Clock, timed_flow
@@ -40,6 +40,18 @@ def test_timed_step_answers_as_before_and_is_counted() -> None:
 
     assert found == [2, 4, 6]
     assert clock.calls["double"] >= 1
+
+
+def test_an_index_at_its_bounds_grows_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the documentation says of a run that takes minutes, on a hundredth of it."""
+    arguments = ["--items", "20", "--sessions", "1024", "--clicks", "180000"]
+
+    assert index_plateau.main(arguments) == 0
+
+    rows = capsys.readouterr().out.splitlines()[1:]
+    index_mb = [row.split()[1] for row in rows]
+    assert len(index_mb) == 10
+    assert len(set(index_mb[4:])) == 1, index_mb
 
 
 @pytest.mark.kafka
