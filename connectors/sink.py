@@ -101,6 +101,9 @@ class SinkOptions:
     start: Callable[[], OutputStart] | None = None
     ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
+    # Asked before records are handed to the writer and before an epoch is done: returns when this
+    # process still is the one that may, and raises, or ends it, when it is not.
+    holding: Callable[[], object] = lambda: None
 
 
 class LogSink:
@@ -130,6 +133,8 @@ class SinkLane:
         self._reached: dict[int, int] = {}  # by source partition, while something was written
 
     def write_batch(self, values: list[Out]) -> None:
+        with self._shared.failing():
+            self._shared.options.holding()
         for out in values:
             if self._written:
                 out = self._without_written(out)
@@ -149,6 +154,7 @@ class SinkLane:
 
     def snapshot(self) -> SinkPosition:
         with self._shared.failing():
+            self._shared.options.holding()
             self._position.update(self._shared.flushed_ends(self._lane))
         if not self._written:
             return dict(self._position)

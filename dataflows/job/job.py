@@ -32,6 +32,7 @@ from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.flags import backup_interval_s
+from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
@@ -43,7 +44,12 @@ from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
-from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
+from streamrec.dataflows.job.saved_state import (
+    check_shape,
+    hold_state,
+    source_start,
+    state_directory,
+)
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.topics import ERRORS, Topic
@@ -65,8 +71,10 @@ class Job:
         settings: Settings,
         log: Log,
         on_built: Callable[[], object] = lambda: None,
+        holding: Holding | None = None,
     ) -> None:
-        """`on_built` is called once the engine begins. See `open_job`."""
+        """`on_built` is called once the engine begins; `holding` is what this process alone may
+        write. See `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -76,6 +84,7 @@ class Job:
         self.log = log
         self.registry: SchemaRegistry = log.registry()
         self._on_built = on_built
+        self._holding = holding or Holding()
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
 
@@ -100,7 +109,7 @@ class Job:
         `make` makes the logic of one shard: anything with `update`, `changed` and `restore`
         (`job.kept.Kept`); `ByKey` is one that needs `update` only. For `by_shard`.
         """
-        return Keep(make, state_directory(self.settings), backup_interval_s())
+        return Keep(make, state_directory(self.settings), backup_interval_s(), self._holding)
 
     def write(
         self,
@@ -228,7 +237,12 @@ class Job:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
             check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
-                self.log, self.registry, self.settings, self.flow_id, self.settings.topic(source)
+                self.log,
+                self.registry,
+                self.settings,
+                self.flow_id,
+                self.settings.topic(source),
+                self._holding,
             )
         return self._outputs
 
@@ -236,8 +250,9 @@ class Job:
 def open_job(flow_id: str) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
-    Settles what a replay does to saved state, makes a new recovery directory usable, and opens the
-    log. Raises SettingsError.
+    Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
+    one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
+    there.
     """
     return open_job_with(flow_id, load_settings(), steady_process.settle)
 
@@ -246,11 +261,13 @@ def open_job_with(
     flow_id: str, settings: Settings, on_built: Callable[[], object] = lambda: None
 ) -> Job:
     """The same with settings given. `on_built` is called once, when the engine begins."""
-    settle_replay(settings)
+    holding = Holding()
+    settle_replay(settings, lambda: hold_state(holding, settings))
+    hold_state(holding, settings)
     prepare_recovery_directory()
     log = open_log(settings)
     _logger.info("%s on %s", flow_id, log.describe_target())
-    return Job(flow_id, settings, log, on_built)
+    return Job(flow_id, settings, log, on_built, holding)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]

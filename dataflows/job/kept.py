@@ -31,8 +31,15 @@ class Kept(Protocol):
 class KeptShard:
     """A shard whose state is kept in files, or nowhere where the run has no recovery directory."""
 
-    def __init__(self, logic: Kept, open_files: Callable[[str], StateFiles] | None) -> None:
+    def __init__(
+        self,
+        logic: Kept,
+        open_files: Callable[[str], StateFiles] | None,
+        holding: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`holding` is asked before anything is saved: it returns when this process may."""
         self.logic = logic
+        self._holding = holding
         self._open_files = open_files
         self._files: StateFiles | None = None
         self._shard = ""  # not known before the first items, or the snapshot, name it
@@ -45,6 +52,7 @@ class KeptShard:
         """Write what changed since the last snapshot; all of it every now and then."""
         if self._open_files is None:
             return None  # the engine asks even when it keeps nothing
+        self._holding()
         if self._files is None:
             self._files = self._open_files(self._shard)
             self._files.remove_strays()
@@ -66,17 +74,26 @@ class KeptShard:
 class Keep:
     """Builds, or resumes, the shards of a step. `folder` None: nothing is kept over a restart."""
 
-    def __init__(self, make: Callable[[], Kept], folder: Path | None, keep_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Kept],
+        folder: Path | None,
+        keep_s: float = 0.0,
+        holding: Callable[[], object] = lambda: None,
+    ) -> None:
         self._make = make
         self._folder = folder
         self._keep_s = keep_s
+        self._holding = holding
 
     def __call__(self, step_id: str, resume: ShardSnapshot | None) -> KeptShard:
         folder = self._folder
         if folder is None:
             return KeptShard(self._make(), None)
         own = folder / step_id.replace(" ", "-")
-        shard = KeptShard(self._make(), lambda name: StateFiles(own / name, self._keep_s))
+        shard = KeptShard(
+            self._make(), lambda name: StateFiles(own / name, self._keep_s), self._holding
+        )
         if resume is not None:
             shard.resume(resume)
         return shard

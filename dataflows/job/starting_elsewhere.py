@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from streamrec.dataflows.engine.flags import LOCK, recovery_directory, with_recovery_directory
@@ -23,8 +24,9 @@ from streamrec.dataflows.job.settings import Settings, SettingsError
 _logger = logging.getLogger(__name__)
 
 
-def settle_replay(settings: Settings) -> None:
-    """Do as `STREAMREC_REPLAY` says, if this start is a replay. Raises SettingsError."""
+def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None) -> None:
+    """Do as `STREAMREC_REPLAY` says, if this start is a replay. `hold` is called before saved state
+    is moved. Raises SettingsError."""
     folder, state = recovery_directory(), state_directory(settings)
     wanted = settings.start_from
     if folder is None or state is None or wanted.kind == "committed":
@@ -48,6 +50,7 @@ def settle_replay(settings: Settings) -> None:
                 "directory beside it"
             )
         if settings.replay == "reset":
+            hold()
             _put_aside(folder, state)
             return
     _begin_beside(folder, wanted.text())
