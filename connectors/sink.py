@@ -41,7 +41,7 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 
 _logger = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
+from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.flags import backup_interval_s
 from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
@@ -72,9 +73,10 @@ class Job:
         log: Log,
         on_built: Callable[[], object] = lambda: None,
         holding: Holding | None = None,
+        durable_epoch: int | None = None,
     ) -> None:
         """`on_built` is called once the engine begins; `holding` is what this process alone may
-        write. See `open_job`."""
+        write; `durable_epoch` as `prepare_recovery_directory` says. See `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -85,6 +87,7 @@ class Job:
         self.registry: SchemaRegistry = log.registry()
         self._on_built = on_built
         self._holding = holding or Holding()
+        self._epochs = Epochs(durable_epoch)
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
 
@@ -109,7 +112,13 @@ class Job:
         `make` makes the logic of one shard: anything with `update`, `changed` and `restore`
         (`job.kept.Kept`); `ByKey` is one that needs `update` only. For `by_shard`.
         """
-        return Keep(make, state_directory(self.settings), backup_interval_s(), self._holding)
+        return Keep(
+            make,
+            state_directory(self.settings),
+            backup_interval_s(),
+            self._holding,
+            self._epochs,
+        )
 
     def write(
         self,
@@ -219,7 +228,7 @@ class Job:
                 stopping=Stopping().on_signals(),
             ),
         )
-        return EngineSource(source, Once(self._on_built))
+        return EngineSource(source, Once(self._on_built), self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         return EngineSink(self._opened_outputs().sink(topic))
@@ -252,7 +261,7 @@ def open_job(flow_id: str) -> Job:
 
     Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
     one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
-    there.
+    there, and StateFileError for saved state that is not what was saved.
     """
     return open_job_with(flow_id, load_settings(), steady_process.settle)
 
@@ -264,10 +273,10 @@ def open_job_with(
     holding = Holding()
     settle_replay(settings, lambda: hold_state(holding, settings))
     hold_state(holding, settings)
-    prepare_recovery_directory()
+    durable_epoch = prepare_recovery_directory(state_directory(settings))
     log = open_log(settings)
     _logger.info("%s on %s", flow_id, log.describe_target())
-    return Job(flow_id, settings, log, on_built, holding)
+    return Job(flow_id, settings, log, on_built, holding, durable_epoch)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]
