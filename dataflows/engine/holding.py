@@ -1,7 +1,5 @@
 """What this process alone may write: recovery directories and logs that it holds a lease of."""
 
-import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,8 +10,7 @@ from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import Lease
 from streamrec.dataflows.engine.flags import addresses, process_index, workers
-
-_logger = logging.getLogger(__name__)
+from streamrec.dataflows.engine.watch import leave
 
 _guard = threading.Lock()
 _leases: dict[str, tuple[Lease, int]] = {}  # of this process, and how many hold it
@@ -71,6 +68,4 @@ def _release(keys: list[str]) -> None:
 
 def _end_at_once(message: str) -> None:
     """Another writes now: not even an end in good order may be left to this process."""
-    _logger.error("%s; this process ends at once, and nothing more of it is written", message)
-    logging.shutdown()
-    os._exit(1)
+    leave(1, f"{message}; this process ends at once, and nothing more of it is written")

@@ -32,10 +32,12 @@ from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.epochs import Epochs
-from streamrec.dataflows.engine.flags import backup_interval_s
+from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
 from streamrec.dataflows.engine.holding import Holding
+from streamrec.dataflows.engine.peers import Peers
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.engine.stopping import Stopping
+from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
@@ -74,9 +76,11 @@ class Job:
         on_built: Callable[[], object] = lambda: None,
         holding: Holding | None = None,
         durable_epoch: int | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         """`on_built` is called once the engine begins; `holding` is what this process alone may
-        write; `durable_epoch` as `prepare_recovery_directory` says. See `open_job`."""
+        write; `durable_epoch` as `prepare_recovery_directory` says; `stopping` is the wish to stop.
+        See `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -88,6 +92,7 @@ class Job:
         self._on_built = on_built
         self._holding = holding or Holding()
         self._epochs = Epochs(durable_epoch)
+        self._stopping = stopping or Stopping().on_signals()
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
 
@@ -225,7 +230,7 @@ class Job:
                 remember_start=source_start(settings, name),
                 progress=outputs.progress,
                 ending=outputs.ending,
-                stopping=Stopping().on_signals(),
+                stopping=self._stopping,
             ),
         )
         return EngineSource(source, Once(self._on_built), self._epochs)
@@ -263,20 +268,32 @@ def open_job(flow_id: str) -> Job:
     one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
     there, and StateFileError for saved state that is not what was saved.
     """
-    return open_job_with(flow_id, load_settings(), steady_process.settle)
+    settings, stopping = load_settings(), Stopping().on_signals()
+    watch = Watch(stopping, Peers(process_index(), addresses()), settings.join_s)
+    watch.start()
+
+    def on_built() -> None:
+        watch.runs()
+        steady_process.settle()
+
+    return open_job_with(flow_id, settings, on_built, stopping)
 
 
 def open_job_with(
-    flow_id: str, settings: Settings, on_built: Callable[[], object] = lambda: None
+    flow_id: str,
+    settings: Settings,
+    on_built: Callable[[], object] = lambda: None,
+    stopping: Stopping | None = None,
 ) -> Job:
-    """The same with settings given. `on_built` is called once, when the engine begins."""
+    """The same with settings given, and nothing that ends the process while it waits. `on_built` is
+    called once, when the engine begins."""
     holding = Holding()
     settle_replay(settings, lambda: hold_state(holding, settings))
     hold_state(holding, settings)
     durable_epoch = prepare_recovery_directory(state_directory(settings))
     log = open_log(settings)
     _logger.info("%s on %s", flow_id, log.describe_target())
-    return Job(flow_id, settings, log, on_built, holding, durable_epoch)
+    return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]
