@@ -37,7 +37,7 @@ from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import StartError, decoder_of, encoder_of, schema_by_id
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_by_id
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
@@ -45,6 +45,7 @@ from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
 from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
 from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.topics import ERRORS, Topic
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -78,6 +79,7 @@ class Job:
         self._on_built = on_built
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
+        self._written: list[Topic] = []
 
     # What build_flow wires.
 
@@ -117,13 +119,10 @@ class Job:
         record that cannot be encoded stops the flow there, and None is returned. Raises StartError
         where the topic's schema is not registered.
         """
-        if topic.key_field is None:
-            raise StartError(
-                f"topic {topic.name!r} expected a key_field to be written by, got none"
-            )
+        self._add_output(topic)
         options = EncodeOptions(
-            key_field=topic.key_field,
-            lanes=self.settings.lanes,
+            key_field=topic.checked().key_field or "",
+            reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
         )
@@ -137,6 +136,7 @@ class Job:
         streams = [stream for stream in failed if stream is not None]
         if not streams:
             raise StartError(f"dataflow {self.flow_id!r}: write_errors expected streams, got none")
+        self._add_output(ERRORS)
         encode = EncodeErrors(
             self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
         )
@@ -172,6 +172,14 @@ class Job:
         return shared
 
     # Ends.
+
+    def _add_output(self, topic: Topic) -> None:
+        if any(topic.name == other.name for other in self._written):
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected to write topic {topic.name!r} in one place, "
+                "got two; merge the streams before job.write"
+            )
+        self._written.append(topic)
 
     def _encoded(
         self, step_id: str, up: KeyedStream[Any], encode: Callable[..., Any], failing: str | None

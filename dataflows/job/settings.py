@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.source import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
-from streamrec.models.kinds import KINDS
+from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, parse_windows
 
 
@@ -132,10 +132,8 @@ class Settings(_TopicNames):
     @field_validator("model")
     @classmethod
     def _check_model(cls, value: str) -> str:
-        if value not in KINDS and ":" not in value and not Path(value).is_dir():
-            raise ValueError(
-                f"expected {', '.join(KINDS)}, an artifact's folder or module:Class, got {value!r}"
-            )
+        if complaint := complaint_of(value):
+            raise ValueError(complaint)
         return value
 
     @field_validator("start_from", mode="before")

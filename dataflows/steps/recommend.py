@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Log
 from streamrec.connectors.reading import has_messages
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import StartError
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
