@@ -213,7 +213,7 @@ class Job:
                 batch_messages=settings.batch_messages,
                 gather_ms=settings.gather_ms,
                 remember_start=source_start(settings, name),
-                progress=outputs.progress,
+                offsets_decide=state_directory(settings) is None,
                 ending=outputs.ending,
                 stopping=Stopping().on_signals(),
             ),

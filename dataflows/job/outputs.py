@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
-from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
 from streamrec.dataflows.engine.flags import epoch_interval_s
 from streamrec.dataflows.job.once import Once
@@ -41,10 +40,6 @@ class Outputs:
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
         self.ending = Ending(log, settings.consumer_group, source)
-        # What takes the group's offsets into transactions; None: the source commits them.
-        self.progress: GroupProgress | None = None
-        if settings.delivery == "transactions" and self._folder is not None:
-            self.progress = GroupProgress(settings.consumer_group, source)
 
     def sink(self, topic: Topic) -> LogSink:
         """Records of a topic without `answers` may repeat after a crash."""
@@ -54,9 +49,7 @@ class Outputs:
             return LogSink(self._log, SinkOptions(name, settings.lanes, ending=self.ending))
         transactions = None
         if settings.delivery == "transactions":
-            transactions = Transactions(
-                settings.consumer_group, transaction_timeout_s(), self.progress
-            )
+            transactions = Transactions(settings.consumer_group, transaction_timeout_s())
         return LogSink(
             self._log,
             SinkOptions(
