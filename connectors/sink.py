@@ -99,6 +99,7 @@ class SinkOptions:
     start: Callable[[], OutputStart] | None = None
     ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
+    on_write: Callable[[int], object] = lambda count: None  # told how many records were written
 
 
 class LogSink:
@@ -246,6 +247,7 @@ class _SharedWriter:
             self.reader.close()
             self.reader = None
         writer = self.writer or self.in_lanes[lane]
+        self.options.on_write(len(out.values))
         if out.headers is None:
             writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
             return

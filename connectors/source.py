@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
@@ -124,6 +124,16 @@ class SourceStart:
         return {int(partition): offset for partition, offset in recorded["offsets"].items()}
 
 
+class SourceReport(Protocol):
+    """Is told how a source is doing, by several threads."""
+
+    def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
+        """A worker reads these partitions from here; `resumed` of them from a snapshot."""
+
+    def read(self, count: int, positions: Mapping[int, int]) -> None:
+        """Records were read; `positions` are the next offsets of their partitions."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How a topic is read."""
@@ -142,6 +152,7 @@ class SourceOptions:
     remember_start: SourceStart | None = None  # None: nothing is kept over a restart
     ending: Ending | None = None  # commits where the source ended; None: nobody does
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
+    report: SourceReport | None = None
 
 
 def lane_name(lane: int) -> str:
@@ -184,6 +195,8 @@ class SourceLane:
         self._round = self._shared.round
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
+        if batches and self._shared.options.report is not None:
+            self._shared.options.report.read(sum(map(len, batches)), self._next)
         if not batches and self._shared.ended(self._lane, self._next):
             self._ended = True
             raise StopIteration
@@ -197,6 +210,8 @@ class SourceLane:
         # snapshot held is safe now and may be shown as the group's progress.
         self._shared.commit_soon(self._durable)
         self._durable = self._shared.shown(self._lane, self._next)
+        if self._shared.options.report is not None:
+            self._shared.options.report.read(0, self._durable)
         return dict(self._next)
 
     def close(self) -> None:
@@ -218,6 +233,8 @@ class _SharedReader:
         self._known: set[int] = set()
         self._progress: Positions = {}  # durable, not committed yet
         self._committed: Positions = {}
+        self._began: Positions = {}
+        self._resumed = 0
         self._foreign: Positions = {}  # offsets that others committed, and that were told
         self._ends: Positions = {}
         self._discover_at = time.monotonic() + options.discover_s
@@ -244,6 +261,9 @@ class _SharedReader:
         if lost:
             self._tell_loss(lost, bounds)
             positions |= {p: bounds[p].low for p in lost}
+        if at_start:
+            self._began |= positions
+            self._resumed += len(mine) - len(fresh)
         if positions:
             self._reader.assign(options.topic, positions)
             self._known.update(positions)
@@ -282,8 +302,10 @@ class _SharedReader:
         return batches
 
     def _poll(self) -> None:
-        self.round += 1
         options = self.options
+        if self.round == 0 and options.report is not None:  # all lanes of the worker are open
+            options.report.began(options.topic, self._began, self._resumed)
+        self.round += 1
         count = 0
         self._commit()
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.

@@ -70,6 +70,11 @@ def epoch_interval_s() -> float:
     return 10.0 if found is None else float(found)
 
 
+def process_index() -> int:
+    """Which of the processes of a cluster this is."""
+    return int(flag("--process-id", "-i", "BYTEWAX_PROCESS_ID") or 0)
+
+
 def addresses() -> list[str]:
     """Addresses of the processes of a cluster; empty: this process is alone."""
     found = flag("--addresses", "-a", "BYTEWAX_ADDRESSES")

@@ -16,6 +16,7 @@ from streamrec.connectors.log import RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
 from streamrec.connectors.source import LogSource, Positions, SourceLane
+from streamrec.dataflows.engine.leaving import leaving
 
 
 class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
@@ -34,14 +35,14 @@ class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
         self, step_id: str, for_part: str, resume_state: Positions | None
     ) -> "_EngineSourceLane":
         self._on_built()
-        return _EngineSourceLane(self._source.open_lane(for_part, resume_state))
+        return _EngineSourceLane(leaving(self._source.open_lane)(for_part, resume_state))
 
 
 class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
     def __init__(self, lane: SourceLane) -> None:
         self._lane = lane
         # The engine asks a thousand times a second: it asks the lane itself.
-        self.next_batch = lane.next_batch  # type: ignore[method-assign]  # the same, one call less
+        self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign]  # one call less
         self.next_awake = lane.next_awake  # type: ignore[method-assign]  # the same
 
     @override
@@ -54,7 +55,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
 
     @override
     def snapshot(self) -> Positions:
-        return self._lane.snapshot()
+        return leaving(self._lane.snapshot)()
 
     @override
     def close(self) -> None:
@@ -79,24 +80,25 @@ class EngineSink(FixedPartitionedSink[Out, SinkPosition]):
     def build_part(
         self, step_id: str, for_part: str, resume_state: SinkPosition | None
     ) -> "_EngineSinkLane":
-        return _EngineSinkLane(self._sink.open_lane(for_part, resume_state))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume_state))
 
 
 class _EngineSinkLane(StatefulSinkPartition[Out, SinkPosition]):
     def __init__(self, lane: SinkLane) -> None:
         self._lane = lane
+        self._write_batch = leaving(lane.write_batch)
 
     @override
     def write_batch(self, values: list[Out]) -> None:
-        self._lane.write_batch(values)
+        self._write_batch(values)
 
     @override
     def snapshot(self) -> SinkPosition:
-        return self._lane.snapshot()
+        return leaving(self._lane.snapshot)()
 
     @override
     def close(self) -> None:
-        self._lane.close()
+        leaving(self._lane.close)()
 
 
 class Shard(Protocol):
@@ -113,13 +115,14 @@ class EngineShard(StatefulBatchLogic[Any, Any, Any]):
     """A shard that is never discarded."""
 
     def __init__(self, shard: Shard, finish: Callable[[list[Any]], list[Any]]) -> None:
+        """`finish` is what the block makes of what the shard says."""
         self._shard = shard
-        self._finish = finish  # what the block makes of what the shard says
+        self._on_batch = leaving(lambda values: finish(shard.on_batch(values)))
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
-        return self._finish(self._shard.on_batch(values)), StatefulBatchLogic.RETAIN
+        return self._on_batch(values), StatefulBatchLogic.RETAIN
 
     @override
     def snapshot(self) -> Any:
-        return self._shard.snapshot()
+        return leaving(self._shard.snapshot)()

@@ -14,7 +14,9 @@
 `PaperJob` (`job.paper`) is the same without a log.
 """
 
+import atexit
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -31,7 +33,8 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
-from streamrec.dataflows.engine.flags import backup_interval_s
+from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
+from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
@@ -40,11 +43,13 @@ from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_by_id
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
+from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
+from streamrec.dataflows.job.report import Report, report_every
 from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
-from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.settings import Settings, load_settings, unknown_settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.topics import ERRORS, Topic
@@ -76,6 +81,7 @@ class Job:
         self.settings = settings
         self.log = log
         self.registry: SchemaRegistry = log.registry()
+        self.report = Report(flow_id)
         self._on_built = on_built
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
@@ -137,9 +143,14 @@ class Job:
         if not streams:
             raise StartError(f"dataflow {self.flow_id!r}: write_errors expected streams, got none")
         self._add_output(ERRORS)
-        encode = EncodeErrors(
+        encode_errors = EncodeErrors(
             self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
         )
+
+        def encode(batch: list[Failed]) -> list[Out]:
+            self.report.failed(str(failed.reason) for failed in batch)
+            return encode_errors(batch)
+
         all_failed = op.merge("all failed", *streams)
         out, _ = self._encoded(f"encode {ERRORS.name}", all_failed, encode, None)
         op.output(ERRORS.name, out, self._sink(ERRORS))
@@ -171,6 +182,29 @@ class Job:
         shared()
         return shared
 
+    def start_reporting(self) -> None:
+        """Log how the dataflow starts, a line of status every so often, and how it ended."""
+        settings, report, folder = self.settings, self.report, state_directory(self.settings)
+        facts = [f"{name} {text}" for name, text in report.facts.items()]
+        kept = "nothing is kept over a restart (-r DIR keeps it)"
+        if folder is not None:
+            kept = f"state in {folder}, delivery {settings.delivery}"
+        _logger.info(
+            "%s starts on %s: %s",
+            self.flow_id,
+            self.log.describe_target(),
+            ", ".join([*facts, f"begins at {settings.start_from.text()}", kept]),
+        )
+        assert self._source is not None
+        if settings.status_s:
+            topic = settings.topic(self._source)
+            report_every(report, self.log, topic, settings.status_s)
+        atexit.register(self._tell_how_it_ended)
+
+    def _tell_how_it_ended(self) -> None:
+        if not has_failed():
+            _logger.info("%s", self.report.summary())
+
     # Ends.
 
     def _add_output(self, topic: Topic) -> None:
@@ -192,7 +226,7 @@ class Job:
                 for item in finished(step_id, encode(without_keys(batch)))
             ]
 
-        encoded = op.flat_map_batch(step_id, up, run)
+        encoded = op.flat_map_batch(step_id, up, leaving(run))
         if failing is None:
             return encoded, None
         parts = split_failed(failing, encoded)
@@ -216,12 +250,16 @@ class Job:
                 offsets_decide=state_directory(settings) is None,
                 ending=outputs.ending,
                 stopping=Stopping().on_signals(),
+                report=self.report,
             ),
         )
         return EngineSource(source, Once(self._on_built))
 
     def _sink(self, topic: Topic) -> Sink[Any]:
-        return EngineSink(self._opened_outputs().sink(topic))
+        wrote = partial(self.report.wrote, self.settings.topic(topic))
+        if topic is ERRORS:
+            wrote = partial(self.report.wrote, "")  # they are told by reason
+        return EngineSink(self._opened_outputs().sink(topic, wrote))
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)
@@ -247,7 +285,19 @@ def open_job(flow_id: str) -> Job:
     Settles what a replay does to saved state, makes a new recovery directory usable, and opens the
     log. Raises SettingsError.
     """
-    return open_job_with(flow_id, load_settings(), steady_process.settle)
+    leave_with_one_line()
+    settings = load_settings()
+    place = f"process {process_index()}" if len(addresses()) > 1 else None
+    configure_logs(settings.log_level, settings.log_format, place)
+    for told in unknown_settings(os.environ):
+        _logger.warning("%s", told)
+
+    def on_built() -> None:
+        steady_process.settle()
+        job.start_reporting()
+
+    job = open_job_with(flow_id, settings, on_built)
+    return job
 
 
 def open_job_with(
@@ -257,7 +307,6 @@ def open_job_with(
     settle_replay(settings)
     prepare_recovery_directory()
     log = open_log(settings)
-    _logger.info("%s on %s", flow_id, log.describe_target())
     return Job(flow_id, settings, log, on_built)
 
 

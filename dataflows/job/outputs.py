@@ -41,12 +41,14 @@ class Outputs:
         self._starts: dict[str, Once[OutputStart]] = {}
         self.ending = Ending(log, settings.consumer_group, source)
 
-    def sink(self, topic: Topic) -> LogSink:
-        """Records of a topic without `answers` may repeat after a crash."""
+    def sink(self, topic: Topic, on_write: Callable[[int], object]) -> LogSink:
+        """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
+        many were written."""
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
-            return LogSink(self._log, SinkOptions(name, settings.lanes, ending=self.ending))
+            options = SinkOptions(name, settings.lanes, ending=self.ending, on_write=on_write)
+            return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
             transactions = Transactions(settings.consumer_group, transaction_timeout_s())
@@ -59,6 +61,7 @@ class Outputs:
                 ending=self.ending,
                 start=self._start(name),
                 transactions=transactions,
+                on_write=on_write,
             ),
         )
 

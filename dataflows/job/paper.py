@@ -14,6 +14,7 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
+from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
@@ -72,6 +73,7 @@ class PaperJob(Job):
     ) -> None:
         self.flow_id = flow_id
         self.settings = settings or load_settings()
+        self.report = Report(flow_id)
         self.written: dict[str, list[tuple[str, Out]]] = {}
         self.topics_read: list[Topic] = []
         self.topics_written: list[Topic] = []

@@ -231,6 +231,7 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
     settings, topic = job.settings, job.settings.topic(SESSIONS)
     model = make_model(job.log, settings.model, settings.model_path, topic)
     info = (model.shared or model.for_shard()).info
+    job.report.facts["model"] = f"{info.name} {info.version[:12]}"
     unknown = set(info.user_features) - set(features.names)
     if unknown:
         raise StartError(

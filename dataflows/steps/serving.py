@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from streamrec.models.contract import ModelInfo, Sessions
 from streamrec.models.loading import Model
+from streamrec.user_code import told
 
 _logger = logging.getLogger(__name__)
 
@@ -28,14 +29,16 @@ class Serving:
         """Learn, with the lock held; what it raises is counted and told with its place."""
         try:
             recommender.learn(sessions)
-        except Exception:  # a model is user code: an answer that was given stands
+        except Exception as error:  # a model is user code: an answer that was given stands
             self.not_learned += len(sessions)
-            _logger.exception(
-                "model %s: %d clicks may not have been learned (%s); %d in all",
+            _logger.error(
+                "model %s: %d clicks may not have been learned (%s); %d in all: %s",
                 self.info.name,
                 len(sessions),
                 place,
                 self.not_learned,
+                told(error),
+                exc_info=error if _logger.isEnabledFor(logging.DEBUG) else None,
             )
 
     def learn_from_others(self, sessions: Sessions, place: str) -> None:
