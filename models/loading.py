@@ -10,6 +10,7 @@ from streamrec import models
 from streamrec.models.artifact import BadArtifact
 from streamrec.models.contract import ModelInfo, Recommender, scope_of
 from streamrec.models.kinds import KINDS, complaint_of
+from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.model import SessionModel
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.user_code import told
@@ -36,6 +37,7 @@ class Model(NamedTuple):
 
     shared: Recommender | None  # one of the process, which learns from the topic of sessions
     of_shard: Callable[[], Any] | None = None  # makes one of a shard; None: the shared one answers
+    learned: LearnedLog | None = None  # clicks that the shared one knows and must not learn again
 
     def for_shard(self) -> Any:
         """The recommender that answers a new shard."""
@@ -62,10 +64,13 @@ def load_model(name: str, options: ModelOptions = _DEFAULTS) -> Model:
 def trained(options: ModelOptions) -> Model:
     """The trained ranker over an index. Raises BadArtifact.
 
-    The index is the one that training left, where that was on the shop's own clicks and the topic
-    of sessions holds none yet; else it starts empty, so that no click is learned twice.
+    The index is the one that training left, where the artifact says which clicks it has learned:
+    a flow passes those over. Where it does not say, the index is kept only where the topic of
+    sessions holds none; else it starts empty, so that no click is learned twice.
     """
     found = SessionRecommender.load(options.path or SHIPPED_MODEL)
+    if options.path is not None and found.learned is not None:
+        return Model(SessionModel(found), learned=found.learned)
     if options.path is not None and not options.has_history:
         return Model(SessionModel(found))
     empty = SessionRecommender(

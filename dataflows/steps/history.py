@@ -7,9 +7,9 @@ the very numbers it will be given: features after each click in the order of arr
 by the same gap.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class History:
     user_features: NDArray[np.float32]  # (n, n_features)
     feature_names: tuple[str, ...]
     failed: int  # records that are no clicks, or too late
+    # By topic and partition, the next offset to be read; empty: of a file or the shop.
+    offsets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
 def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
@@ -97,7 +99,9 @@ def topic_history(log: Log, settings: Settings) -> History:
     with closing(log.registry()) as registry:
         decoder = WireDecoder(CLICKS.schema, registry.by_id)
         topic = settings.topic(CLICKS)
-        return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
+        starts, stops = whole(log, topic)
+        read = history_of(read_batches(log, topic, starts, stops), decoder, settings)
+        return replace(read, offsets={topic: stops})
 
 
 def own_decoder() -> WireDecoder:
@@ -127,4 +131,5 @@ def by_time(history: History) -> History:
         history.user_features[order],
         history.feature_names,
         history.failed,
+        history.offsets,
     )

@@ -41,8 +41,26 @@ class Serving:
                 exc_info=error if _logger.isEnabledFor(logging.DEBUG) else None,
             )
 
+    def unlearned(self, sessions: Sessions, topic: str, places: NDArray[np.int64]) -> Sessions:
+        """The sessions without those whose last click training has learned; (n, 2) places of the
+        clicks."""
+        learned = self.model.learned
+        if learned is None:
+            return sessions
+        times_ms = sessions.times_ms[sessions.bounds[1:] - 1]
+        return _without(sessions, learned.holds(topic, places, times_ms))
+
     def learn_from_others(self, sessions: Sessions, place: str) -> None:
         """Learn what another process, or an earlier run, has read."""
-        if self.model.shared is not None:
+        if self.model.shared is None:
+            return
+        if self.model.learned is not None:
+            times_ms = sessions.times_ms[sessions.bounds[1:] - 1]
+            sessions = _without(sessions, self.model.learned.holds_times(times_ms))
+        if len(sessions):
             with self.lock:
                 self.learn(self.model.shared, sessions, place)
+
+
+def _without(sessions: Sessions, dropped: NDArray[np.bool_]) -> Sessions:
+    return sessions if not dropped.any() else sessions.take(np.flatnonzero(~dropped))
