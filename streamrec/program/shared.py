@@ -4,9 +4,12 @@ Exit status: 0 all done; 1 something could not be done (it was named); 2 the com
 wrong, and nothing was connected to.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -28,7 +31,13 @@ class UsageError(CommandError):
 class _Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError as error:
+            # Whoever read, as `head`, has enough: no fault of ours, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
         except UsageError as error:
             say(f"streamrec: {without_passwords(str(error))}")
             raise typer.Exit(2) from error
@@ -41,6 +50,8 @@ def program() -> typer.Typer:
     app = typer.Typer(
         cls=_Program,
         no_args_is_help=True,
+        context_settings={"max_content_width": 110},
+        invoke_without_command=True,
         # A traceback with local variables would print the settings, secrets among them.
         pretty_exceptions_show_locals=False,
         rich_markup_mode=None,
@@ -53,8 +64,15 @@ def program() -> typer.Typer:
     return app
 
 
-def _all_commands() -> None:
+def _all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
     """Makes a group of the program even while it has only one command."""
+    if version:
+        typer.echo(f"streamrec {metadata.version('streamrec')}")
+        raise typer.Exit
 
 
 def say(text: str) -> None:
