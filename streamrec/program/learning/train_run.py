@@ -19,6 +19,7 @@ from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import SessionRows
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
 from streamrec.models.training.rows import CUT_OFF, learn_rows, questions_between
+from streamrec.models.training.telling import Telling
 from streamrec.models.training.train import TrainingSettings, train
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.columns import Bytes
@@ -27,6 +28,7 @@ from streamrec.shop.shop import Shop
 
 _HELD_OUT_SHARE = 0.1  # of the clicks, the newest
 _QUESTIONS_MAX = 5_000
+_LINES = 8  # of progress within the budget, beside one for each phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def train_model(
     except (SettingsError, ValueError) as error:
         raise UsageError(f"settings: {error}") from None
     began = time.monotonic()
+    every_s = 60.0 * budget / _LINES
+    telling = Telling(lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"), every_s)
     try:
         history = by_time(_history(source, settings, seed))
         say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
@@ -63,8 +67,10 @@ def train_model(
             ranker=ranker,
             user_features=history.feature_names,
             user_values=history.user_features[:cut],
-            progress=lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"),
+            progress=telling,
+            began_s=began,
         )
+        telling.end()
     except ValueError as error:
         raise CommandError(f"train: {error}") from error
     if model.ranker is None:
