@@ -11,13 +11,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamrec.models.contract import Ranker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.fitting import RANKERS, fit
-from streamrec.models.training.logs import ClickLog, SessionRows
+from streamrec.models.training.logs import ClickLog, FeatureRows, SessionRows
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
@@ -90,7 +89,7 @@ def train(
     ranker: str = "lightgbm",
     weights: Weights | None = None,
     user_features: tuple[str, ...] = (),
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
     progress: Progress = lambda message: None,
 ) -> SessionRecommender:
     """A recommender that has learned the whole log, weights and ranker chosen within the budget.
@@ -156,7 +155,7 @@ def retrain(
     like: SessionRecommender,
     kind: str = "lightgbm",
     settings: TrainingSettings | None = None,
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
 ) -> Ranker | None:
     """A new ranker from the stream's own recent past, for `like.ranker` to become.
 
