@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from streamrec.connectors.click_files.rejecting import ClickFileError
+from streamrec.schemas.json_text import JSON, RepeatedFieldError, parse_json
 
 VALUE_BYTES_MAX = 16 << 20  # of one value: a file must not be able to fill the memory
 _READ_BYTES = 1 << 18
@@ -16,33 +17,15 @@ class Bad(str):
     """What is wrong with a value."""
 
 
-class _RepeatedKeyError(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _RepeatedKeyError(f"expected each field once, got {twice!r} again")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-
-
 def parse(line: bytes | str) -> object:
     """A JSON value, or what is wrong with it."""
-    short = line[:60]
     try:
-        text = line if isinstance(line, str) else line.decode("utf-8-sig")
-        return _DECODER.decode(text)
-    except _RepeatedKeyError as error:
-        return Bad(f"{error}")
-    except (ValueError, RecursionError) as error:
-        shown = repr(short)[1:] if isinstance(short, bytes) else repr(short)
-        return Bad(f"expected one JSON value, got {shown}: {error}")
+        return parse_json(line if isinstance(line, str) else line.decode("utf-8-sig"))
+    except RepeatedFieldError as error:
+        return Bad(str(error))
+    except ValueError as error:
+        shown = repr(line[:60])
+        return Bad(f"expected one JSON value, got {shown.removeprefix('b')}: {error}")
 
 
 def lines(file: IO[bytes], encoding: str) -> Iterator[tuple[int, object]]:
@@ -79,13 +62,13 @@ def values(file: IO[bytes], encoding: str, name: str) -> Iterator[tuple[int, obj
             at += 1
         if at < len(text):
             try:
-                value, end = _DECODER.raw_decode(text, at)
+                value, end = JSON.raw_decode(text, at)
                 # Of a number the rest may not have been read yet.
                 if end < len(text) or ended:
                     number, at = number + 1, end
                     yield number, value
                     continue
-            except _RepeatedKeyError as error:
+            except RepeatedFieldError as error:
                 number, at = number + 1, json.JSONDecoder().raw_decode(text, at)[1]
                 yield number, Bad(str(error))
                 continue
@@ -115,7 +98,7 @@ def is_lines(head: str) -> bool:
         return True
     try:
         # A value over several lines; else the first line is damaged, or longer than what we have.
-        _DECODER.raw_decode(head.lstrip())
+        JSON.raw_decode(head.lstrip())
     except (ValueError, RecursionError):
         return _looks_whole(first, bool(end))
     return False
