@@ -119,6 +119,11 @@ class WriteError(LogError):
     """Messages were not accepted by the log. Nothing after them may be taken as written."""
 
 
+class TooLargeError(WriteError):
+    """A message is larger than its topic takes. None of those written with it were taken; others
+    may be written afterwards."""
+
+
 class LogReader(Protocol):
     """Reads assigned partitions of topics. Not safe for use by several threads at once."""
 
