@@ -119,6 +119,11 @@ class WriteError(LogError):
     """Messages were not accepted by the log. Nothing after them may be taken as written."""
 
 
+class TooLargeError(WriteError):
+    """A message is larger than its topic takes. None of those written with it were taken; others
+    may be written afterwards."""
+
+
 class LogReader(Protocol):
     """Reads assigned partitions of topics. Not safe for use by several threads at once."""
 
@@ -176,21 +181,12 @@ class LogWriter(Protocol):
         """Flush, then release. Raises WriteError like `flush`."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupOffsets:
-    """How far a consumer group has come in a topic, to be recorded inside a transaction."""
-
-    group: str
-    topic: str
-    offsets: Mapping[int, int]  # by partition, the next to be read
-
-
 class TransactionalWriter(LogWriter, Protocol):
     """Writes in transactions: what is written is visible, to readers of what is committed, at once
     when `commit` returns and never before. The first write after a commit begins the next one."""
 
-    def commit(self, progress: GroupOffsets | None, timeout_s: float) -> bool:
-        """Commit what was written since the last commit; says whether there was anything.
+    def commit(self, timeout_s: float) -> None:
+        """Commit what was written since the last commit, if there was anything.
 
         Raises WriteError, after which nothing of the transaction will ever be visible, also when
         a newer writer of the same id has taken over.

@@ -38,7 +38,6 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
-from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
 from streamrec.connectors.written_once import write_once
@@ -87,7 +86,6 @@ class Transactions:
 
     prefix: str  # of the writers' names: what tells this dataflow from others
     timeout_s: float  # longer than an epoch
-    progress: GroupProgress | None = None  # goes into the transactions of this topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,7 @@ class SinkOptions:
     # Asked before records are handed to the writer and before an epoch is done: returns when this
     # process still is the one that may, and raises, or ends it, when it is not.
     holding: Callable[[], object] = lambda: None
+    on_write: Callable[[int], object] = lambda count: None  # told how many records were written
 
 
 class LogSink:
@@ -254,6 +253,7 @@ class _SharedWriter:
             self.reader.close()
             self.reader = None
         writer = self.writer or self.in_lanes[lane]
+        self.options.on_write(len(out.values))
         if out.headers is None:
             writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
             return
@@ -290,13 +290,8 @@ class _SharedWriter:
         if self.writer is not None:
             self.writer.flush(timeout_s)
             return
-        assert self.options.transactions is not None
-        progress = self.options.transactions.progress
         for writer in self.in_lanes.values():
-            waiting = None if progress is None else progress.waiting()
-            if writer.commit(waiting, timeout_s) and waiting is not None:
-                assert progress is not None
-                progress.taken()
+            writer.commit(timeout_s)
 
     @contextmanager
     def failing(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing import Any
 from streamrec.connectors.log import Log, LogError, LogReader, RawBatch, UnknownSchemaError
 from streamrec.connectors.reading import STALLED_S, read_to
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
+from streamrec.user_code import told
 
 _logger = logging.getLogger(__name__)
 
@@ -94,13 +95,15 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
         for batch in batches:
             try:
                 follower._take(batch)
-            except Exception:  # or the table would stand still for ever, and nobody would know
-                _logger.exception(
-                    "topic %s: passed over: partition %d, offsets %d to %d",
+            except Exception as error:  # or the table would stand still, and nobody would know
+                _logger.error(
+                    "topic %s: passed over: partition %d, offsets %d to %d: %s",
                     topic,
                     batch.partition,
                     int(batch.offsets[0]),
                     int(batch.offsets[-1]),
+                    told(error),
+                    exc_info=error if _logger.isEnabledFor(logging.DEBUG) else None,
                 )
         del follower
     reader.close()

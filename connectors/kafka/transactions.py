@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from typing_extensions import override
 
-from streamrec.connectors.kafka.client import REQUEST_S, client_logger, error_of, explained
+from streamrec.connectors.kafka.client import REQUEST_S, error_of, explained
 from streamrec.connectors.kafka.writer import KafkaWriter
-from streamrec.connectors.log import GroupOffsets, Outgoing, WriteError
+from streamrec.connectors.log import Outgoing, WriteError
 
 _RETRY_S = 0.1
 
@@ -32,8 +32,6 @@ class KafkaTransactionalWriter(KafkaWriter):
             },
         )
         self._name = name
-        self._options = options
-        self._groups: dict[str, Any] = {}  # what the broker wants to know of a group
         self._is_open = False
         self._asked("transactions", REQUEST_S, self._producer.init_transactions)
 
@@ -53,21 +51,12 @@ class KafkaTransactionalWriter(KafkaWriter):
         self._begin()
         super().write_columns(topic, partition, keys, values)
 
-    def commit(self, progress: GroupOffsets | None, timeout_s: float) -> bool:
+    def commit(self, timeout_s: float) -> None:
         if not self._is_open:
-            return False
+            return
         self.flush(timeout_s)
-        if progress is not None:
-            places = [TopicPartition(progress.topic, p, at) for p, at in progress.offsets.items()]
-            group = self._group(progress.group)
-            self._asked(
-                f"group {progress.group!r}",
-                timeout_s,
-                lambda left_s: self._producer.send_offsets_to_transaction(places, group, left_s),
-            )
         self._asked("commit", timeout_s, self._producer.commit_transaction)
         self._is_open = False
-        return True
 
     @override
     def close(self) -> None:
@@ -86,14 +75,6 @@ class KafkaTransactionalWriter(KafkaWriter):
         if not self._is_open:
             self._asked("begin", 0.0, lambda _: self._producer.begin_transaction())
             self._is_open = True
-
-    def _group(self, group: str) -> Any:
-        if group not in self._groups:
-            # A consumer that is assigned nothing: it joins no group, and only names one.
-            consumer = Consumer({**self._options, "group.id": group}, logger=client_logger)
-            self._groups[group] = consumer.consumer_group_metadata()
-            consumer.close()
-        return self._groups[group]
 
     def _asked(self, what: str, timeout_s: float, ask: Callable[[float], Any]) -> None:
         """Ask, and again while librdkafka says that it may help."""

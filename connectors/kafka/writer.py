@@ -19,7 +19,7 @@ from streamrec.connectors.kafka.client import (
     client_logger,
     explained,
 )
-from streamrec.connectors.log import LogError, Outgoing, WriteError
+from streamrec.connectors.log import LogError, Outgoing, TooLargeError, WriteError
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -158,7 +158,7 @@ class KafkaWriter:
 
     def _check_size(self, topic: str, size: int, limit: int) -> None:
         if size + _OVERHEAD_BYTES > limit:
-            raise WriteError(
+            raise TooLargeError(
                 f"{self._where}: topic {topic!r}: expected a message of at most "
                 f"{limit - _OVERHEAD_BYTES} bytes, got {size}; raise the topic's "
                 "max.message.bytes, or send less"

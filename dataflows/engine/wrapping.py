@@ -17,6 +17,7 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.sink import LogSink, SinkLane
 from streamrec.connectors.source import LogSource, SourceLane
 from streamrec.dataflows.engine.epochs import Epochs
+from streamrec.dataflows.engine.leaving import leaving
 from streamrec.dataflows.engine.sealing import Sealed, seal, unseal
 
 
@@ -42,7 +43,7 @@ class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
         self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSourceLane":
         self._on_built()
-        lane = self._source.open_lane(for_part, unseal(resume_state))
+        lane = leaving(self._source.open_lane)(for_part, unseal(resume_state))
         return _EngineSourceLane(lane, self._epochs)
 
 
@@ -52,7 +53,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
         self._epochs = epochs
         self._epoch = epochs.before
         # The engine asks a thousand times a second: it asks the lane itself.
-        self.next_batch = lane.next_batch  # type: ignore[method-assign]  # the same, one call less
+        self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign]  # one call less
         self.next_awake = lane.next_awake  # type: ignore[method-assign]  # the same
 
     @override
@@ -68,7 +69,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
         if self._epoch is not None:
             self._epoch += 1
         self._epochs.closing(self._epoch, self._lane.ended)
-        return seal(self._lane.snapshot(), self._epoch, self._lane.ended)
+        return seal(leaving(self._lane.snapshot)(), self._epoch, self._lane.ended)
 
     @override
     def close(self) -> None:
@@ -93,24 +94,26 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
     def build_part(
         self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSinkLane":
-        return _EngineSinkLane(self._sink.open_lane(for_part, unseal(resume_state)))
+        lane = leaving(self._sink.open_lane)(for_part, unseal(resume_state))
+        return _EngineSinkLane(lane)
 
 
 class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
     def __init__(self, lane: SinkLane) -> None:
         self._lane = lane
+        self._write_batch = leaving(lane.write_batch)
 
     @override
     def write_batch(self, values: list[Out]) -> None:
-        self._lane.write_batch(values)
+        self._write_batch(values)
 
     @override
     def snapshot(self) -> Sealed:
-        return seal(self._lane.snapshot())
+        return seal(leaving(self._lane.snapshot)())
 
     @override
     def close(self) -> None:
-        self._lane.close()
+        leaving(self._lane.close)()
 
 
 class Shard(Protocol):
@@ -127,13 +130,14 @@ class EngineShard(StatefulBatchLogic[Any, Any, Any]):
     """A shard that is never discarded."""
 
     def __init__(self, shard: Shard, finish: Callable[[list[Any]], list[Any]]) -> None:
+        """`finish` is what the block makes of what the shard says."""
         self._shard = shard
-        self._finish = finish  # what the block makes of what the shard says
+        self._on_batch = leaving(lambda values: finish(shard.on_batch(values)))
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
-        return self._finish(self._shard.on_batch(values)), StatefulBatchLogic.RETAIN
+        return self._on_batch(values), StatefulBatchLogic.RETAIN
 
     @override
     def snapshot(self) -> Any:
-        return self._shard.snapshot()
+        return leaving(self._shard.snapshot)()

@@ -16,6 +16,7 @@ A run that dies between claim and done leaves a claim that expires after the lea
 over cannot know how far the first one came, so it looks: every original that is written back
 carries the header `redriven_from` (topic/partition/offset of the original), and the claim says at
 which offset of the partition to start looking. So a kill at any point repeats and loses nothing.
+What fails again is a new error; the header `redrive_attempts` counts how often it was put back.
 
 Limits: the clocks of machines that redrive at once must agree to within the lease; a run that is
 frozen between looking at its lease and writing, for longer than half the lease, can write twice.
@@ -36,6 +37,7 @@ from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 
 LEASE_S = 30.0
 HEADER = "redriven_from"
+ATTEMPTS_HEADER = "redrive_attempts"
 _CHUNK = 500
 
 
@@ -78,6 +80,15 @@ class ErrorRecord:
     @property
     def headers(self) -> Headers:
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
+
+    @property
+    def attempts(self) -> int:
+        """How often its original was redriven before it failed this time."""
+        found = dict(self.headers)
+        if HEADER not in found:
+            return 0
+        counted = found.get(ATTEMPTS_HEADER) or b""
+        return int(counted) if counted.isdigit() else 1
 
 
 def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[ErrorRecord]:
@@ -284,7 +295,9 @@ class Redriver:
 
 
 def _original(failed: ErrorRecord) -> Outgoing:
-    headers = [*failed.headers, (HEADER, str(failed.origin).encode())]
+    kept = [(n, value) for n, value in failed.headers if n not in (HEADER, ATTEMPTS_HEADER)]
+    attempts = str(failed.attempts + 1).encode()
+    headers = [*kept, (HEADER, str(failed.origin).encode()), (ATTEMPTS_HEADER, attempts)]
     return Outgoing(
         failed.fields["key"], failed.fields["value"], headers, partition=failed.origin.partition
     )

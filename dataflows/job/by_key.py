@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 class _Entry(NamedTuple):
-    value: Any  # numbers, strings, booleans, None, and lists and dicts of these
+    value: Any  # numbers, strings, booleans, None, and lists and dicts (by strings) of these
     time_ms: int
 
 
@@ -51,7 +51,11 @@ class ByKey:
 
     def put(self, key: str, value: Any, time_ms: int) -> None:
         """Set a value (what JSON can hold) at an event time, Unix milliseconds. A late record does
-        not make a key older than it is."""
+        not make a key older than it is. What comes back after a restart went through JSON: a tuple
+        is a list then, and a dict has strings for keys. Raises TypeError for a key that is no
+        string."""
+        if type(key) is not str:
+            raise TypeError(f"key expected a string, got {key!r}")
         held = self._entries.get(key)
         self._newest_ms = max(self._newest_ms, time_ms)
         if held is not None:

@@ -13,6 +13,7 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.per_thread import PerThread
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
@@ -21,10 +22,6 @@ _logger = logging.getLogger(__name__)
 _RETRY_S = 2.0
 
 _Answer = TypeVar("_Answer")
-
-
-class StartError(Exception):
-    """The dataflow cannot start; the message says what is missing and what to do."""
 
 
 def decoder_of(registry: SchemaRegistry, topic: Topic, wait: bool) -> Callable[[], WireDecoder]:

@@ -45,7 +45,12 @@ class KeptShard:
         self._shard = ""  # not known before the first items, or the snapshot, name it
 
     def on_batch(self, values: list[Any]) -> list[Any]:
-        self._shard = values[-1].shard
+        try:
+            self._shard = values[-1].shard
+        except AttributeError:
+            raise TypeError(
+                f"by_shard expected items with a `shard`, got {type(values[-1]).__name__}"
+            ) from None
         return self.logic.update(values)
 
     def snapshot(self) -> ShardSnapshot | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
-from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
 from streamrec.dataflows.engine.flags import epoch_interval_s
 from streamrec.dataflows.job.once import Once
@@ -49,25 +48,24 @@ class Outputs:
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
         self.ending = Ending(log, settings.consumer_group, source)
-        # What takes the group's offsets into transactions; None: the source commits them.
-        self.progress: GroupProgress | None = None
-        if settings.delivery == "transactions" and self._folder is not None:
-            self.progress = GroupProgress(settings.consumer_group, source)
 
-    def sink(self, topic: Topic) -> LogSink:
-        """Records of a topic without `answers` may repeat after a crash."""
+    def sink(self, topic: Topic, on_write: Callable[[int], object]) -> LogSink:
+        """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
+        many were written."""
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
-            return LogSink(
-                self._log,
-                SinkOptions(name, settings.lanes, ending=self.ending, holding=self._holding),
+            options = SinkOptions(
+                name,
+                settings.lanes,
+                ending=self.ending,
+                holding=self._holding,
+                on_write=on_write,
             )
+            return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
-            transactions = Transactions(
-                settings.consumer_group, transaction_timeout_s(), self.progress
-            )
+            transactions = Transactions(settings.consumer_group, transaction_timeout_s())
         return LogSink(
             self._log,
             SinkOptions(
@@ -78,6 +76,7 @@ class Outputs:
                 start=self._start(name),
                 transactions=transactions,
                 holding=self._holding,
+                on_write=on_write,
             ),
         )
 

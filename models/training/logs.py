@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,14 @@ def item_key(text: str) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
+class FeatureRows(Protocol):
+    """Rows (n, width) of float32: an array, or rows that are packed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[np.float32]: ...
+
+
 class SessionRows:
     """Each click of a log as the session that it makes, on demand and without a Python loop.
 
@@ -64,7 +73,7 @@ class SessionRows:
         log: ClickLog,
         numbers: NDArray[np.int32],
         key_base: int = 0,
-        user_features: NDArray[np.float32] | None = None,
+        user_features: FeatureRows | None = None,
     ) -> None:
         unique, of_click = np.unique(log.sessions, return_inverse=True)
         order = np.argsort(of_click, kind="stable")
@@ -133,21 +142,20 @@ def take(sessions: NumberedSessions, rows: slice | NDArray[np.int64]) -> Numbere
 
 
 def questions(
-    prefixes: list[NDArray[np.int64]], numbers: NDArray[np.int32], targets: NDArray[np.int32]
+    lengths: NDArray[np.int64], numbers: NDArray[np.int32], targets: NDArray[np.int32]
 ) -> Judged:
     """Prefixes, by the numbers of their items one after another, as sessions of their own."""
-    lengths = np.array([len(prefix) for prefix in prefixes], np.int64)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     kept = np.minimum(lengths, KEPT_ITEMS)
     kept_bounds = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
     index = np.repeat(bounds[1:] - kept - kept_bounds[:-1], kept) + np.arange(kept_bounds[-1])
     sessions = NumberedSessions(
         # Keys that no session of a log has: nothing was learned of these sessions.
-        keys=-1 - np.arange(len(prefixes), dtype=np.int64),
+        keys=-1 - np.arange(len(lengths), dtype=np.int64),
         items=numbers[index],
         times_ms=np.zeros(len(index), np.int64),
         bounds=kept_bounds,
         positions=lengths.astype(np.int32),
-        user_features=np.zeros((len(prefixes), 0), np.float32),
+        user_features=np.zeros((len(lengths), 0), np.float32),
     )
     return Judged(sessions, targets)
