@@ -17,7 +17,7 @@ def open_log(settings: LogSettings) -> Log:
     Raises LogError when an option is not one of librdkafka's.
     """
     if settings.backend == "kafka":
-        return KafkaLog(settings.librdkafka(), lambda: _registry(settings))
+        return KafkaLog(settings.librdkafka(), lambda: _registry(settings), settings.leases_topic)
     registry = None if settings.schema_registry_url is None else lambda: _registry(settings)
     return EmbeddedLog(settings.embedded_log_path, settings.embedded_log_synchronous, registry)
 

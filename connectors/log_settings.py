@@ -52,6 +52,12 @@ class LogSettings(BaseSettings):
         validation_alias="KAFKA_OPTIONS",
         description="any librdkafka option: KAFKA_OPTION_SASL_MECHANISM=PLAIN sets sasl.mechanism",
     )
+    leases_topic: str = Field(
+        "streamrec-leases",
+        validation_alias="STREAMREC_LEASES_TOPIC",
+        description="Kafka: where running dataflows say that they are there; made by the "
+        "first start",
+    )
     embedded_log_path: Path = Field(
         Path("data/log.sqlite"),
         validation_alias="EMBEDDED_LOG_PATH",

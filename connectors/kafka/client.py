@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from streamrec.connectors.log import (
+    FencedError,
     LogError,
     OffsetOutOfRangeError,
     UnknownTopicError,
@@ -109,7 +110,7 @@ def explained(where: str, error: KafkaError) -> LogError:
             f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
         )
     if error.code() in _FENCED:
-        return LogError(
+        return FencedError(
             f"{said}; another instance of this dataflow has taken over and this one must end; if "
             "that is a mistake, give each its own STREAMREC_CONSUMER_GROUP"
         )

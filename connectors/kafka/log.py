@@ -5,16 +5,22 @@ connects. What streamrec sets by itself, and why, is in `kafka_reader` and `kafk
 option but those that keep its promises can be set otherwise.
 """
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from streamrec.connectors.kafka.admin import KafkaAdmin
 from streamrec.connectors.kafka.client import checked_options
+from streamrec.connectors.kafka.lease_board import TopicBoard, ensure_topic
 from streamrec.connectors.kafka.reader import KafkaReader
 from streamrec.connectors.kafka.transactions import KafkaTransactionalWriter
 from streamrec.connectors.kafka.writer import KafkaWriter
 from streamrec.connectors.leases.holder import Claim
+from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import SchemaRegistry
 
@@ -22,16 +28,25 @@ from streamrec.connectors.log import SchemaRegistry
 class KafkaLog:
     """A Log over a Kafka cluster. `registry` opens the schema registry that goes with it."""
 
-    def __init__(self, options: Mapping[str, Any], registry: Callable[[], SchemaRegistry]) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        registry: Callable[[], SchemaRegistry],
+        leases_topic: str = "streamrec-leases",
+    ) -> None:
         self._where = f"kafka {options['bootstrap.servers']!r}"
         self._options = checked_options(self._where, options)
         self._registry = registry
+        self._leases_topic = leases_topic
+        self._writers: WeakSet[KafkaWriter] = WeakSet()
 
     def reader(self, ends: bool = False) -> KafkaReader:
         return KafkaReader(self._where, self._options, ends)
 
     def writer(self) -> KafkaWriter:
-        return KafkaWriter(self._where, self._options)
+        writer = KafkaWriter(self._where, self._options)
+        self._writers.add(writer)
+        return writer
 
     def transactional_writer(self, name: str, timeout_s: float) -> KafkaTransactionalWriter:
         return KafkaTransactionalWriter(self._where, self._options, name, timeout_s)
@@ -48,7 +63,17 @@ class KafkaLog:
     def lease(
         self, name: str, claim: Claim, locks: Path | None, on_lost: Callable[[str], None]
     ) -> Lease:
-        raise NotImplementedError
+        ensure_topic(self.admin(), self._leases_topic)
+        folder = locks or Path(tempfile.gettempdir()) / f"streamrec-leases-{os.getuid()}"
+        digest = hashlib.sha256(f"{self._where} {name}".encode()).hexdigest()[:16]
+        return Lease(
+            f"{name!r} on {self._where}",
+            "a STREAMREC_CONSUMER_GROUP of its own",
+            claim,
+            TopicBoard(self._where, self._options, self._leases_topic, name, claim),
+            KernelLocks(folder / digest),
+            on_lost,
+        )
 
     def handed_over(self) -> int:
-        return 0
+        return sum(writer.handed_over for writer in self._writers)

@@ -13,8 +13,8 @@ from confluent_kafka import KafkaException
 from typing_extensions import override
 
 from streamrec.connectors.kafka.client import REQUEST_S, error_of, explained
-from streamrec.connectors.kafka.writer import KafkaWriter
-from streamrec.connectors.log import Outgoing, WriteError
+from streamrec.connectors.kafka.writer import KafkaWriter, as_write_error
+from streamrec.connectors.log import Outgoing
 
 _RETRY_S = 0.1
 
@@ -86,7 +86,7 @@ class KafkaTransactionalWriter(KafkaWriter):
                 error = error_of(exception)
                 if not error.retriable() or time.monotonic() >= give_up:
                     where = f"{self._where}: transactions of {self._name!r}: {what}"
-                    raise WriteError(str(explained(where, error))) from exception
+                    raise as_write_error(explained(where, error)) from exception
                 time.sleep(_RETRY_S)
             else:
                 return

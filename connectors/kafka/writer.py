@@ -19,7 +19,13 @@ from streamrec.connectors.kafka.client import (
     client_logger,
     explained,
 )
-from streamrec.connectors.log import LogError, Outgoing, TooLargeError, WriteError
+from streamrec.connectors.log import (
+    FencedError,
+    LogError,
+    Outgoing,
+    TooLargeError,
+    WriteError,
+)
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -68,6 +74,7 @@ class KafkaWriter:
             logger=client_logger,
         )
         self._closed = False
+        self.handed_over = 0  # records since all were last seen acknowledged
 
     def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
         limit = self._limit(topic)
@@ -79,6 +86,7 @@ class KafkaWriter:
             self._check_size(topic, size, limit)
             if message.partition is not None:
                 self._check_partition(topic, message.partition)
+        self.handed_over += len(checked)
         for message in checked:
             self._produce(topic, message)
         self._serve()
@@ -97,6 +105,7 @@ class KafkaWriter:
         if not _surely_fit(values, keys, limit):
             for key, value in zip(keys, values, strict=True):
                 self._check_size(topic, len(key or b"") + len(value or b""), limit)
+        self.handed_over += len(values)
         rest = [{"value": value, "key": key} for key, value in zip(keys, values, strict=True)]
         while rest:
             queued = self._produce_batch(topic, partition, rest)
@@ -121,6 +130,7 @@ class KafkaWriter:
                     f"{left} messages; look whether the broker runs"
                 )
         self._raise_failure()
+        self.handed_over = 0
         self._faults.reached()
 
     def close(self) -> None:
@@ -230,13 +240,13 @@ class KafkaWriter:
         hint = ""
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             hint = "; set KAFKA_OPTION_BATCH_SIZE below the topic's max.message.bytes"
-        return WriteError(f"{explained(at, error)}{hint}")
+        return as_write_error(explained(at, error), hint)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._faults.failure is not None:
-            raise _as_write_error(self._faults.failure)
+            raise as_write_error(self._faults.failure)
 
 
 def _surely_fit(values: Sequence[bytes | None], keys: Sequence[bytes | None], limit: int) -> bool:
@@ -248,7 +258,8 @@ def _surely_fit(values: Sequence[bytes | None], keys: Sequence[bytes | None], li
     return size + _OVERHEAD_BYTES <= limit
 
 
-def _as_write_error(error: LogError) -> WriteError:
-    failure = WriteError(str(error))
+def as_write_error(error: LogError, hint: str = "") -> WriteError:
+    kind = FencedError if isinstance(error, FencedError) else WriteError
+    failure = kind(f"{error}{hint}")
     failure.__cause__ = error
     return failure

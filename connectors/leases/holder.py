@@ -5,7 +5,7 @@ import os
 import platform
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -49,10 +49,11 @@ class Holder:
 
     @classmethod
     def decoded(cls, text: bytes) -> "Holder":
-        """Raises ValueError."""
+        """What a later version adds is passed over. Raises ValueError."""
+        known = {field.name for field in fields(cls)}
         try:
-            return cls(**json.loads(text))
-        except TypeError as error:
+            return cls(**{k: v for k, v in json.loads(text).items() if k in known})
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"expected a holder, got {text!r}") from error
 
 

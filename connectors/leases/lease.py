@@ -33,6 +33,30 @@ class InUseError(LogError):
     """Another process holds what this one wants."""
 
 
+class _Watched:
+    """A holder elsewhere, of whom only the counter can be seen."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._lease_s = holder.lease_s
+        self._renewals = holder.renewals
+        self._changed_s = clock_s()
+        self._changes = 0
+
+    def look(self, holder: Holder) -> None:
+        if holder.renewals != self._renewals:
+            self._renewals = holder.renewals
+            self._changed_s = clock_s()
+            self._changes += 1
+
+    @property
+    def renews(self) -> bool:
+        """One change may have been under way when the holder died; who lives renews more often."""
+        return self._changes > 1
+
+    def is_silent(self) -> bool:
+        return clock_s() - self._changed_s > self._lease_s
+
+
 class Lease:
     """One slot of one thing, for this process."""
 
@@ -69,7 +93,14 @@ class Lease:
         return self._holder.token
 
     def claim(self) -> None:
-        """Take the slot, and keep it renewed. Raises InUseError."""
+        """Take the slot, and keep it renewed. Raises InUseError; LogError where there is no place
+        to say so."""
+        try:
+            self._take()
+        except OSError as error:
+            raise LogError(f"{self.what}: no lease can be taken: {error}") from error
+
+    def _take(self) -> None:
         by_silence = self._await_free()
         lock = "" if self._lock is None else self._locks.identity(self._claim.slot)
         self._holder = this_process(self._claim, lock)
@@ -114,17 +145,21 @@ class Lease:
         """Wait until nobody is in the way, for one lease; says whether one that cannot be asked was
         taken for gone. Raises InUseError."""
         began_s = clock_s()
-        first_seen: dict[tuple[int, str], tuple[int, float]] = {}  # renewals, and when
+        watched: dict[str, _Watched] = {}  # by token, those that only their counter tells of
         by_silence = told = False
         while True:
-            rivals = []
+            rivals, sure = [], []  # in the way; and known to live
             for holder in self._in_the_way():
                 lives = self._lives(holder)
                 if lives is None:
-                    key = (holder.slot, holder.token)
-                    renewals, at_s = first_seen.setdefault(key, (holder.renewals, clock_s()))
-                    lives = holder.renewals != renewals or clock_s() - at_s < holder.lease_s
+                    counter = watched.setdefault(holder.token, _Watched(holder))
+                    counter.look(holder)
+                    lives = not counter.is_silent()
                     by_silence |= not lives
+                    if counter.renews:
+                        sure.append(holder)
+                elif lives:
+                    sure.append(holder)
                 if lives:
                     rivals.append(holder)
                 elif holder.slot != self._claim.slot:
@@ -133,9 +168,9 @@ class Lease:
             if not rivals and is_mine:
                 return by_silence
             longest_s = max([self._claim.lease_s, *(rival.lease_s for rival in rivals)])
-            if clock_s() - began_s > longest_s + 2 * _LOOK_S:
+            if clock_s() - began_s > longest_s + 2 * _LOOK_S and (sure or not is_mine):
                 self._let_go()
-                raise self._refused(*rivals[:1])
+                raise self._refused(*(sure or rivals)[:1])
             if not told:
                 told = True
                 who = rivals[0].text() if rivals else "a process that has not said who it is"

@@ -1,10 +1,13 @@
 """Where a run keeps its state, and whether what it finds there is its own."""
 
 import json
+import logging
+import time
 from functools import partial
 from pathlib import Path
 
-from streamrec.connectors.log import Log
+from streamrec.connectors.leases.lease import InUseError
+from streamrec.connectors.log import Log, LogError, UnreachableError
 from streamrec.connectors.source import SourceStart
 from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
@@ -16,6 +19,9 @@ from streamrec.dataflows.job.topics import Topic
 # Goes up when a version places or names shards otherwise than the one before. 2: by the partition
 # of the user's key (dataflows.steps.shards).
 LAYOUT = 2
+_logger = logging.getLogger(__name__)
+_RETRY_S = 2.0  # while the log is away
+
 LEASES = "leases"  # in a recovery directory: who uses it
 
 
@@ -56,7 +62,22 @@ def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> No
 
     claim = own_claim(settings.lease_s)
     key = f"{name} on {log.describe_target()}"
-    holding.take(key, lambda: log.lease(name, claim, locks, lost))
+    while True:
+        try:
+            holding.take(key, lambda: log.lease(name, claim, locks, lost))
+            return
+        except UnreachableError as error:
+            _logger.warning("%s; waiting for it", error)
+            time.sleep(_RETRY_S)
+        except InUseError:
+            raise
+        except LogError as error:
+            if isinstance(error.__cause__, OSError):  # nor could anything else be written there
+                raise
+            _logger.warning(
+                "%s: no lease can be had (%s): a second start would not be refused", name, error
+            )
+            return
 
 
 def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:

@@ -96,7 +96,8 @@ def _copy_partitions(recovery: Path, to: Path) -> None:
 def _copy(folder: Path, to: Path) -> None:
     to.mkdir()
     for path in folder.glob("log.sqlite*"):
-        shutil.copy2(path, to / path.name)
+        if path.is_file():  # not who holds it
+            shutil.copy2(path, to / path.name)
     shutil.copytree(folder / "recovery", to / "recovery")
     shutil.rmtree(to / "recovery" / "leases")
     shutil.copytree(folder / "older", to / "older")

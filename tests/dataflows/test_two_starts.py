@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.place import embedded_place
+from benchmarks.place import embedded_place, kafka_place
+from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from tests.dataflows.test_recovery_processes import (
     CAUGHT_UP_S,
     EVENTS,
     FLOW,
+    SEED,
     STOP_S,
     Runs,
     assert_exactly_once,
 )
+from tests.proofs import chaos
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -129,3 +132,31 @@ def test_process_that_was_stopped_and_replaced_writes_nothing_when_it_goes_on(ru
             second.end(0.0)
 
     assert_exactly_once(runs.verdict())
+
+
+@pytest.mark.kafka
+def test_second_start_on_kafka_is_refused_without_a_recovery_directory(
+    tmp_path: Path, kafka_settings: LogSettings
+) -> None:
+    servers, registry = kafka_settings.kafka_bootstrap_servers, kafka_settings.schema_registry_url
+    assert servers is not None and registry is not None
+    runs = Runs(kafka_place(servers, registry, tmp_path, lambda text: None))
+    runs.feed(EVENTS // 2)
+    environment = runs.environment(runs.topics, runs.place.prefix, lease_s="2")
+    first = Cluster(ClusterOptions(FLOW.module, [], 2, environment=environment, logs=tmp_path))
+    first.start()
+    try:
+        runs.await_written(first, 1_000)
+        said = second_start(runs, 2, recovery=None)
+        assert f"'{runs.place.prefix}.scoring' on kafka" in said and "is in use by host" in said
+        assert not first.failed(), runs.logs()
+        assert first.stop(STOP_S), runs.logs()
+    finally:
+        first.end(0.0)
+
+
+def test_second_starts_and_processes_that_hang_change_nothing(tmp_path: Path) -> None:
+    options = ["--kills=1", "--events=9000", "--dataflow=scoring", f"--seed={SEED}"]
+    rivals = ["--second-start", "--stopped=replaced"]
+
+    assert chaos.main(["--backend=embedded", f"--folder={tmp_path}", *options, *rivals]) == 0

@@ -108,7 +108,8 @@ def chaos(
     )
     run.run()
     say(
-        f"{run.kills} kills ({run.moments}); after a kill the others ended within "
+        f"{run.kills} kills ({run.moments}), {run.second_starts} second starts, {run.stops} that "
+        "hung and woke; after a kill the others ended within "
         f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
     )
     say("running once without kills")
@@ -151,6 +152,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="threads of each process")
     parser.add_argument("--backend", choices=("kafka", "embedded"), default="kafka")
     parser.add_argument("--delivery", choices=("read_back", "transactions"), default="read_back")
+    parser.add_argument(
+        "--second-start", action="store_true", help="start all again now and then: it is refused"
+    )
+    parser.add_argument(
+        "--stopped",
+        choices=("never", "goes-on", "replaced"),
+        default="never",
+        help="processes that hang now and then (SIGSTOP) for longer than a lease, and wake; with "
+        "`replaced` others have taken over by then (embedded, or transactions)",
+    )
     parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
     parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
@@ -161,7 +172,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="local",
         help="start a broker, or use KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL",
     )
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.stopped == "replaced" and (given.backend, given.delivery) == ("kafka", "read_back"):
+        parser.error(
+            "--stopped replaced: on Kafka what the client had taken is sent when it wakes, which "
+            "only --delivery transactions rules out"
+        )
+    return given
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,6 +196,10 @@ def main(arguments: list[str] | None = None) -> int:
         given.workers,
         seed,
         given.delivery,
+        # Rivals take their time, and the load must last until the kill.
+        seconds_per_kill=30.0 if given.second_start or given.stopped != "never" else 6.0,
+        second_start=given.second_start,
+        stopped=given.stopped,
     )
     began_s = time.monotonic()
     with ExitStack() as stack:

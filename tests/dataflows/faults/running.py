@@ -71,6 +71,14 @@ class RunningJob:
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(_STOP_S) == 0, self.log[-3_000:]
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM alone."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def until_ended(self, patience_s: float) -> int:
+        """Wait until it ends, however; returns its status."""
+        return self._process.wait(patience_s)
+
     def until_failed(self, patience_s: float = _PATIENCE_S) -> str:
         """Wait until it ends by itself with an error; returns what it printed."""
         assert self._process.wait(patience_s) != 0, "expected a status other than 0"
