@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import pairwise
 
@@ -16,23 +16,20 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.shop.faults import SchemaIds
-from streamrec.shop.shop import Shop, ShopBatch
+from streamrec.shop.shop import ShopBatch
+from tests.proofs.chaos_clocks import ChaosInput
 
 _STEP_S = 0.02
 
 
-def shop_of(seed: int, events: int, ids: SchemaIds) -> Shop:
-    """The clicks of a chaos run. The checker makes the same ones to know the truth."""
-    return Shop(seed=seed, clicks=events, schema_ids=ids)
-
-
-def steps(batch: ShopBatch, size: int) -> Iterator[list[Outgoing]]:
-    """The records of a batch, `size` at a time."""
+def steps(batch: ShopBatch, times: Mapping[int, int], size: int) -> Iterator[list[Outgoing]]:
+    """The records of a batch, `size` at a time. `times` are those of the log by row, where they
+    are not the time of writing."""
     bounds = [*range(0, len(batch), size), len(batch)]
     for start, end in pairwise(bounds):
         yield [
-            Outgoing(key, value)
-            for key, value in zip(batch.keys[start:end], batch.values[start:end], strict=True)
+            Outgoing(batch.keys[row], batch.values[row], timestamp_ms=times.get(row))
+            for row in range(start, end)
         ]
 
 
@@ -72,14 +69,16 @@ def main() -> int:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True, help="records a second")
+    parser.add_argument("--clocks", type=int, default=0, help="1: some producers' are wrong")
     given = parser.parse_args()
     log = open_log(load_settings())
     with closing(log.registry()) as registry:
-        shop = shop_of(given.seed, given.events, SchemaIds.of(registry))
+        ids = SchemaIds.of(registry)
+    records = ChaosInput(given.seed, given.events, ids, bool(given.clocks))
     pace = Pace(given.rate)
     with closing(log.writer()) as writer:
-        for batch in shop.batches():
-            for step in steps(batch, pace.step):
+        for batch, times in records.batches():
+            for step in steps(batch, times, pace.step):
                 pace.await_turn(len(step))
                 writer.write(given.topic, step)
         writer.flush(120.0)
