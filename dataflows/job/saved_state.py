@@ -1,17 +1,21 @@
 """Where a run keeps its state, and whether what it finds there is its own."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 from streamrec.connectors.source import SourceStart
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
+from streamrec.dataflows.engine.holding import Holding, folder_lease, own_claim
+from streamrec.dataflows.engine.witnesses import SHAPE
 from streamrec.dataflows.job.settings import Settings, SettingsError
 from streamrec.dataflows.job.topics import Topic
 
 # Goes up when a version places or names shards otherwise than the one before. 2: by the partition
 # of the user's key (dataflows.steps.shards).
 LAYOUT = 2
+LEASES = "leases"  # in a recovery directory: who uses it
 
 
 def state_directory(settings: Settings) -> Path | None:
@@ -20,6 +24,17 @@ def state_directory(settings: Settings) -> Path | None:
         return settings.state_dir
     recovery = recovery_directory()
     return None if recovery is None else recovery / "state"
+
+
+def hold_state(holding: Holding, settings: Settings, recovery: Path | None = None) -> None:
+    """Hold the recovery directory, by default the one that the engine was started with, and the
+    folder of state where that is another, against every other process. Raises InUseError."""
+    claim = own_claim(settings.lease_s)
+    recovery, state = recovery or recovery_directory(), settings.state_dir
+    for what, folder in (("recovery directory", recovery), ("STREAMREC_STATE_DIR", state)):
+        if folder is not None:
+            path = folder.resolve()
+            holding.take(str(path), partial(folder_lease, f"{what} {folder}", path / LEASES, claim))
 
 
 def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
@@ -39,7 +54,7 @@ def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
         "STREAMREC_LANES": settings.lanes,
         f"STREAMREC_{source.setting.upper()}": settings.topic(source),
     }
-    saved = json.loads(write_once(folder / "shape.json", lambda: json.dumps(shape).encode()))
+    saved = json.loads(write_once(folder / SHAPE, lambda: json.dumps(shape).encode()))
     for name, value in shape.items():
         if saved.get(name) != value:
             raise SettingsError(

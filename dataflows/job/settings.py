@@ -122,6 +122,18 @@ class Settings(_TopicNames):
         "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka); "
         "at_least_once: a restart may repeat what came after the last snapshot",
     )
+    join_s: float = Field(
+        300.0,
+        ge=1.0,
+        description="how long a process of a cluster waits for the others to join before it ends",
+    )
+    lease_s: float = Field(
+        10.0,
+        ge=1.0,
+        le=600.0,
+        description="a process that holds a recovery directory or a log, and is on another machine "
+        "and silent for so long, has gone; a second start waits so long for the first to end",
+    )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"
     )
