@@ -34,8 +34,8 @@ class Detail(NamedTuple):
 class RawBatch:
     """Consecutive messages of one topic partition, in offset order, as they stand in the log.
 
-    Only what every record needs is read eagerly. Keys, headers and timestamps cost a call per
-    message on Kafka and are needed for the few records that fail, so `detail(i)` fetches them.
+    Only what every record needs is read eagerly. Keys and headers cost a call per message on Kafka
+    and are needed for the few records that fail, so `detail(i)` fetches them.
     """
 
     topic: str
@@ -45,6 +45,7 @@ class RawBatch:
     ]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
+    times_ms: NDArray[np.int64]  # (n,) the log's own, in no order; Unix ms or NO_TIMESTAMP_MS
 
     def __len__(self) -> int:
         return len(self.values)

@@ -141,9 +141,9 @@ def as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:
     """As if they had been read from one partition."""
     offset = 0
     for part in values:
-        yield RawBatch(
-            CLICKS.name, 0, np.arange(offset, offset + len(part)), part, lambda _: _NO_DETAIL
-        )
+        offsets = np.arange(offset, offset + len(part))
+        no_times_ms = np.full(len(part), NO_TIMESTAMP_MS)
+        yield RawBatch(CLICKS.name, 0, offsets, part, lambda _: _NO_DETAIL, no_times_ms)
         offset += len(part)
 
 
