@@ -39,7 +39,7 @@ def run(
             "--backup-interval",
             "-b",
             min=0,
-            help="With -r: seconds for which saves that are superseded are kept; 0 unless you copy the "
+            help="With -r: seconds for which superseded saves are kept; 0 unless you copy the "
             "directory while it runs.  [0]",
         ),
     ] = None,
