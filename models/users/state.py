@@ -4,6 +4,8 @@ Users are rows of two arrays, so that a batch is one call of a compiled kernel a
 one stretch of memory. A row is found by the 128-bit hash of the user id; two ids that share all 128
 bits would share a row (at 10^9 users the chance is about 10^-21).
 
+Watermarks, one a source partition, are `models.users.watermarks`: one wrong clock moves none.
+
 A user whose newest event is older than `idle_ms` before the watermark of its partition is dropped:
 by then no window and no session could still hold anything of it, for any event that is not too
 late. Dropping therefore changes no feature, whenever it happens.
@@ -307,7 +309,7 @@ class UserState:
 
         Read unevenly, as in a backlog, any partition may be the one that moves, and with many of
         them one is due at every batch: then a sweep waits until it costs less than the clicks did,
-        with at most a quarter more users held than are active.
+        with at most a third more users held than were active.
         """
         step_ms = self.idle_ms // _SWEEPS_PER_HORIZON
         founded_ms = watermarks.founded_ms(self._marks)

@@ -16,10 +16,12 @@ What is left out: a user is one by its hash; and of a user whose clicks come by 
 each partition judges by what it has seen.
 """
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.compiling import helper
+from streamrec.compiling import helper, kernel
 
 AGREE = 9  # wrong records of so many users do nothing; of one more, they move the watermark
 CANDIDATES_MAX = 2 * (AGREE + 1)
@@ -163,6 +165,21 @@ def _refute(
     return n_refuted
 
 
+@kernel("int64(int64[:, ::1], int64, int64, int64, int64, int64, int64, int64[:, ::1])")
+def weigh_one(
+    marks: NDArray[np.int64],
+    partition: int,
+    time_ms: int,
+    high: int,
+    low: int,
+    longest_ms: int,
+    horizon_ms: int,
+    refuted: NDArray[np.int64],
+) -> int:
+    """`weigh`, for who has one record at a time."""
+    return weigh(marks, partition, time_ms, high, low, longest_ms, horizon_ms, refuted)
+
+
 def no_marks(partitions: int) -> NDArray[np.int64]:
     """Of partitions that nothing has been seen of: (partitions, MARK_COLUMNS)."""
     marks = np.zeros((partitions, MARK_COLUMNS), np.int64)
@@ -175,6 +192,13 @@ def founded_ms(marks: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(marks[:, FOUNDED] == 1, marks[:, WATERMARK_MS], 0)
 
 
+def candidates_of(marks: NDArray[np.int64], partition: int) -> list[list[int]]:
+    """A time and the two words of a hash each."""
+    end = FIRST_CANDIDATE + 3 * int(marks[partition, COUNT])
+    found: list[list[int]] = marks[partition, FIRST_CANDIDATE:end].reshape(-1, 3).tolist()
+    return found
+
+
 def doubts_of(marks: NDArray[np.int64]) -> dict[str, list[int]]:
     """What is to be saved beside the watermarks, by partition, of those that are weighing
     something: whether founded, how many are against, and the candidates."""
@@ -182,7 +206,7 @@ def doubts_of(marks: NDArray[np.int64]) -> dict[str, list[int]]:
     return {
         str(partition): [
             *marks[partition, [FOUNDED, AGAINST]].tolist(),
-            *marks[partition, FIRST_CANDIDATE:].tolist()[: 3 * int(marks[partition, COUNT])],
+            *chain.from_iterable(candidates_of(marks, partition)),
         ]
         for partition in doubted.tolist()
     }

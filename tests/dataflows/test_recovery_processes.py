@@ -25,8 +25,7 @@ from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from streamrec.shop.faults import SchemaIds
 from tests.proofs import chaos
 from tests.proofs.chaos_check import ChaosVerdict, inputs_of, judge, outputs_of
-from tests.proofs.chaos_clocks import ChaosInput
-from tests.proofs.chaos_feed import steps
+from tests.proofs.chaos_feed import shop_of, steps
 from tests.proofs.chaos_run import run_to_the_end
 
 SEED = 11
@@ -77,14 +76,13 @@ class Runs:
         self.clicks = place.make_topic("clicks")
         self.topics = chaos.Topics.make(place, FLOW)
         with closing(place.log.registry()) as registry:
-            ids = SchemaIds.of(registry)
-        self.records = ChaosInput(SEED, EVENTS, ids, clocks=False)
+            self.shop = shop_of(SEED, EVENTS, SchemaIds.of(registry))
         self._rest = self._records()
         self._group = place.prefix
 
     def _records(self) -> Iterator[Outgoing]:
-        for batch, times in self.records.batches():
-            for step in steps(batch, times, 1_000):
+        for batch in self.shop.batches():
+            for step in steps(batch, 1_000):
                 yield from step
 
     def feed(self, count: int) -> None:
@@ -157,7 +155,7 @@ class Runs:
             self.environment(reference, f"{self._group}-reference", follow="false"),
             self.place.folder / "reference.log",
         )
-        inputs = inputs_of(self.place, self.clicks, self.records, lambda name: True)
+        inputs = inputs_of(self.place, self.clicks, self.shop, lambda name: True)
         return judge(
             inputs,
             outputs_of(self.place, inputs, self.topics.outputs(FLOW), False),
@@ -209,7 +207,7 @@ def test_replay_into_other_topics_gives_the_same_features(runs: Runs) -> None:
     assert replayed.returncode == 0, replayed.stdout
 
     elsewhere = chaos.Topics(*(f"{topic}-again" for topic in runs.topics))
-    inputs = inputs_of(runs.place, runs.clicks, runs.records, lambda name: True)
+    inputs = inputs_of(runs.place, runs.clicks, runs.shop, lambda name: True)
     first, second = (
         outputs_of(runs.place, inputs, topics.outputs(FLOW), False)
         for topics in (runs.topics, elsewhere)

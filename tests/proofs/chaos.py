@@ -23,7 +23,7 @@ from streamrec.connectors.local.kafka import local_kafka
 from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds
 from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
-from tests.proofs.chaos_clocks import TOPIC_CONFIGS, ChaosInput
+from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
 from tests.proofs.chaos_troubles import subscriber, unwell_registry
 
@@ -94,9 +94,9 @@ def chaos(
     place: Place, flow: Flow, options: ChaosOptions, model: str
 ) -> tuple[ChaosVerdict, ChaosRun]:
     """Run, kill, bring back, stop; then run once without kills, and compare."""
-    # The embedded log takes any time.
-    configs = TOPIC_CONFIGS if options.clocks and place.backend == "kafka" else {}
-    clicks, topics = place.make_topic("clicks", configs), Topics.make(place, flow)
+    # Brokers take records of wrong clocks by default before 4.0, later only if told to.
+    takes = {"message.timestamp.after.max.ms": str(2**63 - 1)} if options.wrong_clocks else None
+    clicks, topics = place.make_topic("clicks", takes), Topics.make(place, flow)
     reference_topics = Topics.make(place, flow)
     group = f"{place.prefix}-{options.seed}"
     settings = {"clicks_topic": clicks, "consumer_group": group, "model": model}
@@ -128,9 +128,9 @@ def chaos(
     say("checking every input against every output")
     with closing(place.log.registry()) as registry:
         ids = SchemaIds.of(registry)
-    records = ChaosInput(options.seed, options.events, ids, options.clocks)
+        shop = shop_of(options.seed, options.events, ids, options.wrong_clocks)
     committed_only = options.delivery == "transactions"
-    inputs = inputs_of(place, clicks, records, lambda name: not flow.asking or name in flow.asking)
+    inputs = inputs_of(place, clicks, shop, lambda name: not flow.asking or name in flow.asking)
     outputs = outputs_of(place, inputs, topics.outputs(flow), committed_only)
     reference = outputs_of(place, inputs, reference_topics.outputs(flow), committed_only=False)
     return judge(inputs, outputs, reference), run
@@ -162,9 +162,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
     parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
     parser.add_argument(
-        "--clocks", action="store_true", help="some producers' clocks are ten years ahead"
-    )
-    parser.add_argument(
         "--subscriber", action="store_true", help="a consumer subscribes under the group (Kafka)"
     )
     parser.add_argument(
@@ -173,6 +170,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a registry that answers nonsense in turns (Kafka)",
     )
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    parser.add_argument(
+        "--wrong-clocks",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="so many of the clicks come from clocks that are ten years ahead, such as 0.02",
+    )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument(
         "--kafka",
@@ -202,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.workers,
         seed,
         given.delivery,
-        given.clocks,
+        given.wrong_clocks,
         given.subscriber,
         given.unwell_registry,
     )

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from benchmarks.place import Place
 from streamrec.connectors.reading import read_all
+from streamrec.shop.shop import Shop
 from streamrec.shop.world import EVENT_TYPES
-from tests.proofs.chaos_clocks import ChaosInput
 
 _SHOWN = 20
 _HEADER_BYTES = 5
@@ -107,12 +107,10 @@ class InputTruth:
     total: int = 0
 
 
-def inputs_of(
-    place: Place, topic: str, records: ChaosInput, answered: Callable[[str], bool]
-) -> InputTruth:
-    """Match what the topic holds with what was made: a key's records keep their order."""
+def inputs_of(place: Place, topic: str, shop: Shop, answered: Callable[[str], bool]) -> InputTruth:
+    """Match what the topic holds with what the shop has made: a key's records keep their order."""
     truth: dict[bytes, list[tuple[int, int]]] = {}
-    for batch, _ in records.batches():
+    for batch in shop.batches():
         good = batch.is_good()
         asks = np.array([answered(name) for name in EVENT_TYPES])[batch.clicks.event_types]
         wanted = np.where(good, np.where(asks, ANSWER, NOTHING), ERROR)
@@ -124,12 +122,12 @@ def inputs_of(
     for message in read_topic(place, topic, committed_only=False):
         assert message.key is not None
         kind, made = next(turns[message.key])
-        assert made == hash(message.value), f"{message} is not what was made"
+        assert made == hash(message.value), f"{message} is not what the shop made"
         kinds = found.setdefault(message.partition, [])
         assert message.offset == len(kinds), f"{message.offset} expected to be {len(kinds)}"
         kinds.append(kind)
         inputs.total += 1
-    assert inputs.total == len(records), f"{inputs.total} inputs of {len(records)}"
+    assert inputs.total == shop.clicks, f"{inputs.total} inputs of {shop.clicks}"
     inputs.wanted = {p: np.array(kinds, np.int8) for p, kinds in found.items()}
     return inputs
 

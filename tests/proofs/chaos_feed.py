@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 
@@ -17,19 +17,27 @@ from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.shop.faults import SchemaIds
 from streamrec.shop.shop import ShopBatch
-from tests.proofs.chaos_clocks import ChaosInput
+from tests.proofs.chaos_clocks import FAR_MS, ClockShop
 
 _STEP_S = 0.02
 
 
-def steps(batch: ShopBatch, times: Mapping[int, int], size: int) -> Iterator[list[Outgoing]]:
-    """The records of a batch, `size` at a time. `times` are those of the log by row, where they
-    are not the time of writing."""
+def shop_of(seed: int, events: int, ids: SchemaIds, wrong_clocks: float = 0.0) -> ClockShop:
+    """The clicks of a chaos run. The checker makes the same ones to know the truth."""
+    return ClockShop(seed=seed, clicks=events, schema_ids=ids, wrong_clocks=wrong_clocks)
+
+
+def steps(batch: ShopBatch, size: int) -> Iterator[list[Outgoing]]:
+    """The records of a batch, `size` at a time."""
     bounds = [*range(0, len(batch), size), len(batch)]
+    arrivals = batch.clicks.arrivals_ms.tolist()
     for start, end in pairwise(bounds):
+        part = slice(start, end)
         yield [
-            Outgoing(batch.keys[row], batch.values[row], timestamp_ms=times.get(row))
-            for row in range(start, end)
+            Outgoing(key, value, timestamp_ms=at_ms if at_ms > FAR_MS else None)
+            for key, value, at_ms in zip(
+                batch.keys[part], batch.values[part], arrivals[part], strict=True
+            )
         ]
 
 
@@ -69,16 +77,15 @@ def main() -> int:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True, help="records a second")
-    parser.add_argument("--clocks", type=int, default=0, help="1: some producers' are wrong")
+    parser.add_argument("--wrong-clocks", type=float, default=0.0, help="share of the clicks")
     given = parser.parse_args()
     log = open_log(load_settings())
     with closing(log.registry()) as registry:
-        ids = SchemaIds.of(registry)
-    records = ChaosInput(given.seed, given.events, ids, bool(given.clocks))
+        shop = shop_of(given.seed, given.events, SchemaIds.of(registry), given.wrong_clocks)
     pace = Pace(given.rate)
     with closing(log.writer()) as writer:
-        for batch, times in records.batches():
-            for step in steps(batch, times, pace.step):
+        for batch in shop.batches():
+            for step in steps(batch, pace.step):
                 pace.await_turn(len(step))
                 writer.write(given.topic, step)
         writer.flush(120.0)

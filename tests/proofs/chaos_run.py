@@ -47,7 +47,7 @@ class ChaosOptions:
     workers: int
     seed: int
     delivery: str
-    clocks: bool = False  # some producers' are wrong
+    wrong_clocks: float = 0.0  # share of the clicks whose producers are years ahead
     subscriber: bool = False  # somebody subscribes under the group
     unwell_registry: bool = False  # the registry answers nonsense in turns
     seconds_per_kill: float = 6.0  # the load of one life of the cluster is spread over so long
@@ -117,8 +117,8 @@ class ChaosRun:
         options = self.options
         rate = options.events / ((options.kills + 1) * options.seconds_per_kill)
         arguments = {"topic": self.clicks, "events": options.events, "seed": options.seed}
-        arguments["clocks"] = int(options.clocks)
-        flags = [f"--{name}={value}" for name, value in {**arguments, "rate": rate}.items()]
+        arguments |= {"rate": rate, "wrong-clocks": options.wrong_clocks}
+        flags = [f"--{name}={value}" for name, value in arguments.items()]
         with (self.place.folder / "feeder.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.proofs.chaos_feed", *flags],

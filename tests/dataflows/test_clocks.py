@@ -1,5 +1,7 @@
-"""What is too far ahead goes by a record's own log time, whatever it is read with."""
+"""No clock of ours, no neighbour and no wrong clock of a producer decides on a click."""
 
+import itertools
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -10,13 +12,19 @@ from confluent_kafka.admin._resource import ResourceType
 
 from streamrec.connectors.log import Outgoing, RawBatch
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.topics import CLICKS
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SESSIONS
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.schemas.wire import WireDecoder
-from tests.dataflows.main_job import START_MS, MainJob
+from tests.dataflows.main_job import START_MS, MainJob, Place, reasons_by_place
 
 MakeJob = Callable[..., MainJob]
 
+BY_NAME = {
+    "clicks": CLICKS,
+    "recommendations": RECOMMENDATIONS,
+    "errors": ERRORS,
+    "sessions": SESSIONS,
+}
 MINUTE_MS = 60_000
 COUNT = 60
 # Of one partition: click by click minutes ahead of the log's time, and the log's own in no order.
@@ -60,6 +68,44 @@ def test_a_record_whose_own_time_and_log_time_are_ten_years_ahead_harms_nobody(
 
     assert job.errors() == []
     assert {answer.place for answer in job.recommendations()} == job.sent.good()
+
+
+def outcome(job: MainJob) -> tuple[dict[Place, list[float]], dict[Place, str]]:
+    features = {answer.place: answer.fields["features"] for answer in job.recommendations()}
+    return features, reasons_by_place(job.errors())
+
+
+def test_clock_does_not_touch_features_or_lateness(
+    embedded_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run with the right time, one with a clock that jumps by days, back and forth."""
+
+    def send(job: MainJob) -> None:
+        clicks = []
+        for n in range(400):
+            user, written_ms = f"u{n % 12}", START_MS + n * MINUTE_MS
+            ahead_ms = (0, 290_000, -7_000_000, 310_000)[n % 4]  # too late, and too far ahead
+            value = job.encode(user_id=user, timestamp=written_ms + ahead_ms)
+            clicks.append((Outgoing(user.encode(), value, timestamp_ms=written_ms), None))
+        job.send(clicks)
+
+    right = embedded_job()
+    send(right)
+    right.run()
+    expected = outcome(right)
+    assert {"too_late", "invalid_value"} == set(expected[1].values())
+
+    other = embedded_job(
+        **{f"{name}_topic": f"{right.settings.topic(topic)}-2" for name, topic in BY_NAME.items()},
+        consumer_group="other",
+    )
+    send(other)
+    now, calls = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: now() + 864_000 * (-1) ** next(calls))
+    other.run()
+
+    assert next(calls) > 0
+    assert outcome(other) == expected
 
 
 @pytest.fixture
