@@ -19,7 +19,7 @@ from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected,
 from streamrec.connectors.click_files.text import SEPARATOR, TextStream, encoding_of, shown
 
 _DELIMITERS = (",", ";", "\t", "|", "::")
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19  # of which the reader takes up to 32 ahead
 _SAMPLE_ROWS = 200
 
 
@@ -38,7 +38,7 @@ class CsvFile:
     _rejected: list[Rejected] = field(default_factory=list)
 
     def batches(self, wanted: Wanted) -> Iterator[Cells]:
-        """The rows, a megabyte at a time. Raises ClickFileError."""
+        """The rows, half a megabyte at a time. Raises ClickFileError."""
         if self.empty:
             return
         columns = [str(place) for place in range(len(self.names) + self.surplus)]
@@ -110,7 +110,7 @@ class CsvFile:
     def _explained(self, error: Exception, number: int) -> str:
         if "straddling" in str(error):
             return (
-                f"{self.source.name} expected rows of less than 1 MB, got a longer one after line "
+                f"{self.source.name} expected rows of less than 512 kB, got a longer one after line "
                 f"{number}; is a quote not closed?"
             )
         return f"{self.source.name}: {error}"

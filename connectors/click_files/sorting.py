@@ -16,8 +16,8 @@ import pyarrow as pa
 from streamrec.connectors.click_files.clicks import SCHEMA, FileClicks
 from streamrec.connectors.click_files.rejecting import ClickFileError
 
-_PART_BYTES = 8 << 20
-_PIECE_ROWS = 4_096
+_PART_BYTES = 12 << 20
+_PIECE_ROWS = 2_048
 _PARTS_MAX = 48
 
 
@@ -92,6 +92,8 @@ class _Parts:
         for start in range(0, batch.num_rows, _PIECE_ROWS):
             self._out.write_batch(batch.slice(start, _PIECE_ROWS))
         self._last_ms = int(times[-1])
+        # The allocator would keep what a part took for long.
+        pa.default_memory_pool().release_unused()
 
     def _end_part(self) -> None:
         if self._out is not None:
