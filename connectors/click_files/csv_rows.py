@@ -110,8 +110,8 @@ class CsvFile:
     def _explained(self, error: Exception, number: int) -> str:
         if "straddling" in str(error):
             return (
-                f"{self.source.name} expected rows of less than 512 kB, got a longer one after line "
-                f"{number}; is a quote not closed?"
+                f"{self.source.name} expected rows of less than 512 kB, got a longer one after "
+                f"line {number}; is a quote not closed?"
             )
         return f"{self.source.name}: {error}"
 
