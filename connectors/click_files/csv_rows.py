@@ -16,7 +16,13 @@ from streamrec.connectors.click_files.cells import Cells, Sample, Wanted
 from streamrec.connectors.click_files.forms import FileForm
 from streamrec.connectors.click_files.opening import HEAD_BYTES, InputFile
 from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected, UnclearError
-from streamrec.connectors.click_files.text import SEPARATOR, TextStream, encoding_of, shown
+from streamrec.connectors.click_files.text import (
+    SEPARATOR,
+    TextStream,
+    encoding_of,
+    one_byte,
+    shown,
+)
 
 _DELIMITERS = (",", ";", "\t", "|", "::")
 _BLOCK_BYTES = 1 << 19  # of which the reader takes up to 32 ahead
@@ -66,7 +72,7 @@ class CsvFile:
                     block_size=_BLOCK_BYTES,
                 ),
                 parse_options=pa.csv.ParseOptions(
-                    delimiter=_one_byte(self.delimiter),
+                    delimiter=one_byte(self.delimiter),
                     invalid_row_handler=reject,
                     ignore_empty_lines=False,
                     newlines_in_values=True,
@@ -127,8 +133,8 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
         lines.pop()
     delimiter = form.delimiter or _likeliest(source, lines[0] if lines else "")
     reader = csv.reader(
-        (line.replace(delimiter, _one_byte(delimiter)) for line in lines),
-        delimiter=_one_byte(delimiter),
+        (line.replace(delimiter, one_byte(delimiter)) for line in lines),
+        delimiter=one_byte(delimiter),
     )
     try:
         rows = list(islice(reader, _SAMPLE_ROWS + 1))
@@ -138,14 +144,14 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     names = [name.strip() for name in rows.pop(0)] if header and rows else []
     if form.columns is not None:
         names = list(form.columns)
-        widths = sorted({len(row) for row in rows if row})
-        if rows and not {len(names), len(names) + 1} & set(widths):
-            raise UnclearError(
-                f"--columns expected {widths[-1]} names, as many as {source.name} has columns, "
-                f"got {len(names)}: {names}"
-            )
     full = [row for row in rows if row]
     surplus = bool(full) and all(len(r) == len(names) + 1 and r[-1] == "" for r in full)
+    widths = sorted({len(row) for row in full})
+    if form.columns is not None and full and not surplus and len(names) not in widths:
+        raise UnclearError(
+            f"--columns expected {widths[-1]} names, as many as {source.name} has columns, "
+            f"got {len(names)}: {names}"
+        )
     good = [row for row in full if len(row) == len(names) + surplus]
     sample = Sample(
         {name: [row[place] for row in good] for place, name in enumerate(names)},
@@ -154,10 +160,6 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     if surplus:
         sample.notes.append("every row ends with a delimiter: the empty last field is left out")
     return CsvFile(source, encoding, delimiter, names, header, surplus, sample, not rows)
-
-
-def _one_byte(delimiter: str) -> str:
-    return delimiter if len(delimiter.encode()) == 1 else SEPARATOR
 
 
 def _likeliest(source: InputFile, first_line: str) -> str:

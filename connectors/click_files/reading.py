@@ -215,7 +215,7 @@ def _tell_apart(cells: Cells, place: int) -> None:
 def _has(file: CsvFile | JsonFile | ParquetFile, path: str) -> bool:
     if path in file.sample.values or path == LINE:
         return True
-    return file.sample.open_ended or (isinstance(file, ParquetFile) and "[" in path)
+    return file.sample.open_ended
 
 
 def _can_be(meaning: Meaning, role: str, name: str, values: Sequence[object]) -> int:
