@@ -129,6 +129,7 @@ def train(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
 
+        del model, rows  # before there are others of their size
     model, rows = fresh(weights)
     made, n_tuning, held_out = _replay(model, rows, split, settings, rng, progress)
     n_questions = sum(len(each.groups) for each in made)
