@@ -38,14 +38,23 @@ class ConfluentRegistry:
         host = parts.netloc.rpartition("@")[2]
         self._where = f"schema registry '{parts.scheme}://{host}{parts.path}'"
         user, _, password = (user_info or "").partition(":")
-        self._client = httpx.Client(
-            auth=(user, password) if user_info else None,
-            verify=_verify(self._where, ca_location),
-            timeout=_TIMEOUT_S,
-            headers={"Accept": f"{_CONTENT_TYPE}, application/json"},
-            # A proxy from the environment must not come between us and loopback.
-            trust_env=parts.hostname not in _LOOPBACK,
-        )
+        verify = _verify(self._where, ca_location)
+        try:
+            self._client = httpx.Client(
+                auth=(user, password) if user_info else None,
+                verify=verify,
+                timeout=_TIMEOUT_S,
+                headers={"Accept": f"{_CONTENT_TYPE}, application/json"},
+                # A proxy from the environment must not come between us and loopback.
+                trust_env=parts.hostname not in _LOOPBACK,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            # It needs a package that is not there, or is no URL; a message may hold its password.
+            cause = "needs a package: socksio" if isinstance(error, ImportError) else "is no URL"
+            raise RegistryUnavailableError(
+                f"{self._where}: the proxy that the environment names (ALL_PROXY, HTTP_PROXY, "
+                f"HTTPS_PROXY) {cause}; mend it, or name the registry's host in NO_PROXY"
+            ) from error
         # A dataflow has no end at which it could close this one.
         weakref.finalize(self, self._client.close)
         self._by_id: dict[int, str] = {}

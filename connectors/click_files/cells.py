@@ -53,6 +53,8 @@ def id_text(value: object) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):  # out of Parquet
+        return value.decode(errors="replace")
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

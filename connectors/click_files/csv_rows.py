@@ -16,10 +16,16 @@ from streamrec.connectors.click_files.cells import Cells, Sample, Wanted
 from streamrec.connectors.click_files.forms import FileForm
 from streamrec.connectors.click_files.opening import HEAD_BYTES, InputFile
 from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected, UnclearError
-from streamrec.connectors.click_files.text import SEPARATOR, TextStream, encoding_of, shown
+from streamrec.connectors.click_files.text import (
+    SEPARATOR,
+    TextStream,
+    encoding_of,
+    one_byte,
+    shown,
+)
 
 _DELIMITERS = (",", ";", "\t", "|", "::")
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19  # of which the reader takes up to 32 ahead
 _SAMPLE_ROWS = 200
 
 
@@ -38,7 +44,7 @@ class CsvFile:
     _rejected: list[Rejected] = field(default_factory=list)
 
     def batches(self, wanted: Wanted) -> Iterator[Cells]:
-        """The rows, a megabyte at a time. Raises ClickFileError."""
+        """The rows, half a megabyte at a time. Raises ClickFileError."""
         if self.empty:
             return
         columns = [str(place) for place in range(len(self.names) + self.surplus)]
@@ -66,7 +72,7 @@ class CsvFile:
                     block_size=_BLOCK_BYTES,
                 ),
                 parse_options=pa.csv.ParseOptions(
-                    delimiter=_one_byte(self.delimiter),
+                    delimiter=one_byte(self.delimiter),
                     invalid_row_handler=reject,
                     ignore_empty_lines=False,
                     newlines_in_values=True,
@@ -110,8 +116,8 @@ class CsvFile:
     def _explained(self, error: Exception, number: int) -> str:
         if "straddling" in str(error):
             return (
-                f"{self.source.name} expected rows of less than 1 MB, got a longer one after line "
-                f"{number}; is a quote not closed?"
+                f"{self.source.name} expected rows of less than 512 kB, got a longer one after "
+                f"line {number}; is a quote not closed?"
             )
         return f"{self.source.name}: {error}"
 
@@ -127,8 +133,8 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
         lines.pop()
     delimiter = form.delimiter or _likeliest(source, lines[0] if lines else "")
     reader = csv.reader(
-        (line.replace(delimiter, _one_byte(delimiter)) for line in lines),
-        delimiter=_one_byte(delimiter),
+        (line.replace(delimiter, one_byte(delimiter)) for line in lines),
+        delimiter=one_byte(delimiter),
     )
     try:
         rows = list(islice(reader, _SAMPLE_ROWS + 1))
@@ -138,14 +144,14 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     names = [name.strip() for name in rows.pop(0)] if header and rows else []
     if form.columns is not None:
         names = list(form.columns)
-        widths = sorted({len(row) for row in rows if row})
-        if rows and not {len(names), len(names) + 1} & set(widths):
-            raise UnclearError(
-                f"--columns expected {widths[-1]} names, as many as {source.name} has columns, "
-                f"got {len(names)}: {names}"
-            )
     full = [row for row in rows if row]
     surplus = bool(full) and all(len(r) == len(names) + 1 and r[-1] == "" for r in full)
+    widths = sorted({len(row) for row in full})
+    if form.columns is not None and full and not surplus and len(names) not in widths:
+        raise UnclearError(
+            f"--columns expected {widths[-1]} names, as many as {source.name} has columns, "
+            f"got {len(names)}: {names}"
+        )
     good = [row for row in full if len(row) == len(names) + surplus]
     sample = Sample(
         {name: [row[place] for row in good] for place, name in enumerate(names)},
@@ -154,10 +160,6 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     if surplus:
         sample.notes.append("every row ends with a delimiter: the empty last field is left out")
     return CsvFile(source, encoding, delimiter, names, header, surplus, sample, not rows)
-
-
-def _one_byte(delimiter: str) -> str:
-    return delimiter if len(delimiter.encode()) == 1 else SEPARATOR
 
 
 def _likeliest(source: InputFile, first_line: str) -> str:

@@ -56,4 +56,4 @@ def explained(name: str) -> Iterator[None]:
         pa.ArrowException,
     ) as error:
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ClickFileError(f"{name}: {said}") from error
+        raise ClickFileError(f"{name}: {' '.join(said.split())}") from error
