@@ -19,7 +19,7 @@ from dataclasses import replace
 from streamrec.connectors.leases.board import Board
 from streamrec.connectors.leases.holder import Claim, Holder, clock_s, this_kernel, this_process
 from streamrec.connectors.leases.kernel_locks import KernelLock, KernelLocks
-from streamrec.connectors.log import LogError
+from streamrec.connectors.log import FencedError, LogError
 
 _logger = logging.getLogger(__name__)
 
@@ -39,17 +39,22 @@ class Lease:
     def __init__(
         self,
         what: str,
+        own: str,
         claim: Claim,
         board: Board,
         locks: KernelLocks,
         on_lost: Callable[[str], None],
+        on_claimed: Callable[[str], object] = lambda token: None,
     ) -> None:
-        """`what` names the thing in messages; `on_lost` is told who has taken over."""
+        """`what` names the thing in messages, and `own` what another start could be given instead;
+        `on_lost` is told who has taken over, and `on_claimed` with which token this one has."""
         self.what = what
+        self._own = own
         self._claim = claim
         self._board = board
         self._locks = locks
         self._on_lost = on_lost
+        self._on_claimed = on_claimed
         self._lock: KernelLock | None = None
         self._holder: Holder | None = None  # this process, once it holds the slot
         self._renewed_s = 0.0
@@ -69,7 +74,11 @@ class Lease:
         lock = "" if self._lock is None else self._locks.identity(self._claim.slot)
         self._holder = this_process(self._claim, lock)
         self._renewed_s = clock_s()
-        self._board.put(self._holder)
+        try:
+            self._board.put(self._holder)
+        except FencedError as error:
+            self._let_go()
+            raise self._refused(*self._in_the_way()[:1]) from error
         if by_silence:
             time.sleep(_SETTLE_S)
         # Another may have come at the same moment: who sees the other leaves.
@@ -77,6 +86,7 @@ class Lease:
             if found.token != self._holder.token and self._lives(found) is not False:
                 self._let_go()
                 raise self._refused(found)
+        self._on_claimed(self._holder.token)
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     def check(self) -> None:
@@ -169,7 +179,7 @@ class Lease:
         who = rival[0].text() if rival else "a process of this machine that has not said who it is"
         return InUseError(
             f"{self.what} is in use by {who}; expected it to be free, or to become so within "
-            f"{self._claim.lease_s:g} s: stop that process first, or give this one its own"
+            f"{self._claim.lease_s:g} s: stop that process first, or give this one {self._own}"
         )
 
     # Staying.
@@ -193,12 +203,13 @@ class Lease:
             try:
                 found = self._board.read().get(self._claim.slot)
                 if found is not None and found.token != self._holder.token:
-                    self._lost = f"{self.what} was taken over by {found.text()}"
-                    self._ended.set()
-                    self._on_lost(self._lost)
+                    self._lose(f"{self.what} was taken over by {found.text()}")
                     return True
                 self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
                 self._board.put(self._holder)
+            except FencedError:
+                self._lose(f"{self.what} was taken over by another process")
+                return True
             except (OSError, LogError) as error:
                 if not self._told:
                     self._told = True
@@ -209,6 +220,11 @@ class Lease:
                 _logger.info("%s: the lease is renewed again", self.what)
             self._renewed_s = now_s
             return True
+
+    def _lose(self, message: str) -> None:
+        self._lost = message
+        self._ended.set()
+        self._on_lost(message)
 
     def _let_go(self) -> None:
         lock, self._lock = self._lock, None

@@ -27,7 +27,8 @@ def own_claim(lease_s: float) -> Claim:
 
 def folder_lease(what: str, folder: Path, claim: Claim) -> Lease:
     """A lease that is kept in files."""
-    return Lease(what, claim, FolderBoard(folder), KernelLocks(folder), _end_at_once)
+    own = "a folder of its own"
+    return Lease(what, own, claim, FolderBoard(folder), KernelLocks(folder), end_at_once)
 
 
 class Holding:
@@ -66,6 +67,6 @@ def _release(keys: list[str]) -> None:
         lease.leave()
 
 
-def _end_at_once(message: str) -> None:
+def end_at_once(message: str) -> None:
     """Another writes now: not even an end in good order may be left to this process."""
     leave(1, f"{message}; this process ends at once, and nothing more of it is written")

@@ -54,6 +54,7 @@ from streamrec.dataflows.job.parts import finished, split_failed, without_keys
 from streamrec.dataflows.job.report import Report, report_every
 from streamrec.dataflows.job.saved_state import (
     check_shape,
+    hold_log,
     hold_state,
     source_start,
     state_directory,
@@ -345,6 +346,7 @@ def open_job_with(
     hold_state(holding, settings)
     durable_epoch = prepare_recovery_directory(state_directory(settings))
     log = open_log(settings)
+    hold_log(holding, log, settings, flow_id)
     return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 
 

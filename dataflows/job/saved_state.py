@@ -4,10 +4,11 @@ import json
 from functools import partial
 from pathlib import Path
 
+from streamrec.connectors.log import Log
 from streamrec.connectors.source import SourceStart
 from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
-from streamrec.dataflows.engine.holding import Holding, folder_lease, own_claim
+from streamrec.dataflows.engine.holding import Holding, end_at_once, folder_lease, own_claim
 from streamrec.dataflows.engine.witnesses import SHAPE
 from streamrec.dataflows.job.settings import Settings, SettingsError
 from streamrec.dataflows.job.topics import Topic
@@ -35,6 +36,27 @@ def hold_state(holding: Holding, settings: Settings, recovery: Path | None = Non
         if folder is not None:
             path = folder.resolve()
             holding.take(str(path), partial(folder_lease, f"{what} {folder}", path / LEASES, claim))
+
+
+def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> None:
+    """Hold what is read and written under the consumer group by this dataflow against every other
+    process, with a recovery directory and without. Raises InUseError."""
+    name, recovery = f"{settings.consumer_group}.{flow_id}", recovery_directory()
+    locks = None if recovery is None else recovery.resolve() / LEASES / "log"
+
+    def lost(message: str) -> None:
+        count = log.handed_over()
+        if count:
+            message = (
+                f"{message}; up to {count} records had been handed to the client since the last "
+                "snapshot, and may stand on the log twice (STREAMREC_DELIVERY=transactions rules "
+                "that out)"
+            )
+        end_at_once(message)
+
+    claim = own_claim(settings.lease_s)
+    key = f"{name} on {log.describe_target()}"
+    holding.take(key, lambda: log.lease(name, claim, locks, lost))
 
 
 def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:

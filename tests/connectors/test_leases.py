@@ -37,7 +37,8 @@ def lease_of(
     on_lost: Callable[[str], None] = lambda message: None,
 ) -> Lease:
     claim = Claim(slot, shape, lease_s)
-    return Lease("the directory", claim, FolderBoard(folder), KernelLocks(folder), on_lost)
+    board, locks = FolderBoard(folder), KernelLocks(folder)
+    return Lease("the directory", "one of its own", claim, board, locks, on_lost)
 
 
 @contextmanager
