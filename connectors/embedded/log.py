@@ -15,6 +15,9 @@ from streamrec.connectors.embedded.reader import EmbeddedReader
 from streamrec.connectors.embedded.registry import EmbeddedRegistry
 from streamrec.connectors.embedded.writer import EmbeddedWriter
 from streamrec.connectors.log import LogError, SchemaRegistry
+from streamrec.connectors.patience import Patience
+
+_PATIENCE = Patience()
 
 
 class EmbeddedLog:
@@ -26,7 +29,9 @@ class EmbeddedLog:
         path: Path,
         synchronous: Synchronous = "normal",
         registry: Callable[[], SchemaRegistry] | None = None,  # None: schemas are in the file too
+        patience: Patience = _PATIENCE,
     ) -> None:
+        self.patience = patience
         self._file = EmbeddedFile(Path(path), synchronous)
         self._registry = registry
 

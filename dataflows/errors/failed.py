@@ -44,6 +44,12 @@ class Origins:
         self.batches = batches
         self.ends = np.cumsum([len(batch) for batch in batches])
 
+    def headers(self, row: int) -> Headers:
+        """Of the record of a row."""
+        which = int(np.searchsorted(self.ends, row, side="right"))
+        batch = self.batches[which]
+        return batch.detail(row - int(self.ends[which]) + len(batch)).headers
+
     def fail(
         self,
         row: int,

@@ -30,6 +30,7 @@ from bytewax.outputs import Sink
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, RawBatch, SchemaRegistry
 from streamrec.connectors.out import Out
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
@@ -40,7 +41,7 @@ from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_by_id
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.logs import configure_logs
@@ -71,8 +72,10 @@ class Job:
         settings: Settings,
         log: Log,
         on_built: Callable[[], object] = lambda: None,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`on_built` is called once the engine begins. See `open_job`."""
+        """`on_built` is called once the engine begins; `stopping` is the wish to stop. See
+        `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -83,6 +86,7 @@ class Job:
         self.registry: SchemaRegistry = log.registry()
         self.report = Report(flow_id)
         self._on_built = on_built
+        self._stopping = stopping or Stopping().on_signals()
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
@@ -162,18 +166,20 @@ class Job:
         What a step reads of it may be newer than the record at hand, and a replay sees the table
         as it is then.
         """
-        by_id = partial(schema_by_id, self.registry, True)  # a registry that is away is waited for
-        return Table(self.log, self.settings.topic(topic), by_id).open()
+        # A registry that is away is waited for.
+        found = partial(schema_of, self.registry, self.log.patience)
+        return Table(self.log, self.settings.topic(topic), found).open()
 
     # What steps ask for.
 
     def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
         """Decoders of a topic's values, one for each worker."""
-        return decoder_of(self.registry, topic, self.settings.unknown_schema == "wait")
+        waits = self.settings.unknown_schema == "wait"
+        return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
     def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
-        return encoder_of(self.registry, topic, self.settings.topic(topic))
+        return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         """One thing for all workers of the process, made now: what cannot be had is told before
@@ -249,7 +255,7 @@ class Job:
                 remember_start=source_start(settings, name),
                 offsets_decide=state_directory(settings) is None,
                 ending=outputs.ending,
-                stopping=Stopping().on_signals(),
+                stopping=self._stopping,
                 report=self.report,
             ),
         )
@@ -286,7 +292,7 @@ def open_job(flow_id: str) -> Job:
     log. Raises SettingsError.
     """
     leave_with_one_line()
-    settings = load_settings()
+    settings, stopping = load_settings(), Stopping().on_signals()
     place = f"process {process_index()}" if len(addresses()) > 1 else None
     configure_logs(settings.log_level, settings.log_format, place)
     for told in unknown_settings(os.environ):
@@ -296,18 +302,23 @@ def open_job(flow_id: str) -> Job:
         steady_process.settle()
         job.start_reporting()
 
-    job = open_job_with(flow_id, settings, on_built)
+    job = open_job_with(flow_id, settings, on_built, stopping)
     return job
 
 
 def open_job_with(
-    flow_id: str, settings: Settings, on_built: Callable[[], object] = lambda: None
+    flow_id: str,
+    settings: Settings,
+    on_built: Callable[[], object] = lambda: None,
+    stopping: Stopping | None = None,
 ) -> Job:
     """The same with settings given. `on_built` is called once, when the engine begins."""
+    stopping = stopping or Stopping().on_signals()
     settle_replay(settings)
     prepare_recovery_directory()
-    log = open_log(settings)
-    return Job(flow_id, settings, log, on_built)
+    # Whatever it asks of a broker or a registry that is away, a job waits.
+    log = open_log(settings, Patience(None, stopping))
+    return Job(flow_id, settings, log, on_built, stopping)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]
