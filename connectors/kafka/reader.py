@@ -33,6 +33,7 @@ from streamrec.connectors.log import (
     RawBatch,
     UnknownTopicError,
 )
+from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
     # A consumer must name a group to be built; nothing joins it and nothing is committed under it.
@@ -68,7 +69,9 @@ _OURS = ("group.id", "enable.auto.commit", "enable.auto.offset.store", "auto.off
 class KafkaReader:
     """A LogReader. A poll blocks at most `timeout_s`, but for a first contact with the broker."""
 
-    def __init__(self, where: str, options: Mapping[str, Any], ends: bool = False) -> None:
+    def __init__(
+        self, where: str, options: Mapping[str, Any], patience: Patience, ends: bool = False
+    ) -> None:
         self._where = where
         self._faults = Faults(where)
         ours = {name: _DEFAULTS[name] for name in _OURS} | {"enable.partition.eof": ends}
@@ -77,7 +80,7 @@ class KafkaReader:
         self._consumer = Consumer(
             {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=client_logger
         )
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._options = options
         self._groups: dict[str, KafkaGroup] = {}
         self._topics: set[str] = set()

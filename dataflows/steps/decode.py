@@ -125,7 +125,7 @@ class DecodeClicks:
         values = batches[0].values
         if len(batches) > 1:
             values = list(chain.from_iterable(batch.values for batch in batches))
-        decoded = self.decoder().decode(values)
+        decoded = self.decoder().decode(values, origins.headers)
         for failure in decoded.failures:
             out.append(
                 origins.fail(

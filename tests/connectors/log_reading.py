@@ -78,6 +78,7 @@ class Silent:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self.patience = log.patience
 
     def reader(self, ends: bool = False) -> LogReader:
         return _SilentReader(self._log.reader(ends))
