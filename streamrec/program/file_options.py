@@ -179,7 +179,9 @@ class RejectedRows:
     def __init__(self, several_files: bool, path: Any = None) -> None:
         self.count = 0
         self._several = several_files
-        self._file = None if path is None else path.open("w", encoding="utf-8")
+        self._file = (
+            None if path is None else path.open("w", encoding="utf-8", errors="backslashreplace")
+        )
         self._unknown: dict[str, int] = {}
         self._unknown_rows = 0  # of names that are not counted
 
