@@ -77,5 +77,10 @@ def text_of(value: object) -> str | None:
     return None if isinstance(value, float) and math.isnan(value) else repr(value)
 
 
+def sample_column(values: Sequence[object]) -> "pa.LargeStringArray":
+    """Values of a sample as text; half a character is none."""
+    return text_column([str(value).encode(errors="replace").decode() for value in values])
+
+
 def text_column(texts: Sequence[str | None]) -> "pa.LargeStringArray":
     return pa.array(texts, pa.large_string())

@@ -70,6 +70,11 @@ class ClickFiles:
             raise UnclearError(f"{first.source.name}: {error}") from None
 
     @property
+    def have_rows(self) -> bool:
+        """Whether the first rows of any file can be read; if none can, there may be others yet."""
+        return any(any(file.sample.values.values()) for file in self._files)
+
+    @property
     def several(self) -> bool:
         """Whether a row's number alone does not say which row it is."""
         return len(self._files) > 1

@@ -49,6 +49,7 @@ def explained(name: str) -> Iterator[None]:
     except (
         OSError,
         EOFError,
+        UnicodeError,  # of the names of a Parquet file
         RuntimeError,  # of a zip file that needs a password, or a method that Python lacks
         zlib.error,
         lzma.LZMAError,

@@ -199,3 +199,13 @@ def test_an_id_over_several_lines_is_a_quote_that_is_not_closed(tmp_path: Path) 
     clicks = read(written(tmp_path, text))
     assert column(clicks, "item_id") == ["k"]
     assert "is a quote not closed?" in messages(clicks)[2]
+
+
+@pytest.mark.parametrize("field", ["user", "item", "time", "price", "type", "\ud800"])
+def test_half_a_character_is_named_wherever_it_stands(tmp_path: Path, field: str) -> None:
+    for rows in ([{field: "\ud800"}, {}], [{}, {field: "\ud800"}]):
+        path = records(tmp_path, *({"price": 1, "type": "view", **row} for row in rows))
+        assert len(guesses(path)) >= 1
+        clicks = read(path)
+        assert len(clicks) == (2 if field == "\ud800" else 1)
+        assert all("got half a character" in said for said in messages(clicks).values())

@@ -236,3 +236,16 @@ def test_rows_keep_their_numbers_over_many_blocks(tmp_path: Path) -> None:
     clicks = read(written(tmp_path, "user,item,time,text\n" + "\n".join(rows) + "\n"))
     assert sorted(messages(clicks)) == sorted(bad)
     assert len(clicks) == 60_000 - len(bad)
+
+
+def test_a_file_of_rows_that_do_not_fit_ends_instead_of_filling_the_memory(tmp_path: Path) -> None:
+    path = written(tmp_path, "user,item,time\n" + f"u;i;{T0}\n" * 250_000)
+    with pytest.raises(ClickFileError, match=r"expected rows of 3 columns, got 200,000 others"):
+        read(path, form=FileForm(delimiter=","))
+
+
+@pytest.mark.parametrize("before", [0, 20_000])
+def test_a_row_without_end_is_named_with_the_row_before_it(tmp_path: Path, before: int) -> None:
+    text = "user,item,time\n" + f"u,i,{T0}\n" * before + '"u' + f",i,{T0}\n" * 100_000
+    with pytest.raises(ClickFileError, match=r"a longer one behind line .*is a quote not closed"):
+        read(written(tmp_path, text))

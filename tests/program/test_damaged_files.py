@@ -228,3 +228,46 @@ def test_debug_shows_where_it_came_from(
     assert "Traceback (most recent call last)" in answer.err
     assert "BadZipFile" in answer.err
     assert answer.err.splitlines()[-1].startswith(f"streamrec: {command}: torn.zip: ")
+
+
+def test_what_was_sent_before_a_damage_is_told(embedded_shell: Shell, tmp_path: Path) -> None:
+    embedded_shell("topics", "create")
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(JSON * 500)[:-200])
+    answer = embedded_shell("import", str(path), "--as-is")
+    assert answer.status == 1
+    before, last = answer.err.splitlines()[-2:]
+    assert before.startswith("sent 16,384 clicks to 'clicks' before what follows")
+    assert last.startswith("streamrec: import: cut.json: value 19997 expected JSON")
+    assert len(embedded_shell("receive", "clicks").lines) == 16_384
+    # In order of time nothing is sent before all is read.
+    assert "sent" not in embedded_shell("import", str(path)).err
+    assert len(embedded_shell("receive", "clicks").lines) == 16_384
+
+
+def test_a_topic_that_is_missing_is_told_before_a_file_is_read(
+    embedded_shell: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(CSV + "u1\n")
+    answer = embedded_shell("import", str(path))
+    assert answer.status == 1
+    assert "create it with `topics create`" in answer.err.splitlines()[-1]
+    assert "line 42" not in answer.err
+    path.write_text(HEADER)
+    assert embedded_shell("import", str(path)).err.splitlines()[-1] == "no rows: nothing to import"
+
+
+def test_many_rejected_rows_and_types_are_counted(embedded_shell: Shell, tmp_path: Path) -> None:
+    embedded_shell("topics", "create")
+    path, rejects = tmp_path / "log.csv", tmp_path / "rejects.txt"
+    rows = "".join(f"u,i,t{n},{T0},1\n" for n in range(30))
+    path.write_text(CSV + "u1\n" * 50 + rows)
+    answer = embedded_shell("import", str(path), "--rejects", str(rejects))
+    assert answer.status == 0
+    assert answer.err.count("expected 5 columns") == 20
+    assert "and 30 more rows rejected" in answer.err
+    assert len(rejects.read_text().splitlines()) == 50
+    assert answer.err.count("taken as other in 1 rows") == 20
+    assert "and other event types in 10 rows" in answer.err
+    assert "imported 70 clicks" in answer.err
