@@ -224,7 +224,7 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     passed over.
 
     >>> unknown_settings({"STREAMREC_TOPK": "5", "STREAMREC_SERVICE_HOST": "10.0.0.1"})
-    ["STREAMREC_TOPK is no setting; did you mean STREAMREC_TOP_K?"]
+    ['STREAMREC_TOPK is no setting; did you mean STREAMREC_TOP_K?']
     """
     known = {*map(variable_of, Settings.model_fields), *_BESIDE}
     told = []

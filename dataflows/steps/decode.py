@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # steps run without the engine, which a job wires
 
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
+# From 1973 on in seconds, and up to 1973 in milliseconds: no click is as old as that.
+SECONDS = (10**8, 10**11)
 _TOO_FAR_AHEAD = 4
 
 # What a valid click is, beyond its schema: field, what is expected, and the reason of those that
@@ -40,6 +42,7 @@ RULES = {
         Reason.INVALID_VALUE,
     ),
     5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}", Reason.INVALID_VALUE),
+    6: ("timestamp", "Unix milliseconds", Reason.INVALID_VALUE),
 }
 
 
@@ -61,8 +64,8 @@ def _fill(
     """Fill the click matrix and say which rule each click breaks.
 
     `users` (n, 2), `items` and `sessions` (n,) are hashes. `lengths` is (4, n): bytes of user, item
-    and session (0: none), then the price (-1: null). `limits` is the longest id and the largest
-    price.
+    and session (0: none), then the price (-1: null). `limits` is the longest id, the largest price,
+    and from where up to where a time is taken for seconds.
     """
     for row in range(len(times_ms)):
         price = lengths[3, row]
@@ -73,6 +76,8 @@ def _fill(
             rule = 2
         elif times_ms[row] <= 0:
             rule = 3
+        elif times_ms[row] >= limits[2] and times_ms[row] < limits[3]:
+            rule = 6
         elif price < -1 or price > limits[1]:
             rule = 5
         broken[row] = rule
@@ -157,7 +162,7 @@ class DecodeClicks:
             lengths,
             times.values,
             event_types.values,
-            np.array([MAX_ID_BYTES, MAX_PRICE_CENTS]),
+            np.array([MAX_ID_BYTES, MAX_PRICE_CENTS, *SECONDS]),
             broken,
         )
         self._mark_ahead(origins, origin_rows, times.values.astype(np.int64, copy=False), broken)
@@ -240,6 +245,7 @@ class DecodeClicks:
         name, expected, reason = RULES[rule]
         column = columns[name]
         got: object
+        hint = ""
         if isinstance(column, Bytes):
             got = column.bytes_at(row).decode()
             if len(got) > MAX_ID_BYTES:
@@ -247,11 +253,27 @@ class DecodeClicks:
         else:
             assert isinstance(column, Numbers)
             got = int(column.values[row])
+            if name == "timestamp" and (unit := _unit_of(got)):
+                hint = f", which looks like {unit}"
         return clicks.fail(
             row,
             reason,
-            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
+            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}"
+            f"{hint}",
         )
+
+
+def _unit_of(time: int) -> str:
+    """The unit of a time of these decades, where it is not milliseconds.
+
+    >>> _unit_of(1_767_225_600), _unit_of(1_767_225_600_000), _unit_of(1_767_225_600_000_000)
+    ('seconds', '', 'microseconds')
+    """
+    units = ((SECONDS[0], ""), (SECONDS[1], "seconds"), (10**14, ""), (10**17, "microseconds"))
+    for end, unit in units:
+        if time < end:
+            return unit
+    return "nanoseconds"
 
 
 def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:
