@@ -45,6 +45,9 @@ class Wait:
             return float("inf")
         return max(0.0, self._began_s + limit_s - time.monotonic())
 
+    def waited_s(self) -> float:
+        return time.monotonic() - self._began_s
+
     def again(self, pause_s: float) -> bool:
         """Pause, then say whether to ask again. Not when the limit is reached, nor when the process
         is to stop, which ends the pause."""

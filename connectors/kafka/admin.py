@@ -27,7 +27,6 @@ from streamrec.connectors.kafka.client import (
     REQUEST_S,
     RETRY_S,
     Faults,
-    client_logger,
     explained,
     is_passing,
 )
@@ -52,7 +51,7 @@ class KafkaAdmin:
         ours: dict[str, Any] = {"error_cb": self._faults.report}
         # As in the writer: asking for a topic must never make it.
         defaults = {"allow.auto.create.topics": False}
-        self._client = AdminClient({**defaults, **options, **ours}, logger=client_logger)
+        self._client = AdminClient({**defaults, **options, **ours}, logger=self._faults)
 
     def topics(self) -> list[str]:
         found = self._asked(lambda s: self._client.list_topics(timeout=s), "topics")
@@ -210,7 +209,8 @@ class KafkaAdmin:
                     raise self._faults.failure from exception
                 if not is_passing(error):
                     raise explained(f"{self._where}: {what}", error) from exception
-                self._faults.tell(error)
+                if wait.waited_s() >= FIRST_REQUEST_S:  # electing a leader takes less
+                    self._faults.tell(error)
                 if not wait.again(RETRY_S):
                     at = f"{self._where}: {what}"
                     raise explained(at, error, self._faults.cause) from exception

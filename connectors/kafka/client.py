@@ -84,17 +84,12 @@ _FENCED = {
 
 
 def is_passing(error: KafkaError) -> bool:
-    return error.code() in _PASSING or _is_cut_off(error)
-
-
-def is_denied(error: KafkaError) -> bool:
-    """Whether only a person can mend it: a password, a right, a protocol."""
-    return error.code() in _DENIED and not _is_cut_off(error)
+    return error.code() in _PASSING
 
 
 def _is_cut_off(error: KafkaError) -> bool:
-    """A TLS handshake that the other side broke off: as a broker does that is being stopped, or one
-    that speaks no TLS. What it says to TLS instead of a handshake is denied."""
+    """A TLS handshake that the other side broke off: a broker that speaks no TLS, or one that is
+    being stopped."""
     return error.code() == KafkaError._SSL and "handshake failed: Disconnected" in error.str()
 
 
@@ -117,7 +112,7 @@ def explained(where: str, error: KafkaError, cause: str | None = None) -> LogErr
             f"{said}; retention has removed the offset, or it was never written: "
             "start again to be told what is gone and how to go on"
         )
-    if is_denied(error):
+    if error.code() in _DENIED:
         return LogError(
             f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
         )
@@ -133,7 +128,7 @@ def explained(where: str, error: KafkaError, cause: str | None = None) -> LogErr
 
 def _advice(said: str) -> str:
     checks = "check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
-    if "security.protocol" in said or "listener" in said:
+    if any(hint in said for hint in ("security.protocol", "listener", "APIVERSION_QUERY")):
         return f"{checks}, and KAFKA_OPTION_SECURITY_PROTOCOL"
     return checks
 
@@ -159,6 +154,7 @@ _silent.propagate = False
 # When each cluster was last said to be unreachable. A process has several clients of one, and each
 # finds out by itself, some only when the cluster is back: shared, so that this is logged once.
 _unreachable: set[str] = set()
+_ever_reached: set[str] = set()
 
 
 class Faults:
@@ -168,18 +164,32 @@ class Faults:
         self._where = where
         self.failure: LogError | None = None  # what only a person can mend
         self.topic_doubted: KafkaError | None = None  # a topic or partition seems to be gone
+        self._down = False
         self.cause: str | None = None  # why the broker is not reached, as far as is known
 
     def report(self, error: KafkaError) -> None:
         """For `error_cb`, which librdkafka calls from within poll, consume and flush."""
-        if is_denied(error) or error.fatal():
+        denied = error.code() in _DENIED
+        if _is_cut_off(error) and self._where in _ever_reached:
+            denied = False
+        if denied or error.fatal():
             self.failure = self.failure or explained(self._where, error)
         elif is_unknown_topic(error):
             self.topic_doubted = error
         else:
-            if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which says nothing of why
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:
                 self.cause = error.str()
+            elif self.cause is None and not self._down:  # it says nothing of why: wait for that
+                self._down = True
+                return
             self.tell(error)
+
+    def log(self, level: int, form: str, *args: object) -> None:
+        """For `logger`: only here librdkafka says what it makes of a connection that was cut, as
+        that another protocol may be spoken there."""
+        if args and args[0] == "FAIL":
+            self.cause = str(args[-1]).rpartition("]: ")[2]
+        client_logger.log(level, form, *args)
 
     def tell(self, error: KafkaError) -> None:
         """Say that the broker is waited for, and why, unless that was said just now."""
@@ -190,7 +200,8 @@ class Faults:
 
     def reached(self) -> None:
         """The broker has answered."""
-        self.cause = None
+        _ever_reached.add(self._where)
+        self.cause, self._down = None, False
         if self._where in _unreachable:
             _unreachable.discard(self._where)
             logger.info("%s: reached again", self._where)

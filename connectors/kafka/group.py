@@ -20,7 +20,6 @@ from confluent_kafka import (
 
 from streamrec.connectors.kafka.client import (
     Faults,
-    client_logger,
     explained,
     logger,
 )
@@ -50,7 +49,7 @@ class KafkaGroup:
             "on_commit": self._done,
             "error_cb": self._faults.report,
         }
-        self._consumer = Consumer({**options, **ours}, logger=client_logger)
+        self._consumer = Consumer({**options, **ours}, logger=self._faults)
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Record the next offsets to be read, without waiting: a wait would hold up the dataflow.

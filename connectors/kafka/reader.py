@@ -18,7 +18,6 @@ from streamrec.connectors.kafka.admin import KafkaAdmin
 from streamrec.connectors.kafka.client import (
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
     is_passing,
     logger,
@@ -78,7 +77,7 @@ class KafkaReader:
         # With `ends`: where each partition was read up, markers of transactions included.
         self._ends: dict[tuple[str, int], int] = {}
         self._consumer = Consumer(
-            {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=client_logger
+            {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=self._faults
         )
         self._admin = KafkaAdmin(where, options, patience)
         self._options = options

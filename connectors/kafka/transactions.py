@@ -11,7 +11,13 @@ from typing import Any
 from confluent_kafka import KafkaException
 from typing_extensions import override
 
-from streamrec.connectors.kafka.client import REQUEST_S, RETRY_S, error_of, explained
+from streamrec.connectors.kafka.client import (
+    FIRST_REQUEST_S,
+    REQUEST_S,
+    RETRY_S,
+    error_of,
+    explained,
+)
 from streamrec.connectors.kafka.writer import KafkaWriter
 from streamrec.connectors.log import Outgoing, WriteError
 from streamrec.connectors.patience import Patience, Wait
@@ -93,6 +99,7 @@ class KafkaTransactionalWriter(KafkaWriter):
                 if not error.retriable() or not wait.again(RETRY_S):
                     where = f"{self._where}: transactions of {self._name!r}: {what}"
                     raise WriteError(str(explained(where, error))) from exception
-                self._faults.tell(error)
+                if wait.waited_s() >= FIRST_REQUEST_S:
+                    self._faults.tell(error)
             else:
                 return

@@ -16,7 +16,6 @@ from streamrec.connectors.kafka.client import (
     REQUEST_S,
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
 )
 from streamrec.connectors.log import LogError, Outgoing, TooLargeError, WriteError
@@ -66,7 +65,7 @@ class KafkaWriter:
                 "delivery.report.only.error": True,
                 "on_delivery": self._failed,
             },
-            logger=client_logger,
+            logger=self._faults,
         )
         self._closed = False
 
