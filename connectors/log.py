@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.patience import Patience
+from streamrec.schemas.header_ids import SchemaKey
 from streamrec.schemas.registry import IncompatibleSchemaError as IncompatibleSchemaError
 from streamrec.schemas.registry import RegistryUnavailableError as RegistryUnavailableError
 from streamrec.schemas.registry import SchemaError as SchemaError
@@ -39,8 +41,8 @@ class Detail(NamedTuple):
 class RawBatch:
     """Consecutive messages of one topic partition, in offset order, as they stand in the log.
 
-    Only what every record needs is read eagerly. Keys, headers and timestamps cost a call per
-    message on Kafka and are needed for the few records that fail, so `detail(i)` fetches them.
+    Only what every record needs is read eagerly. Keys and headers cost a call per message on Kafka
+    and are needed for the few records that fail, so `detail(i)` fetches them.
     """
 
     topic: str
@@ -50,6 +52,7 @@ class RawBatch:
     ]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
+    times_ms: NDArray[np.int64]  # (n,) the log's own, in no order; Unix ms or NO_TIMESTAMP_MS
 
     def __len__(self) -> int:
         return len(self.values)
@@ -252,6 +255,9 @@ class SchemaRegistry(Protocol):
         """JSON text. Cached for ever: ids never change meaning. Raises UnknownSchemaError,
         RegistryUnavailableError."""
 
+    def by_guid(self, guid: str) -> str:
+        """The same for the newer name of a schema, in canonical form; the embedded log has none."""
+
     def latest(self, subject: str) -> RegisteredSchema:
         """Raises UnknownSchemaError, RegistryUnavailableError."""
 
@@ -265,8 +271,17 @@ class SchemaRegistry(Protocol):
     def close(self) -> None: ...
 
 
+def schema_named(registry: SchemaRegistry, key: SchemaKey) -> str:
+    """A schema by its id or its GUID. Raises as `by_id` does."""
+    return registry.by_guid(key) if isinstance(key, str) else registry.by_id(key)
+
+
 class Log(Protocol):
     """A back end: one place that opens everything. `describe_target` names it without secrets."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long its admins, readers and writers wait for an answer."""
 
     def reader(self, ends: bool = False) -> LogReader:
         """`ends`: keep `position`, which costs a little for each time a partition is read up."""

@@ -240,6 +240,7 @@ class _SharedWriter:
             self.options.topic,
             behind,
             ends,
+            self.log.patience,
             _READ_BACK_MESSAGES,
             stalled_s=self.options.flush_timeout_s,
         ):

@@ -53,6 +53,8 @@ def id_text(value: object) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):  # out of Parquet
+        return value.decode(errors="replace")
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -73,6 +75,11 @@ def text_of(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return None if isinstance(value, float) and math.isnan(value) else repr(value)
+
+
+def sample_column(values: Sequence[object]) -> "pa.LargeStringArray":
+    """Values of a sample as text; half a character is none."""
+    return text_column([str(value).encode(errors="replace").decode() for value in values])
 
 
 def text_column(texts: Sequence[str | None]) -> "pa.LargeStringArray":

@@ -59,6 +59,8 @@ def format_of(source: InputFile, form: FileForm) -> Format:
         return "parquet"
     if begins_json(head):
         return "jsonl"
+    if form.delimiter is not None or form.columns is not None:
+        return "csv"
     ending = source.endings[-1] if source.endings else ""
     if ending in _ENDINGS:
         return _ENDINGS[ending]

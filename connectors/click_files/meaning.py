@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamrec.connectors.click_files.cells import sample_column
 from streamrec.connectors.click_files.ids import NOTHING, is_nothing
 from streamrec.connectors.click_files.rejecting import Checks
 from streamrec.connectors.click_files.text import shown
@@ -102,7 +103,6 @@ def has_event_type(values: Sequence[object], meaning: Meaning) -> bool:
 def has_price(values: Sequence[object], meaning: Meaning) -> bool:
     """Whether those values of a sample that are there are numbers."""
     given = [v for v in values if not is_nothing(v, meaning.nothing)]
-    texts = [str(v) for v in given if not isinstance(v, bool | list | dict)]
-    if not given or len(texts) < len(given):
+    if not given or any(isinstance(v, bool | list | dict) for v in given):
         return False
-    return bool((~np.isnan(decimals(pa.array(texts, pa.large_string())))).any())
+    return bool((~np.isnan(decimals(sample_column(given)))).any())

@@ -5,6 +5,7 @@ How a file is packed is told by its first bytes, not by its name.
 
 import bz2
 import gzip
+import io
 import lzma
 import shutil
 import tempfile
@@ -151,6 +152,6 @@ def _unpacked(file: IO[bytes], first: bytes) -> IO[bytes]:
             return lzma.LZMAFile(file)
         case "zst":
             unpacked: Any = pa.CompressedInputStream(file, "zstd")
-            return cast(IO[bytes], unpacked)
+            return io.BufferedReader(unpacked)  # which knows lines
         case _:
             return file

@@ -67,7 +67,8 @@ def open_parquet(source: InputFile) -> ParquetFile:
     names = list(schema.names)
     flat = {name: values.pop(name, []) for name in names}
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    return ParquetFile(source, schema, Sample({**flat, **values}, repeated))
+    nested = any(_is_nested(each.type) for each in schema)
+    return ParquetFile(source, schema, Sample({**flat, **values}, repeated, nested))
 
 
 def _opened(file: object) -> "pa.parquet.ParquetFile":

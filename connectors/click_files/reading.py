@@ -55,15 +55,24 @@ class ClickFiles:
 
         Raises ClickFileError; UnclearError where an option has to say more.
         """
-        self._files = [_opened(source, asked.form) for source in sources(paths)]
-        first = self._files[0]
+        opened = [_opened(source, asked.form) for source in sources(paths)]
+        # A part of a log may hold nothing at all, as of an hour without clicks.
+        self._files = [file for file in opened if file.sample.values]
         self._meaning = asked.meaning
+        self._read = 0  # clicks of a log without times, which get one each
+        self.names, self.guesses = Names(), list[str]()
+        if not self._files:
+            return
+        first = self._files[0]
         try:
             self.names, self.guesses = self._understand(first.sample, asked, times)
         except UnclearError as error:
             raise UnclearError(f"{first.source.name}: {error}") from None
-        self._read = 0  # clicks of a log without times, which get one each
-        self._has_times = self.names.time is not None or asked.meaning.start_ms is not None
+
+    @property
+    def have_rows(self) -> bool:
+        """Whether the first rows of any file can be read; if none can, there may be others yet."""
+        return any(any(file.sample.values.values()) for file in self._files)
 
     @property
     def several(self) -> bool:
@@ -209,9 +218,9 @@ def _tell_apart(cells: Cells, place: int) -> None:
 
 
 def _has(file: CsvFile | JsonFile | ParquetFile, path: str) -> bool:
-    if path in file.sample.values or path == LINE or not file.sample.values:
+    if path in file.sample.values or path == LINE:
         return True
-    return file.sample.open_ended or (isinstance(file, ParquetFile) and "[" in path)
+    return file.sample.open_ended
 
 
 def _can_be(meaning: Meaning, role: str, name: str, values: Sequence[object]) -> int:

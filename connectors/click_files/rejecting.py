@@ -49,6 +49,7 @@ def explained(name: str) -> Iterator[None]:
     except (
         OSError,
         EOFError,
+        UnicodeError,  # of the names of a Parquet file
         RuntimeError,  # of a zip file that needs a password, or a method that Python lacks
         zlib.error,
         lzma.LZMAError,
@@ -56,4 +57,4 @@ def explained(name: str) -> Iterator[None]:
         pa.ArrowException,
     ) as error:
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ClickFileError(f"{name}: {said}") from error
+        raise ClickFileError(f"{name}: {' '.join(said.split())}") from error

@@ -7,6 +7,7 @@ sorted, then a piece of each of up to `_PARTS_MAX` parts.
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import pyarrow as pa
 from streamrec.connectors.click_files.clicks import SCHEMA, FileClicks
 from streamrec.connectors.click_files.rejecting import ClickFileError
 
-_PART_BYTES = 8 << 20
-_PIECE_ROWS = 4_096
+_PART_BYTES = 12 << 20
+_PIECE_ROWS = 2_048
 _PARTS_MAX = 48
 
 
@@ -26,8 +27,8 @@ def in_time_order(
 ) -> Iterator[FileClicks]:
     """The same clicks, by time. Raises ClickFileError where there is no room to sort them."""
     try:
-        with tempfile.TemporaryDirectory(prefix="streamrec-") as folder:
-            parts = _Parts(Path(folder), part_bytes)
+        with ExitStack() as at_end:
+            parts = _Parts(at_end, part_bytes)
             for clicks in batches:
                 parts.add(clicks.batch)
             yield from map(FileClicks, parts.merged())
@@ -42,8 +43,9 @@ def in_time_order(
 class _Parts:
     """Sorted parts in files, oldest rows of the input first."""
 
-    folder: Path
+    at_end: ExitStack
     part_bytes: int
+    _folder: Path | None = None  # made when it is needed
     _files: list[Path] = field(default_factory=list)
     _made: int = 0
     _last_ms: int = 0  # of the newest part
@@ -92,6 +94,8 @@ class _Parts:
         for start in range(0, batch.num_rows, _PIECE_ROWS):
             self._out.write_batch(batch.slice(start, _PIECE_ROWS))
         self._last_ms = int(times[-1])
+        # The allocator would keep what a part took for long.
+        pa.default_memory_pool().release_unused()
 
     def _end_part(self) -> None:
         if self._out is not None:
@@ -99,8 +103,11 @@ class _Parts:
             self._out = None
 
     def _new_path(self) -> Path:
+        if self._folder is None:
+            made = tempfile.TemporaryDirectory(prefix="streamrec-")
+            self._folder = Path(self.at_end.enter_context(made))
         self._made += 1
-        return self.folder / f"{self._made}.arrow"
+        return self._folder / f"{self._made}.arrow"
 
 
 def _writer(path: Path) -> "pa.ipc.RecordBatchStreamWriter":

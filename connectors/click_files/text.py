@@ -55,6 +55,11 @@ def encoding_of(head: bytes, given: str | None) -> str:
     return "utf-8-sig"
 
 
+def one_byte(delimiter: str) -> str:
+    """What stands for a delimiter in the text: Arrow takes no longer one."""
+    return delimiter if len(delimiter.encode()) <= 1 else SEPARATOR
+
+
 class TextStream:
     """A readable file of UTF-8 for Arrow's CSV reader, which asks for `read` and `closed`."""
 
@@ -83,7 +88,7 @@ class TextStream:
         content = self._file.read(_READ_BYTES)
         self._ended = not content
         text = self._decoder.decode(content, final=not content)
-        if len(self._delimiter) > 1:
+        if one_byte(self._delimiter) != self._delimiter:
             text = self._kept + text
             keep = 0 if self._ended else self._part_at_end(text)
             text, self._kept = text[: len(text) - keep], text[len(text) - keep :]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from streamrec.connectors.click_files.cells import sample_column
 from streamrec.connectors.click_files.rejecting import Checks, UnclearError
 from streamrec.connectors.click_files.text import shown
 from streamrec.schemas.timestamps import iso_ms
@@ -102,7 +103,7 @@ class TimeColumn:
             return (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)
         if isinstance(value, bool) or value is None:
             return np.nan
-        time = float(self._of_texts(pa.array([str(value)], pa.large_string()))[0])
+        time = float(self._of_texts(sample_column([value]))[0])
         return time if 0 < time < _END_MS else np.nan
 
     def _expected(self) -> str:
@@ -196,7 +197,8 @@ def _iso_times(texts: "pa.LargeStringArray") -> NDArray[np.float64]:
         times = plain.cast(pa.timestamp("us")).cast(pa.int64())
     except pa.ArrowInvalid:  # a 13th month
         return np.full(len(texts), np.nan)
-    return np.asarray(pc.fill_null(times.cast(pa.float64()), np.nan)) // 1_000
+    whole = pc.fill_null(times, 0).to_numpy(zero_copy_only=False) // 1_000
+    return np.where(times.is_valid().to_numpy(zero_copy_only=False), whole, np.nan)
 
 
 def _written(text: str, day_first: bool | None) -> float:

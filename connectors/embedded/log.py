@@ -21,6 +21,9 @@ from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import LogError, SchemaRegistry
+from streamrec.connectors.patience import Patience
+
+_PATIENCE = Patience()
 
 
 class EmbeddedLog:
@@ -32,7 +35,9 @@ class EmbeddedLog:
         path: Path,
         synchronous: Synchronous = "normal",
         registry: Callable[[], SchemaRegistry] | None = None,  # None: schemas are in the file too
+        patience: Patience = _PATIENCE,
     ) -> None:
+        self.patience = patience
         self._file = EmbeddedFile(Path(path), synchronous)
         self._claims = Claims(self._file)
         self._registry = registry

@@ -19,9 +19,7 @@ from confluent_kafka import (
 )
 
 from streamrec.connectors.kafka.client import (
-    REQUEST_S,
     Faults,
-    client_logger,
     explained,
     logger,
 )
@@ -51,7 +49,7 @@ class KafkaGroup:
             "on_commit": self._done,
             "error_cb": self._faults.report,
         }
-        self._consumer = Consumer({**options, **ours}, logger=client_logger)
+        self._consumer = Consumer({**options, **ours}, logger=self._faults)
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Record the next offsets to be read, without waiting: a wait would hold up the dataflow.
@@ -68,10 +66,10 @@ class KafkaGroup:
             raise explained(self._where, exception.args[0]) from exception
         self._pending += 1
 
-    def committed(self, topic: str, partitions: list[int]) -> dict[int, int]:
+    def committed(self, topic: str, partitions: list[int], within_s: float) -> dict[int, int]:
         """The next offsets recorded; partitions without one are absent. Raises KafkaException."""
         places = [TopicPartition(topic, partition) for partition in partitions]
-        found = self._consumer.committed(places, timeout=REQUEST_S)
+        found = self._consumer.committed(places, timeout=within_s)
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)

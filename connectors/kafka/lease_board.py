@@ -14,6 +14,7 @@ from streamrec.connectors.kafka.reader import KafkaReader
 from streamrec.connectors.kafka.transactions import KafkaTransactionalWriter
 from streamrec.connectors.leases.holder import Claim, Holder
 from streamrec.connectors.log import LogError, Outgoing, TopicSpec, UnknownTopicError
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.reading import read_to
 
 _logger = logging.getLogger(__name__)
@@ -46,18 +47,25 @@ class TopicBoard:
     """A Board for what is held under one name."""
 
     def __init__(
-        self, where: str, options: Mapping[str, Any], topic: str, name: str, claim: Claim
+        self,
+        where: str,
+        options: Mapping[str, Any],
+        patience: Patience,
+        topic: str,
+        name: str,
+        claim: Claim,
     ) -> None:
+        """`patience` is for one look or one heartbeat."""
         self._topic = topic
         self._name = name
         self._claim = claim
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._open_reader: Callable[[], KafkaReader] = lambda: KafkaReader(
-            where, {**options, **_READING}, ends=True
+            where, {**options, **_READING}, patience, ends=True
         )
         writes_as = f"{name}.slot-{claim.slot}"
         self._open_writer: Callable[[], KafkaTransactionalWriter] = lambda: (
-            KafkaTransactionalWriter(where, options, writes_as, _TRANSACTION_S)
+            KafkaTransactionalWriter(where, options, patience, writes_as, _TRANSACTION_S)
         )
         self._reader: KafkaReader | None = None
         self._writer: KafkaTransactionalWriter | None = None

@@ -23,6 +23,9 @@ from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import SchemaRegistry
+from streamrec.connectors.patience import Patience
+
+_LOOK_S = 5.0  # for a look at who holds a lease, or a heartbeat, at least
 
 
 class KafkaLog:
@@ -32,8 +35,10 @@ class KafkaLog:
         self,
         options: Mapping[str, Any],
         registry: Callable[[], SchemaRegistry],
+        patience: Patience,
         leases_topic: str = "streamrec-leases",
     ) -> None:
+        self.patience = patience
         self._where = f"kafka {options['bootstrap.servers']!r}"
         self._options = checked_options(self._where, options)
         self._registry = registry
@@ -41,18 +46,18 @@ class KafkaLog:
         self._writers: WeakSet[KafkaWriter] = WeakSet()
 
     def reader(self, ends: bool = False) -> KafkaReader:
-        return KafkaReader(self._where, self._options, ends)
+        return KafkaReader(self._where, self._options, self.patience, ends)
 
     def writer(self) -> KafkaWriter:
-        writer = KafkaWriter(self._where, self._options)
+        writer = KafkaWriter(self._where, self._options, self.patience)
         self._writers.add(writer)
         return writer
 
     def transactional_writer(self, name: str, timeout_s: float) -> KafkaTransactionalWriter:
-        return KafkaTransactionalWriter(self._where, self._options, name, timeout_s)
+        return KafkaTransactionalWriter(self._where, self._options, self.patience, name, timeout_s)
 
     def admin(self) -> KafkaAdmin:
-        return KafkaAdmin(self._where, self._options)
+        return KafkaAdmin(self._where, self._options, self.patience)
 
     def registry(self) -> SchemaRegistry:
         return self._registry()
@@ -63,14 +68,15 @@ class KafkaLog:
     def lease(
         self, name: str, claim: Claim, locks: Path | None, on_lost: Callable[[str], None]
     ) -> Lease:
-        ensure_topic(self.admin(), self._leases_topic)
+        ensure_topic(self.admin(), self._leases_topic)  # with all the patience that a start has
+        once = Patience(max(_LOOK_S, claim.lease_s), self.patience.stopping)
         folder = locks or Path(tempfile.gettempdir()) / f"streamrec-leases-{os.getuid()}"
         digest = hashlib.sha256(f"{self._where} {name}".encode()).hexdigest()[:16]
         return Lease(
             f"{name!r} on {self._where}",
             "a STREAMREC_CONSUMER_GROUP of its own",
             claim,
-            TopicBoard(self._where, self._options, self._leases_topic, name, claim),
+            TopicBoard(self._where, self._options, once, self._leases_topic, name, claim),
             KernelLocks(folder / digest),
             on_lost,
         )

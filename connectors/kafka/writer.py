@@ -16,7 +16,6 @@ from streamrec.connectors.kafka.client import (
     REQUEST_S,
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
 )
 from streamrec.connectors.log import (
@@ -26,6 +25,7 @@ from streamrec.connectors.log import (
     TooLargeError,
     WriteError,
 )
+from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -56,13 +56,13 @@ class KafkaWriter:
     they fail after librdkafka's `message.timeout.ms`, 5 minutes.
     """
 
-    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, options: Mapping[str, Any], patience: Patience) -> None:
         self._where = where
         self._faults = Faults(where)
         self._failure: WriteError | None = None
         self._limits: dict[str, int] = {}  # bytes, by topic
         self._partitions: dict[str, int] = {}  # how many, by topic, when last looked
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._producer = Producer(
             {
                 **_DEFAULTS,
@@ -71,7 +71,7 @@ class KafkaWriter:
                 "delivery.report.only.error": True,
                 "on_delivery": self._failed,
             },
-            logger=client_logger,
+            logger=self._faults,
         )
         self._closed = False
         self.handed_over = 0  # records since all were last seen acknowledged

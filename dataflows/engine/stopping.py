@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from streamrec.dataflows.engine.flags import addresses, recovery_directory
@@ -29,6 +30,8 @@ class Stopping:
         folder = recovery_directory()
         has_peers = len(addresses()) > 1
         self._notice = None if folder is None or not has_peers else folder / "stop"
+        # Called when the wish is first heard of, before anybody else hears of it.
+        self.first: Callable[[], object] = lambda: None
 
     def __call__(self) -> bool:
         if not self._asked.is_set() and self._notice is not None:
@@ -36,6 +39,7 @@ class Stopping:
             if now_s >= self._look_at:
                 self._look_at = now_s + self._LOOK_S
                 if self._notice.exists() and self._notice.stat().st_mtime > self._began_s:
+                    self.first()
                     self._asked.set()
         return self._asked.is_set()
 
@@ -50,10 +54,11 @@ class Stopping:
         """Stop, and tell the peers. `name` is who or what wants it."""
         if self._asked.is_set():
             return
-        self._asked.set()
-        _logger.info("%s: finishing the epoch, then leaving", name)
         if self._notice is not None and self._notice.parent.exists():
             self._notice.touch()
+        self.first()
+        self._asked.set()
+        _logger.info("%s: finishing the epoch, then leaving", name)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)

@@ -53,6 +53,7 @@ class Watch:
         """For the main thread, which alone may ask for signals."""
         if threading.current_thread() is not threading.main_thread():
             return
+        self._stopping.first = self._leave_if_it_starts
         heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -80,8 +81,7 @@ class Watch:
             self._look_at_peers(now_s)
 
     def _look_at_stop(self, now_s: float) -> None:
-        if not self._runs.is_set():
-            leave(0, "stopped before it had begun: nothing was read")
+        self._leave_if_it_starts()
         self._stop_s = self._stop_s or now_s
         patience_s = LEAVE_S if len(self._peers) else ALONE_S
         if now_s - self._stop_s > patience_s:
@@ -91,6 +91,11 @@ class Watch:
                 "it waits for a peer, the log or the registry: leaving; what was not saved is done "
                 "again by the next start with this recovery directory",
             )
+
+    def _leave_if_it_starts(self) -> None:
+        """Not by way of whoever waits: that would be told as a failure."""
+        if not self._runs.is_set():
+            leave(0, "stopped before it had begun: nothing was read")
 
     def _look_at_peers(self, now_s: float) -> None:
         connected = self._peers.connected()

@@ -27,10 +27,19 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
-from streamrec.connectors.log import Headers, Log, LogAdmin, LogError, LogWriter, Outgoing
+from streamrec.connectors.log import (
+    Headers,
+    Log,
+    LogAdmin,
+    LogError,
+    LogWriter,
+    Outgoing,
+    schema_named,
+)
 from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.reading import read_all, read_range
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
@@ -94,7 +103,7 @@ class ErrorRecord:
 def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[ErrorRecord]:
     """Every error that the topic holds, by partition in order. Raises UnreadableError."""
     with closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry.by_id)
+        decoder = JsonDecoder(partial(schema_named, registry))
         for record in read_all(log, errors_topic):
             if record.value is not None:
                 fields = decoder.decode(record.value)
@@ -126,7 +135,7 @@ class Ledger:
             low, high = admin.bounds(self.topic)[0]
         start = max(low, self._next_offset)
         with closing(log.registry()) as registry:
-            decoder = JsonDecoder(registry.by_id)
+            decoder = JsonDecoder(partial(schema_named, registry))
             for record in read_range(log, self.topic, {0: start}, {0: high}):
                 assert record.value is not None, "only this module writes it"
                 self._apply(decoder.decode(record.value))

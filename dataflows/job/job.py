@@ -30,6 +30,7 @@ from bytewax.outputs import Sink
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, RawBatch, SchemaRegistry
 from streamrec.connectors.out import Out
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
@@ -44,7 +45,7 @@ from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_by_id
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.logs import configure_logs
@@ -186,18 +187,20 @@ class Job:
         What a step reads of it may be newer than the record at hand, and a replay sees the table
         as it is then.
         """
-        by_id = partial(schema_by_id, self.registry, True)  # a registry that is away is waited for
-        return Table(self.log, self.settings.topic(topic), by_id).open()
+        # A registry that is away is waited for.
+        found = partial(schema_of, self.registry, self.log.patience)
+        return Table(self.log, self.settings.topic(topic), found).open()
 
     # What steps ask for.
 
     def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
         """Decoders of a topic's values, one for each worker."""
-        return decoder_of(self.registry, topic, self.settings.unknown_schema == "wait")
+        waits = self.settings.unknown_schema == "wait"
+        return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
     def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
-        return encoder_of(self.registry, topic, self.settings.topic(topic))
+        return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         """One thing for all workers of the process, made now: what cannot be had is told before
@@ -341,11 +344,13 @@ def open_job_with(
 ) -> Job:
     """The same with settings given, and nothing that ends the process while it waits. `on_built` is
     called once, when the engine begins."""
+    stopping = stopping or Stopping().on_signals()
     holding = Holding()
     settle_replay(settings, lambda: hold_state(holding, settings))
     hold_state(holding, settings)
     durable_epoch = prepare_recovery_directory(state_directory(settings))
-    log = open_log(settings)
+    # Whatever it asks of a broker or a registry that is away, a job waits.
+    log = open_log(settings, Patience(None, stopping))
     hold_log(holding, log, settings, flow_id)
     return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 

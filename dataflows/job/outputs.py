@@ -71,7 +71,9 @@ class Outputs:
             SinkOptions(
                 name,
                 settings.lanes,
-                sources_of=sources_reader(topic, (self._source, self._dataflow), self._registry),
+                sources_of=sources_reader(
+                    topic, (self._source, self._dataflow), self._registry, self._log.patience
+                ),
                 ending=self.ending,
                 start=self._start(name),
                 transactions=transactions,

@@ -83,9 +83,8 @@ class PackedRows:
         out = np.empty((len(rows), self.width), np.float32)
         piece = rows // _CHUNK
         by_piece = np.argsort(piece, kind="stable")
-        edges = np.flatnonzero(np.diff(piece[by_piece], prepend=-1))
-        for begin, end in zip(edges, [*edges[1:], len(rows)], strict=True):
-            mine = by_piece[begin:end]
+        cuts = np.flatnonzero(np.diff(piece[by_piece])) + 1
+        for mine in np.split(by_piece, cuts) if len(rows) else ():
             number, inside = int(piece[mine[0]]), rows[mine] % _CHUNK
             if number < len(self._pieces):
                 for column, values in enumerate(self._pieces[number]):

@@ -133,6 +133,7 @@ def train(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
 
+        del model, rows  # before there are others of their size
     model, rows = fresh(weights)
     until = started + 0.5 * whole
     made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)

@@ -179,8 +179,11 @@ class RejectedRows:
     def __init__(self, several_files: bool, path: Any = None) -> None:
         self.count = 0
         self._several = several_files
-        self._file = None if path is None else path.open("w", encoding="utf-8")
+        self._file = (
+            None if path is None else path.open("w", encoding="utf-8", errors="backslashreplace")
+        )
         self._unknown: dict[str, int] = {}
+        self._unknown_rows = 0  # of names that are not counted
 
     def passing(self, batches: "Iterator[FileClicks]") -> "Iterator[FileClicks]":
         """The same batches, told on the way."""
@@ -200,6 +203,8 @@ class RejectedRows:
         for name, count in batch.unknown_types.items():
             if name in self._unknown or len(self._unknown) < _TYPES_SHOWN_MAX:
                 self._unknown[name] = self._unknown.get(name, 0) + count
+            else:
+                self._unknown_rows += count
 
     def done(self, hint: str = "") -> None:
         """Say what was not named."""
@@ -209,3 +214,5 @@ class RejectedRows:
             say(f"and {more:,} more rows rejected{hint}")
         for name, count in self._unknown.items():
             say(f"event type {name!r} taken as other in {count:,} rows; see --map")
+        if self._unknown_rows:
+            say(f"and other event types in {self._unknown_rows:,} rows")

@@ -20,7 +20,10 @@ from typer.core import TyperGroup
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
 from streamrec.connectors.log_settings import without_passwords
+from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+
+_PATIENCE = Patience(8.0)  # so that a command says within 10 s that a broker is away
 
 
 class CommandError(Exception):
@@ -142,4 +145,4 @@ def opened() -> Iterator[tuple[Log, Settings]]:
         settings = load_settings()
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    yield open_log(settings), settings
+    yield open_log(settings, _PATIENCE), settings

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.local.guarded_process import GuardedProcess
-from streamrec.connectors.log import Log
+from streamrec.connectors.log import Log, schema_named
 from streamrec.connectors.reading import read_batches, read_range, whole
 from streamrec.dataflows.errors.redrive import read_errors
 from streamrec.dataflows.job.settings import Settings
@@ -169,7 +170,7 @@ def read_answers(log: Log, settings: Settings, sent: SentClicks) -> Answers:
     topic = settings.topic(RECOMMENDATIONS)
     rows_of = _RowsByPlace(sent)
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(RECOMMENDATIONS.schema, registry.by_id)
+        decoder = WireDecoder(RECOMMENDATIONS.schema, partial(schema_named, registry))
         rows, items = [np.empty(0, np.int64)], [np.empty((0, K), np.int64)]
         for batch in read_batches(log, topic, *whole(log, topic)):
             decoded = decoder.decode(batch.values)
@@ -229,7 +230,7 @@ def sample(log: Log, settings: Settings) -> dict[str, Any] | None:
     last = {partition: max(starts[partition], stops[partition] - _SAMPLED)}
     found: dict[str, Any] | None = None
     with closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry.by_id)
+        decoder = JsonDecoder(partial(schema_named, registry))
         for record in read_range(log, topic, last, {partition: stops[partition]}):
             if record.value is None:
                 continue

@@ -23,31 +23,28 @@ _SKIPPED_KEPT = 20
 
 
 class Skipped:
-    """Counts what could not be read and keeps the first few, named by file and line."""
+    """Counts what could not be read, and keeps and says the first few, named by file and line."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
+        self.say = say
         self.count = 0
         self.first: list[str] = []
 
     def add(self, name: str, rejected: Sequence[Rejected]) -> None:
         self.count += len(rejected)
-        left = rejected[: _SKIPPED_KEPT - len(self.first)]
-        self.first += [f"{name} line {row}: {message}" for row, message in left]
+        for row, message in rejected[: _SKIPPED_KEPT - len(self.first)]:
+            self.first.append(f"{name} line {row}: {message}")
+            self.say(f"skipped {self.first[-1]}")
 
 
-def read_log(
-    paths: Sequence[Path],
-    asked: ReadAs,
-    skipped: Skipped,
-    say: Callable[[str], None] = lambda text: None,
-) -> ClickLog:
+def read_log(paths: Sequence[Path], asked: ReadAs, skipped: Skipped) -> ClickLog:
     """The clicks of all files by time, those of a log without times in the order of the files.
 
     Raises ClickFileError where a column is missing or no row is a click.
     """
     files = ClickFiles(paths, asked, times=False)
     for guess in files.guesses:
-        say(guess)
+        skipped.say(guess)
     # The session stands for the user: who comes back is judged by each visit.
     names = files.names
     files.names = replace(names, user=names.session or names.user, session=None)
@@ -58,8 +55,10 @@ def read_log(
         columns[1].add(_keys(*clicks.numbered("item_id")))
         columns[2].add(clicks.times_ms)
     if not len(columns[2]):
-        said = " is good" if skipped.count else ""
-        raise ClickFileError(f"{paths[0].name} expected clicks, got none{said}")
+        raise ClickFileError(
+            f"{paths[0].name} expected clicks, got "
+            + ("none that is good" if skipped.count else "none")
+        )
     # One column after the other, so that only one is there twice.
     sessions, items, times_ms = (column.whole() for column in columns)
     if (times_ms[1:] < times_ms[:-1]).any():

@@ -80,11 +80,11 @@ def evaluate(asked: Evaluation, console: Console) -> list[Result]:
     names = [name.strip() for name in given if name.strip()]
     if unknown := set(names) - set(MODELS):
         raise UsageError(f"--models expected some of {', '.join(MODELS)}, got {sorted(unknown)!r}")
-    skipped = Skipped()
+    skipped = Skipped(lambda text: _say(console, text))
     results: list[Result] = []
     with _progress(console) as progress:
         task = progress.add_task("reading the training files", total=None)
-        log = read_log(asked.train_files, asked.read_as, skipped, lambda text: _say(console, text))
+        log = read_log(asked.train_files, asked.read_as, skipped)
         wanted = [name for name in names if name in RANKERS] or ["none"]
         for place, ranker in enumerate(wanted):
             begin = time.monotonic()
@@ -110,11 +110,8 @@ def evaluate(asked: Evaluation, console: Console) -> list[Result]:
                 ),
             )
             results += _judged(asked, judge, skipped)
-            if place == 0:
-                for text in skipped.first:
-                    _say(console, f"skipped {text}")
-                if skipped.count > len(skipped.first):
-                    console.print(f"skipped {skipped.count - len(skipped.first)} more rows")
+            if place == 0 and skipped.count > len(skipped.first):
+                _say(console, f"skipped {skipped.count - len(skipped.first)} more rows")
     return results
 
 

@@ -1,6 +1,7 @@
 """What `import` does: read files, say what is wrong with them, send the rest, batch by batch."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from streamrec.connectors.click_files.clicks import FileClicks
 from streamrec.connectors.click_files.reading import ClickFiles
+from streamrec.connectors.click_files.rejecting import ClickFileError
 from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.making_topics import subject_of
@@ -34,18 +36,10 @@ def import_clicks(
         rows = RejectedRows(files.several, rejects)
         batches = rows.passing(files.batches())
         clicks = in_time_order(batches) if by_time else batches
-        first = next((each for each in clicks if len(each)), None)
         sent = 0
         try:
-            if first is not None:
-                with opened() as (log, _):
-                    sender = _Sender(log, topic)
-                    with closing(sender.writer):
-                        sender.send(first)
-                        for each in clicks:
-                            sender.send(each)
-                        sender.writer.flush(_FLUSH_S)
-                        sent = sender.sent
+            with opened() as (log, _):
+                sent = _send(log, topic, clicks, files.have_rows)
         finally:
             rows.done("; --rejects FILE lists all" if rejects is None else "")
     if not sent and rows.count:
@@ -58,6 +52,28 @@ def import_clicks(
         f"imported {sent:,} clicks to {topic!r} in {took_s:.1f} s, "
         f"{sent / took_s:,.0f} a second; rejected {rows.count:,} rows"
     )
+
+
+def _send(log: Log, topic: str, clicks: Iterator[FileClicks], have_rows: bool) -> int:
+    """How many were sent. Where there are rows, a topic that is missing is told before they are
+    read; where there are none, nothing is asked of the log."""
+    sender = _Sender(log, topic) if have_rows else None
+    try:
+        for each in clicks:
+            if len(each):
+                sender = sender or _Sender(log, topic)
+                sender.send(each)
+        if sender is None:
+            return 0
+        sender.writer.flush(_FLUSH_S)
+        return sender.sent
+    except ClickFileError:
+        if sender is not None and sender.sent:
+            say(f"sent {sender.sent:,} clicks to {topic!r} before what follows")
+        raise
+    finally:
+        if sender is not None:
+            sender.writer.close()
 
 
 class _Sender:
