@@ -125,7 +125,7 @@ def test_a_certificate_that_is_not_trusted_stops_at_once_however_long_is_waited(
         "-subj",
         "/CN=localhost",
     ]
-    made = [*command.split(), "-keyout", str(key), "-out", str(certificate)]
+    made = [*command, "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(made, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
