@@ -3,10 +3,12 @@
 import socket
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
+from streamrec.connectors import patience
 from streamrec.connectors.log import Outgoing
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.registry import ConfluentRegistry
@@ -126,8 +128,13 @@ def test_records_go_to_errors_only_while_the_registry_is_away(registry: UnwellRe
     assert decoder.decode([click()]).failures == []
 
 
-def test_patience_ends_at_its_limit_and_at_the_wish_to_stop() -> None:
+def test_patience_ends_at_its_limit_and_soon_at_the_wish_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert Patience(None).wait().again(0.01)
     assert not Patience(0.0).wait().again(10.0)
-    asked = iter([False, False, True])
+    asked = chain([False, False], repeat(True))
+    monkeypatch.setattr(patience, "STOPPING_S", 0.5)
     assert not Patience(None, lambda: next(asked)).wait().again(60.0)
+    # A leader that is elected while the process ends in good order is waited for all the same.
+    assert Patience(None, lambda: True).wait().again(0.01)
