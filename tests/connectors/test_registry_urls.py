@@ -1,4 +1,4 @@
-"""SCHEMA_REGISTRY_URL: several with commas; one that cannot be is refused before anything connects."""
+"""SCHEMA_REGISTRY_URL: several with commas; one that cannot be is refused by the settings."""
 
 import pytest
 
