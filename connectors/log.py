@@ -7,7 +7,8 @@ module (sources, sinks, the command line) speaks only this contract.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from streamrec.schemas.registry import IncompatibleSchemaError as IncompatibleSc
 from streamrec.schemas.registry import RegistryUnavailableError as RegistryUnavailableError
 from streamrec.schemas.registry import SchemaError as SchemaError
 from streamrec.schemas.registry import UnknownSchemaError as UnknownSchemaError
+
+if TYPE_CHECKING:
+    from streamrec.connectors.leases.holder import Claim
+    from streamrec.connectors.leases.lease import Lease
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -36,8 +41,8 @@ class Detail(NamedTuple):
 class RawBatch:
     """Consecutive messages of one topic partition, in offset order, as they stand in the log.
 
-    Only what every record needs is read eagerly. Keys, headers and timestamps cost a call per
-    message on Kafka and are needed for the few records that fail, so `detail(i)` fetches them.
+    Only what every record needs is read eagerly. Keys and headers cost a call per message on Kafka
+    and are needed for the few records that fail, so `detail(i)` fetches them.
     """
 
     topic: str
@@ -47,6 +52,7 @@ class RawBatch:
     ]  # (n,), strictly increasing; gaps are legal (compaction, transactions)
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
+    times_ms: NDArray[np.int64]  # (n,) the log's own, in no order; Unix ms or NO_TIMESTAMP_MS
 
     def __len__(self) -> int:
         return len(self.values)
@@ -119,6 +125,15 @@ class OffsetOutOfRangeError(LogError):
 
 class WriteError(LogError):
     """Messages were not accepted by the log. Nothing after them may be taken as written."""
+
+
+class TooLargeError(WriteError):
+    """A message is larger than its topic takes. None of those written with it were taken; others
+    may be written afterwards."""
+
+
+class FencedError(WriteError):
+    """A newer writer of the same name has taken over, and this one is shut out."""
 
 
 class LogReader(Protocol):
@@ -283,3 +298,15 @@ class Log(Protocol):
     def registry(self) -> SchemaRegistry: ...
 
     def describe_target(self) -> str: ...
+
+    def lease(
+        self, name: str, claim: "Claim", locks: Path | None, on_lost: Callable[[str], None]
+    ) -> "Lease":
+        """A lease of what is done under a name, a consumer group's and a dataflow's, not claimed
+        yet. Once it is, what this log writes is refused when another has taken over, as far as the
+        back end can tell. `locks` is a folder that a start on this machine after a crash finds
+        again; None: there is none."""
+
+    def handed_over(self) -> int:
+        """How many records its writers were given and have not seen acknowledged: what may come
+        into the log although nobody waits for it any more, at most."""

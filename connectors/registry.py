@@ -282,9 +282,11 @@ def _clients(
             for url in urls
         ]
     except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # A package is not there, or it is no URL; a message may hold its password.
+        cause = "needs a package: socksio" if isinstance(error, ImportError) else "is no URL"
         raise SchemaError(
-            f"{where}: expected a proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY that can be used, "
-            f"got {error}; unset it, or name the registry's host in NO_PROXY"
+            f"{where}: the proxy that the environment names (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) "
+            f"{cause}; mend it, or name the registry's host in NO_PROXY"
         ) from error
 
 

@@ -40,7 +40,7 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 
 _logger = logging.getLogger(__name__)
 
@@ -99,6 +99,9 @@ class SinkOptions:
     start: Callable[[], OutputStart] | None = None
     ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
+    # Asked before records are handed to the writer and before an epoch is done: returns when this
+    # process still is the one that may, and raises, or ends it, when it is not.
+    holding: Callable[[], object] = lambda: None
     on_write: Callable[[int], object] = lambda count: None  # told how many records were written
 
 
@@ -129,6 +132,8 @@ class SinkLane:
         self._reached: dict[int, int] = {}  # by source partition, while something was written
 
     def write_batch(self, values: list[Out]) -> None:
+        with self._shared.failing():
+            self._shared.options.holding()
         for out in values:
             if self._written:
                 out = self._without_written(out)
@@ -148,6 +153,7 @@ class SinkLane:
 
     def snapshot(self) -> SinkPosition:
         with self._shared.failing():
+            self._shared.options.holding()
             self._position.update(self._shared.flushed_ends(self._lane))
         if not self._written:
             return dict(self._position)

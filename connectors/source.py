@@ -32,7 +32,7 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.per_thread import PerThread
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 from streamrec.schemas.timestamps import iso_ms
 
 _logger = logging.getLogger(__name__)
@@ -186,6 +186,11 @@ class SourceLane:
         self._durable: Positions = {}  # to be shown as the group's progress
         self._ended = False
         self._next = shared.open_lane(lane, resume)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more to come: the end was reached, or a stop asked for."""
+        return self._ended
 
     def next_batch(self) -> list[RawBatch]:
         if self._shared.options.stopping():

@@ -61,11 +61,15 @@ class JsonEncoder:
                 self._fit(schema["items"], item, f"{path}[{i}]") for i, item in enumerate(value)
             ]
         if kind == "map" and isinstance(value, dict):
+            for key in value:
+                _check_text(key, path, f"a key of {_name(schema)}")
             return {k: self._fit(schema["values"], v, f"{path}[{k!r}]") for k, v in value.items()}
         if kind in ("bytes", "fixed"):
             return _fit_bytes(schema, value, path)
         if not _is_scalar(schema, kind, value):
             raise MisfitError(f"{_at(path)}expected {_name(schema)}, got {value!r}")
+        if isinstance(value, str):
+            _check_text(value, path, _name(schema))
         return value
 
     def _fit_union(self, branches: list[Any], value: Any, path: str) -> Any:
@@ -160,6 +164,18 @@ def _bytes_to_text(value: object) -> str:
     return value.decode("latin-1")
 
 
+def _check_text(value: str, path: str, expected: str) -> None:
+    """Half of a surrogate pair can be written in JSON, and is no character. Raises MisfitError."""
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise MisfitError(
+            f"{_at(path)}expected {expected} of whole characters, got {value!r}"
+        ) from None
+
+
 def _fit_bytes(schema: Any, value: Any, path: str) -> bytes:
     try:
         fitted = value.encode("latin-1")
@@ -185,6 +201,8 @@ def _is_scalar(schema: Any, kind: str, value: Any) -> bool:
     if kind in ("float", "double"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        if isinstance(value, int) and abs(value) > 1 << 1_000:
+            return False  # larger than any double
         # A double that float cannot hold would become infinite.
         return kind == "double" or not math.isfinite(value) or abs(value) < 3.4028235677973366e38
     return kind in _TYPE_NAMES and isinstance(value, _TYPE_NAMES[kind])

@@ -198,7 +198,9 @@ recommend = RecommendShard(
 answered = 0
 for batch in Shop(seed=1, clicks=2_000, schema_ids=SHOP_IDS, broken_share=0.0).batches():
     detail = Detail(None, [], NO_TIMESTAMP_MS)
-    raw = RawBatch("clicks", 0, np.arange(len(batch)), list(batch.values), lambda _: detail)
+    times_ms = np.full(len(batch), detail.timestamp_ms)
+    values = list(batch.values)
+    raw = RawBatch("clicks", 0, np.arange(len(batch)), values, lambda _: detail, times_ms)
     out = recommend.on_batch(shard.update(decode([raw])))
     answered += sum(len(part.rows) for part in out if isinstance(part, Recommended))
     list(recommendation_columns([part for part in out if isinstance(part, Recommended)]))

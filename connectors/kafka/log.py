@@ -6,6 +6,7 @@ option but those that keep its promises can be set otherwise.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from streamrec.connectors.kafka.admin import KafkaAdmin
@@ -13,6 +14,8 @@ from streamrec.connectors.kafka.client import checked_options
 from streamrec.connectors.kafka.reader import KafkaReader
 from streamrec.connectors.kafka.transactions import KafkaTransactionalWriter
 from streamrec.connectors.kafka.writer import KafkaWriter
+from streamrec.connectors.leases.holder import Claim
+from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import SchemaRegistry
 from streamrec.connectors.patience import Patience
 
@@ -48,3 +51,11 @@ class KafkaLog:
 
     def describe_target(self) -> str:
         return self._where
+
+    def lease(
+        self, name: str, claim: Claim, locks: Path | None, on_lost: Callable[[str], None]
+    ) -> Lease:
+        raise NotImplementedError
+
+    def handed_over(self) -> int:
+        return 0

@@ -18,7 +18,7 @@ from streamrec.connectors.kafka.client import (
     KafkaMessage,
     explained,
 )
-from streamrec.connectors.log import LogError, Outgoing, WriteError
+from streamrec.connectors.log import LogError, Outgoing, TooLargeError, WriteError
 from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
@@ -158,7 +158,7 @@ class KafkaWriter:
 
     def _check_size(self, topic: str, size: int, limit: int) -> None:
         if size + _OVERHEAD_BYTES > limit:
-            raise WriteError(
+            raise TooLargeError(
                 f"{self._where}: topic {topic!r}: expected a message of at most "
                 f"{limit - _OVERHEAD_BYTES} bytes, got {size}; raise the topic's "
                 "max.message.bytes, or send less"

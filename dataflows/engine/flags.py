@@ -71,8 +71,18 @@ def epoch_interval_s() -> float:
 
 
 def process_index() -> int:
-    """Which of the processes of a cluster this is."""
-    return int(flag("--process-id", "-i", "BYTEWAX_PROCESS_ID") or 0)
+    """Which process of its cluster this is, from 0."""
+    found = flag("--process-id", "-i", "BYTEWAX_PROCESS_ID")
+    pod, group = os.environ.get("BYTEWAX_POD_NAME"), os.environ.get("BYTEWAX_STATEFULSET_NAME")
+    if found is None and pod is not None and group is not None:
+        found = pod.removeprefix(f"{group}-")
+    return int(found) if found is not None and found.isdigit() else 0
+
+
+def workers() -> int:
+    """How many workers, which are threads, each process has."""
+    found = flag("--workers-per-process", "-w", "BYTEWAX_WORKERS_PER_PROCESS")
+    return int(found) if found is not None and found.isdigit() else 1
 
 
 def addresses() -> list[str]:

@@ -14,17 +14,25 @@ from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
 from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
-from streamrec.connectors.source import LogSource, Positions, SourceLane
+from streamrec.connectors.sink import LogSink, SinkLane
+from streamrec.connectors.source import LogSource, SourceLane
+from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.leaving import leaving
+from streamrec.dataflows.engine.sealing import Sealed, seal, unseal
 
 
-class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
+class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
     """The lanes of a `LogSource`. `on_built` is called once, when the flow is built and begins."""
 
-    def __init__(self, source: LogSource, on_built: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        source: LogSource,
+        on_built: Callable[[], object] = lambda: None,
+        epochs: Epochs | None = None,
+    ) -> None:
         self._source = source
         self._on_built = on_built
+        self._epochs = epochs or Epochs(None)
 
     @override
     def list_parts(self) -> list[str]:
@@ -32,15 +40,18 @@ class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
 
     @override
     def build_part(
-        self, step_id: str, for_part: str, resume_state: Positions | None
+        self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSourceLane":
         self._on_built()
-        return _EngineSourceLane(leaving(self._source.open_lane)(for_part, resume_state))
+        lane = leaving(self._source.open_lane)(for_part, unseal(resume_state))
+        return _EngineSourceLane(lane, self._epochs)
 
 
-class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
-    def __init__(self, lane: SourceLane) -> None:
+class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
+    def __init__(self, lane: SourceLane, epochs: Epochs) -> None:
         self._lane = lane
+        self._epochs = epochs
+        self._epoch = epochs.before
         # The engine asks a thousand times a second: it asks the lane itself.
         self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign]  # one call less
         self.next_awake = lane.next_awake  # type: ignore[method-assign]  # the same
@@ -54,15 +65,18 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
         return self._lane.next_awake()
 
     @override
-    def snapshot(self) -> Positions:
-        return leaving(self._lane.snapshot)()
+    def snapshot(self) -> Sealed:
+        if self._epoch is not None:
+            self._epoch += 1
+        self._epochs.closing(self._epoch, self._lane.ended)
+        return seal(leaving(self._lane.snapshot)(), self._epoch, self._lane.ended)
 
     @override
     def close(self) -> None:
         self._lane.close()
 
 
-class EngineSink(FixedPartitionedSink[Out, SinkPosition]):
+class EngineSink(FixedPartitionedSink[Out, Sealed]):
     """The lanes of a `LogSink`; takes `(out.lane(lanes), out)`."""
 
     def __init__(self, sink: LogSink) -> None:
@@ -78,12 +92,13 @@ class EngineSink(FixedPartitionedSink[Out, SinkPosition]):
 
     @override
     def build_part(
-        self, step_id: str, for_part: str, resume_state: SinkPosition | None
+        self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSinkLane":
-        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume_state))
+        lane = leaving(self._sink.open_lane)(for_part, unseal(resume_state))
+        return _EngineSinkLane(lane)
 
 
-class _EngineSinkLane(StatefulSinkPartition[Out, SinkPosition]):
+class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
     def __init__(self, lane: SinkLane) -> None:
         self._lane = lane
         self._write_batch = leaving(lane.write_batch)
@@ -93,8 +108,8 @@ class _EngineSinkLane(StatefulSinkPartition[Out, SinkPosition]):
         self._write_batch(values)
 
     @override
-    def snapshot(self) -> SinkPosition:
-        return leaving(self._lane.snapshot)()
+    def snapshot(self) -> Sealed:
+        return seal(leaving(self._lane.snapshot)())
 
     @override
     def close(self) -> None:

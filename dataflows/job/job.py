@@ -34,10 +34,14 @@ from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
+from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
+from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
+from streamrec.dataflows.engine.peers import Peers
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.engine.stopping import Stopping
+from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
@@ -49,7 +53,13 @@ from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
 from streamrec.dataflows.job.report import Report, report_every
-from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
+from streamrec.dataflows.job.saved_state import (
+    check_shape,
+    hold_log,
+    hold_state,
+    source_start,
+    state_directory,
+)
 from streamrec.dataflows.job.settings import Settings, load_settings, unknown_settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
@@ -72,10 +82,13 @@ class Job:
         settings: Settings,
         log: Log,
         on_built: Callable[[], object] = lambda: None,
+        holding: Holding | None = None,
+        durable_epoch: int | None = None,
         stopping: Stopping | None = None,
     ) -> None:
-        """`on_built` is called once the engine begins; `stopping` is the wish to stop. See
-        `open_job`."""
+        """`on_built` is called once the engine begins; `holding` is what this process alone may
+        write; `durable_epoch` as `prepare_recovery_directory` says; `stopping` is the wish to stop.
+        See `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -86,6 +99,8 @@ class Job:
         self.registry: SchemaRegistry = log.registry()
         self.report = Report(flow_id)
         self._on_built = on_built
+        self._holding = holding or Holding()
+        self._epochs = Epochs(durable_epoch)
         self._stopping = stopping or Stopping().on_signals()
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
@@ -112,7 +127,13 @@ class Job:
         `make` makes the logic of one shard: anything with `update`, `changed` and `restore`
         (`job.kept.Kept`); `ByKey` is one that needs `update` only. For `by_shard`.
         """
-        return Keep(make, state_directory(self.settings), backup_interval_s())
+        return Keep(
+            make,
+            state_directory(self.settings),
+            backup_interval_s(),
+            self._holding,
+            self._epochs,
+        )
 
     def write(
         self,
@@ -259,7 +280,7 @@ class Job:
                 report=self.report,
             ),
         )
-        return EngineSource(source, Once(self._on_built))
+        return EngineSource(source, Once(self._on_built), self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         wrote = partial(self.report.wrote, self.settings.topic(topic))
@@ -280,7 +301,12 @@ class Job:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
             check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
-                self.log, self.registry, self.settings, self.flow_id, self.settings.topic(source)
+                self.log,
+                self.registry,
+                self.settings,
+                self.flow_id,
+                self.settings.topic(source),
+                self._holding,
             )
         return self._outputs
 
@@ -288,8 +314,9 @@ class Job:
 def open_job(flow_id: str) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
-    Settles what a replay does to saved state, makes a new recovery directory usable, and opens the
-    log. Raises SettingsError.
+    Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
+    one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
+    there, and StateFileError for saved state that is not what was saved.
     """
     leave_with_one_line()
     settings, stopping = load_settings(), Stopping().on_signals()
@@ -297,8 +324,11 @@ def open_job(flow_id: str) -> Job:
     configure_logs(settings.log_level, settings.log_format, place)
     for told in unknown_settings(os.environ):
         _logger.warning("%s", told)
+    watch = Watch(stopping, Peers(process_index(), addresses()), settings.join_s)
+    watch.start()
 
     def on_built() -> None:
+        watch.runs()
         steady_process.settle()
         job.start_reporting()
 
@@ -312,13 +342,17 @@ def open_job_with(
     on_built: Callable[[], object] = lambda: None,
     stopping: Stopping | None = None,
 ) -> Job:
-    """The same with settings given. `on_built` is called once, when the engine begins."""
+    """The same with settings given, and nothing that ends the process while it waits. `on_built` is
+    called once, when the engine begins."""
     stopping = stopping or Stopping().on_signals()
-    settle_replay(settings)
-    prepare_recovery_directory()
+    holding = Holding()
+    settle_replay(settings, lambda: hold_state(holding, settings))
+    hold_state(holding, settings)
+    durable_epoch = prepare_recovery_directory(state_directory(settings))
     # Whatever it asks of a broker or a registry that is away, a job waits.
     log = open_log(settings, Patience(None, stopping))
-    return Job(flow_id, settings, log, on_built, stopping)
+    hold_log(holding, log, settings, flow_id)
+    return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]

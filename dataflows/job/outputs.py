@@ -29,14 +29,22 @@ class Outputs:
     """Makes the sinks of a dataflow and says how many partitions each topic is spread over."""
 
     def __init__(
-        self, log: Log, registry: SchemaRegistry, settings: Settings, dataflow: str, source: str
+        self,
+        log: Log,
+        registry: SchemaRegistry,
+        settings: Settings,
+        dataflow: str,
+        source: str,
+        holding: Callable[[], object] = lambda: None,
     ) -> None:
-        """`source` is the topic whose records are answered."""
+        """`source` is the topic whose records are answered; `holding` is asked before anything is
+        written."""
         self._log = log
         self._registry = registry
         self._settings = settings
         self._dataflow = dataflow
         self._source = source
+        self._holding = holding
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
         self.ending = Ending(log, settings.consumer_group, source)
@@ -47,7 +55,13 @@ class Outputs:
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
-            options = SinkOptions(name, settings.lanes, ending=self.ending, on_write=on_write)
+            options = SinkOptions(
+                name,
+                settings.lanes,
+                ending=self.ending,
+                holding=self._holding,
+                on_write=on_write,
+            )
             return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
@@ -63,6 +77,7 @@ class Outputs:
                 ending=self.ending,
                 start=self._start(name),
                 transactions=transactions,
+                holding=self._holding,
                 on_write=on_write,
             ),
         )

@@ -51,7 +51,8 @@ def batch_of(
         return Detail(key, [], NO_TIMESTAMP_MS)
 
     offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
-    return RawBatch(topic.name, partition, offsets, values, detail)
+    times_ms = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
+    return RawBatch(topic.name, partition, offsets, values, detail, times_ms)
 
 
 class PaperJob(Job):

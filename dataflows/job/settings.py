@@ -14,7 +14,7 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.source import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
 from streamrec.models.kinds import KINDS, complaint_of
-from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, parse_windows
+from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows
 
 _BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
 _OF_KUBERNETES = re.compile(r"STREAMREC(_.*)?_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP).*)?)")
@@ -89,13 +89,16 @@ class Settings(_TopicNames):
         604_800, ge=0, description="how far back a start learns from the topic of sessions"
     )
     session_gap_s: int = Field(
-        1_800, ge=1, description="a user's silence after which a new session begins"
+        1_800, ge=1, le=10**9, description="a user's silence after which a new session begins"
     )
     session_items: int = Field(
         32, ge=2, le=256, description="last items of a session that are kept for each user"
     )
     max_ahead_s: int = Field(
-        300, ge=0, description="how far a click may be ahead of the time it was written to the log"
+        300,
+        ge=0,
+        le=10**9,
+        description="how far a click may be ahead of the time it was written to the log",
     )
 
     shards: int = Field(
@@ -121,6 +124,18 @@ class Settings(_TopicNames):
         description="how each output comes once: read_back: visible at once, a restart reads what "
         "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka); "
         "at_least_once: a restart may repeat what came after the last snapshot",
+    )
+    join_s: float = Field(
+        300.0,
+        ge=1.0,
+        description="how long a process of a cluster waits for the others to join before it ends",
+    )
+    lease_s: float = Field(
+        10.0,
+        ge=1.0,
+        le=600.0,
+        description="a process that holds a recovery directory or a log, and is on another machine "
+        "and silent for so long, has gone; a second start waits so long for the first to end",
     )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"
@@ -166,6 +181,12 @@ class Settings(_TopicNames):
     @classmethod
     def _parse_windows(cls, value: Any) -> Any:
         return parse_windows(value) if isinstance(value, str) else value
+
+    @field_validator("windows")
+    @classmethod
+    def _check_windows(cls, value: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+        declared(value)  # what is declared may be made of a window that is not there
+        return value
 
     @field_validator("recommend_on", mode="before")
     @classmethod

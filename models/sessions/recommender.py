@@ -158,9 +158,13 @@ class SessionRecommender:
                 f"{folder} was made for other ranker inputs than this version has: train it anew"
             )
         ranker = load_ranker(about["ranker"], folder) if "ranker" in about else None
+        try:
+            bounds, weights = Bounds(**about["bounds"]), Weights(**about["weights"])
+        except (TypeError, ValueError) as error:
+            raise BadArtifact(f"{folder}: {error}") from error
         model = cls(
-            bounds=Bounds(**about["bounds"]),
-            weights=Weights(**about["weights"]),
+            bounds=bounds,
+            weights=weights,
             ranker=ranker,
             methods=tuple(about["methods"]),
             candidates=about["candidates"],

@@ -11,13 +11,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamrec.models.contract import Ranker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.fitting import RANKERS, fit
-from streamrec.models.training.logs import ClickLog, SessionRows
+from streamrec.models.training.logs import ClickLog, FeatureRows, SessionRows
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
@@ -90,7 +89,7 @@ def train(
     ranker: str = "lightgbm",
     weights: Weights | None = None,
     user_features: tuple[str, ...] = (),
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
     progress: Progress = lambda message: None,
     began_s: float | None = None,
 ) -> SessionRecommender:
@@ -134,6 +133,7 @@ def train(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
 
+        del model, rows  # before there are others of their size
     model, rows = fresh(weights)
     until = started + 0.5 * whole
     made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)
@@ -147,7 +147,8 @@ def train(
         all_rows,
         all_rows.first(n_before_split).last(settings.tuning_questions),
         held_out,
-        settings.configurations,
+        # Where the clock has eaten what the search was to have, the first options must do.
+        settings.configurations if time.monotonic() < started + 0.6 * whole else 1,
         settings.seed,
         settings.threads,
         started + 0.93 * whole,
@@ -161,7 +162,7 @@ def retrain(
     like: SessionRecommender,
     kind: str = "lightgbm",
     settings: TrainingSettings | None = None,
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
 ) -> Ranker | None:
     """A new ranker from the stream's own recent past, for `like.ranker` to become.
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamrec.connectors.log import Detail, Headers, RawBatch
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Headers, RawBatch
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import (
     MAX_ID_BYTES,
     MAX_PRICE_CENTS,
+    MAX_TIME_MS,
     DecodeClicks,
     Decoded,
 )
@@ -169,6 +170,7 @@ def test_values_whose_schema_stands_in_a_header_are_read_from_several_batches() 
             np.arange(3),
             list(values),
             lambda index: Detail(None, headers[index], START_MS),
+            np.full(3, START_MS),
         )
         for partition in range(2)
     ]
@@ -194,11 +196,20 @@ def test_click_is_judged_by_when_it_was_written_not_by_its_batch() -> None:
     """Far ahead of its own log time is an error; beside later neighbours it is still its own."""
     times = [START_MS, START_MS + 500_000, START_MS + 299_000, START_MS + 301_000, START_MS + 10]
     written = [START_MS, START_MS + 400_000, START_MS, START_MS, START_MS + 400_000]
-    whole = raw_batch([click(timestamp=time) for time in times])
-    batch = RawBatch(
-        whole.topic, 0, whole.offsets, whole.values, lambda i: Detail(None, [], written[i])
-    )
+    batch = raw_batch([click(timestamp=time) for time in times], times_ms=written)
     good, failed = parts(make_decode(shards=1)([batch]))
     assert places(good) == [(0, 0), (0, 1), (0, 2), (0, 4)]
     assert [f.offset for f in failed] == [3]
     assert f"got {START_MS + 301_000}" in failed[0].message
+
+
+def test_a_time_that_no_date_can_say_is_named() -> None:
+    """Where the log's own time says the same, or none, nothing else would refuse it."""
+    times = [MAX_TIME_MS, MAX_TIME_MS + 1, 2**63 - 1, MAX_TIME_MS + 1]
+    written = [*times[:3], NO_TIMESTAMP_MS]
+    good, failed = parts(
+        make_decode()([raw_batch([click(timestamp=time) for time in times], times_ms=written)])
+    )
+    assert places(good) == [(0, 0)]
+    assert [f.offset for f in failed] == [1, 2, 3]
+    assert "field timestamp expected Unix milliseconds before the year 10000" in failed[0].message

@@ -219,3 +219,17 @@ def test_a_variable_that_is_no_setting_is_a_warning_with_the_nearest(start: Star
     warned = [line for line in run.log.splitlines() if " WARNING " in line]
     assert len(warned) == 1
     assert "STREAMREC_TOPK is no setting; did you mean STREAMREC_TOP_K?" in warned[0]
+
+
+def test_the_command_fills_in_what_the_engine_asks_for(start: Start, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamrec", "run", "-r", "kept"],
+        cwd=tmp_path,
+        env={**os.environ, "STREAMREC_FOLLOW": "false"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "state in kept/state" in done.stderr
+    assert "6 read in" in done.stderr

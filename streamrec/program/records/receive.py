@@ -40,7 +40,9 @@ def receive(
     meta: Annotated[
         bool,
         typer.Option(
-            "--meta", help="Wrap each value with its partition, offset, timestamp, key, headers."
+            "--meta",
+            help="Wrap each value with its partition, offset, timestamp, key, headers; a header "
+            "that is there several times has the list of its values.",
         ),
     ] = False,
     raw: Annotated[
@@ -86,9 +88,17 @@ def _with_meta(record: Record, value: Any) -> dict[str, Any]:
         "offset": record.offset,
         "timestamp": record.timestamp_ms,
         "key": _text(record.key),
-        "headers": {name: _text(content) for name, content in record.headers},
+        "headers": _headers(record),
         "value": value,
     }
+
+
+def _headers(record: Record) -> dict[str, Any]:
+    """By name; of several of one name the list of their values, in order."""
+    values: dict[str, list[str | None]] = {}
+    for name, content in record.headers:
+        values.setdefault(name, []).append(_text(content))
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def _text(content: bytes | None) -> str | None:
