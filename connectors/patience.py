@@ -1,8 +1,8 @@
 """How long a question to the log or to the registry may go unanswered, and what is said meanwhile.
 
 A job waits for as long as it takes and says the cause every 30 s; a command gives up after seconds;
-and whoever is asked to stop waits no longer. (That a peer has died is looked at elsewhere, whatever
-this process waits for.)
+and whoever is asked to stop waits no longer than it takes to elect a leader. (That a peer has died
+is looked at elsewhere, whatever this process waits for.)
 """
 
 import time
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 TELL_EVERY_S = 30.0
+STOPPING_S = 5.0  # for an answer, in all, once the process is to stop
 _LOOK_S = 0.1
 
 _told_s: dict[str, float] = {}
@@ -41,24 +42,22 @@ class Wait:
     def left_s(self) -> float:
         """How much longer to wait; infinite without a limit."""
         limit_s = self._patience.limit_s
-        if limit_s is None:
-            return float("inf")
-        return max(0.0, self._began_s + limit_s - time.monotonic())
+        limit_s = float("inf") if limit_s is None else limit_s
+        if self._patience.stopping():
+            limit_s = min(limit_s, STOPPING_S)
+        return max(0.0, limit_s - self.waited_s())
 
     def waited_s(self) -> float:
         return time.monotonic() - self._began_s
 
     def again(self, pause_s: float) -> bool:
-        """Pause, then say whether to ask again. Not when the limit is reached, nor when the process
-        is to stop, which ends the pause."""
+        """Pause, then say whether to ask again: not when the limit is reached, in mid-pause too."""
         until_s = time.monotonic() + pause_s
-        while not self._patience.stopping():
-            if not self.left_s():
-                return False
+        while left_s := self.left_s():
             now_s = time.monotonic()
             if now_s >= until_s:
                 return True
-            time.sleep(min(_LOOK_S, until_s - now_s, self.left_s()))
+            time.sleep(min(_LOOK_S, until_s - now_s, left_s))
         return False
 
 

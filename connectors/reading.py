@@ -61,6 +61,7 @@ def read_to(
     stalled_s = STALLED_S if stalled_s is None else stalled_s
     positions = {p: start for p, start in starts.items() if start < stops.get(p, start)}
     give_up = time.monotonic() + stalled_s
+    wait = patience.wait()  # since something came
     while positions:
         batches = reader.poll(batch_messages, _POLL_S)
         for batch in batches:
@@ -71,6 +72,7 @@ def read_to(
         positions = {p: at for p, at in reached.items() if at < stops[p]}
         if batches:
             give_up = time.monotonic() + stalled_s
+            wait = patience.wait()
         elif positions and time.monotonic() > give_up:
             spans = (f"{p} from offset {at} to {stops[p] - 1}" for p, at in positions.items())
             stalled = (
@@ -81,7 +83,7 @@ def read_to(
                 raise UnreachableError(stalled)
             _logger.warning("%s; waiting", stalled)
             give_up = time.monotonic() + stalled_s
-        if positions and not batches and patience.stopping():
+        elif positions and patience.stopping() and not wait.left_s():
             raise UnreachableError(f"topic {topic!r}: asked to stop before it was read to its end")
 
 

@@ -88,12 +88,6 @@ def is_passing(error: KafkaError) -> bool:
     return error.code() in _PASSING
 
 
-def _is_cut_off(error: KafkaError) -> bool:
-    """A TLS handshake that the other side broke off: a broker that speaks no TLS, or one that is
-    being stopped."""
-    return error.code() == KafkaError._SSL and "handshake failed: Disconnected" in error.str()
-
-
 def is_unknown_topic(error: KafkaError) -> bool:
     return error.code() in _UNKNOWN_TOPIC
 
@@ -155,7 +149,6 @@ _silent.propagate = False
 # When each cluster was last said to be unreachable. A process has several clients of one, and each
 # finds out by itself, some only when the cluster is back: shared, so that this is logged once.
 _unreachable: set[str] = set()
-_ever_reached: set[str] = set()
 
 
 class Faults:
@@ -170,10 +163,7 @@ class Faults:
 
     def report(self, error: KafkaError) -> None:
         """For `error_cb`, which librdkafka calls from within poll, consume and flush."""
-        denied = error.code() in _DENIED
-        if _is_cut_off(error) and self._where in _ever_reached:
-            denied = False
-        if denied or error.fatal():
+        if error.code() in _DENIED or error.fatal():
             self.failure = self.failure or explained(self._where, error)
         elif is_unknown_topic(error):
             self.topic_doubted = error
@@ -201,7 +191,6 @@ class Faults:
 
     def reached(self) -> None:
         """The broker has answered."""
-        _ever_reached.add(self._where)
         self.cause, self._down = None, False
         if self._where in _unreachable:
             _unreachable.discard(self._where)

@@ -28,6 +28,7 @@ class UnwellRegistry:
         self.guids: dict[str, str] = {}
         self.references: dict[int, list[dict[str, Any]]] = {}
         self.versions: dict[tuple[str, int], dict[str, Any]] = {}
+        self.subjects: dict[str, list[int]] = {}  # ids by version
         self.asked: list[str] = []  # paths, in order
         self._ways: dict[str, Way] = {}
 
@@ -38,17 +39,34 @@ class UnwellRegistry:
         else:
             self._ways[path] = way
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def answer(self, handler: BaseHTTPRequestHandler, sent: str = "") -> None:
         self.asked.append(handler.path)
         for path, way in self._ways.items():
             if handler.path.startswith(path):
                 way(handler)
                 return
-        found = self._found(handler.path)
+        found = self._posted(handler.path, json.loads(sent)["schema"]) if sent else None
+        found = found or self._found(handler.path)
         if found is None:
             refused(404, 40403, "Schema not found")(handler)
         else:
             body(200, json.dumps(found))(handler)
+
+    def _posted(self, path: str, schema: str) -> dict[str, Any] | None:
+        """Registers, or looks up, a schema under a subject."""
+        subject = path.split("/")[2]
+        ids = self.subjects.setdefault(subject, [])
+        known = next((i for i, text in self.schemas.items() if text == schema), None)
+        if path.endswith("/versions"):
+            if known is None:
+                known = len(self.schemas) + 1
+                self.schemas[known] = schema
+            if known not in ids:
+                ids.append(known)
+            return {"id": known}
+        if known not in ids:
+            return None
+        return {"id": known, "version": ids.index(known) + 1, "schema": schema}
 
     def _found(self, path: str) -> dict[str, Any] | None:
         kind, _, rest = path.removeprefix("/").partition("/")
@@ -60,6 +78,10 @@ class UnwellRegistry:
             return found
         if kind == "schemas" and what == "guids" and name in self.guids:
             return {"schema": self.guids[name]}
+        if kind == "subjects" and name == "versions/latest" and self.subjects.get(what):
+            newest = self.subjects[what][-1]
+            version = len(self.subjects[what])
+            return {"id": newest, "version": version, "schema": self.schemas[newest]}
         if kind == "subjects" and name.startswith("versions/"):
             return self.versions.get((what, int(name.removeprefix("versions/"))))
         return None
@@ -133,8 +155,8 @@ def unwell_registry() -> Iterator[UnwellRegistry]:
             registry.answer(self)
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            registry.answer(self)
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            registry.answer(self, sent.decode())
 
         def log_message(self, format: str, *args: object) -> None:
             pass
