@@ -14,7 +14,10 @@ import streamrec
 ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports from its own floor and from those below.
 FLOORS = (
-    ("compiling",),
+    (
+        "compiling",
+        "user_code",
+    ),
     ("schemas",),
     ("models.users", "models.contract", "models.kinds", "models.artifact", "models.propensity"),
     ("models",),
@@ -195,7 +198,9 @@ recommend = RecommendShard(
 answered = 0
 for batch in Shop(seed=1, clicks=2_000, schema_ids=SHOP_IDS, broken_share=0.0).batches():
     detail = Detail(None, [], NO_TIMESTAMP_MS)
-    raw = RawBatch("clicks", 0, np.arange(len(batch)), list(batch.values), lambda _: detail)
+    times_ms = np.full(len(batch), detail.timestamp_ms)
+    values = list(batch.values)
+    raw = RawBatch("clicks", 0, np.arange(len(batch)), values, lambda _: detail, times_ms)
     out = recommend.on_batch(shard.update(decode([raw])))
     answered += sum(len(part.rows) for part in out if isinstance(part, Recommended))
     list(recommendation_columns([part for part in out if isinstance(part, Recommended)]))

@@ -20,7 +20,13 @@ from streamrec.connectors.embedded.file import (
     partition_ids,
     unknown_topic,
 )
-from streamrec.connectors.embedded.rows import Row, RowDetails, offsets_of, unpack_values
+from streamrec.connectors.embedded.rows import (
+    Row,
+    RowDetails,
+    offsets_of,
+    timestamps_of,
+    unpack_values,
+)
 from streamrec.connectors.log import Detail, LogError, OffsetOutOfRangeError, RawBatch
 
 _WAIT_S = 0.001  # between two looks for new records while a poll waits
@@ -33,6 +39,7 @@ class _Span(NamedTuple):
     details: RowDetails
     start: int
     end: int
+    times_ms: NDArray[np.int64]  # (end - start,)
 
 
 @dataclass(slots=True)
@@ -181,7 +188,8 @@ class EmbeddedReader:
             end = min(rest.row.records, rest.start + limit - len(values))
             values += rest.values[rest.start : end]
             offsets.append(offsets_of(rest.row, rest.base)[rest.start : end])
-            spans.append(_Span(rest.details, rest.start, end))
+            times_ms = timestamps_of(rest.row)[rest.start : end]
+            spans.append(_Span(rest.details, rest.start, end, times_ms))
             rest.start = end
             place.next = int(offsets[-1][-1]) + 1
             if end == rest.row.records:
@@ -189,8 +197,11 @@ class EmbeddedReader:
                 place.rest = None
         if not values:
             return None
-        joined = offsets[0] if len(offsets) == 1 else np.concatenate(offsets)
-        return RawBatch(place.topic, place.partition, joined, values, _DetailOf(spans))
+        joined, times_ms = offsets[0], spans[0].times_ms
+        if len(spans) > 1:
+            joined = np.concatenate(offsets)
+            times_ms = np.concatenate([span.times_ms for span in spans])
+        return RawBatch(place.topic, place.partition, joined, values, _DetailOf(spans), times_ms)
 
     def _fetch_into(
         self,
@@ -223,7 +234,7 @@ class EmbeddedReader:
                 if row.records > start:
                     values += row_values[start:] if start else row_values
                     offsets.append(offsets_of(row, base)[start:])
-                    spans.append(_Span(details, start, row.records))
+                    spans.append(_Span(details, start, row.records, timestamps_of(row)[start:]))
                 if len(values) >= limit:
                     return
             else:
@@ -256,7 +267,7 @@ class _DetailOf:
         self._spans = spans
 
     def __call__(self, index: int) -> Detail:
-        for details, start, end in self._spans:
+        for details, start, end, _ in self._spans:
             if index < end - start:
                 return details[start + index]
             index -= end - start

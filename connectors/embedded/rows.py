@@ -122,7 +122,8 @@ def timestamps_of(row: Row) -> NDArray[np.int64]:
     """(n,) Unix milliseconds."""
     if row.timestamps is None:
         return np.full(row.records, row.ms_max, np.int64)
-    return np.frombuffer(row.timestamps, "<i8")
+    # A copy: kernels take no array that is read-only, as one over bytes is.
+    return np.frombuffer(row.timestamps, "<i8").astype(np.int64)
 
 
 def offsets_of(row: Row, base: int) -> NDArray[np.int64]:

@@ -16,10 +16,10 @@ from streamrec.connectors.kafka.client import (
     REQUEST_S,
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
 )
 from streamrec.connectors.log import LogError, Outgoing, TooLargeError, WriteError
+from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -50,13 +50,13 @@ class KafkaWriter:
     they fail after librdkafka's `message.timeout.ms`, 5 minutes.
     """
 
-    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, options: Mapping[str, Any], patience: Patience) -> None:
         self._where = where
         self._faults = Faults(where)
         self._failure: WriteError | None = None
         self._limits: dict[str, int] = {}  # bytes, by topic
         self._partitions: dict[str, int] = {}  # how many, by topic, when last looked
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._producer = Producer(
             {
                 **_DEFAULTS,
@@ -65,7 +65,7 @@ class KafkaWriter:
                 "delivery.report.only.error": True,
                 "on_delivery": self._failed,
             },
-            logger=client_logger,
+            logger=self._faults,
         )
         self._closed = False
 

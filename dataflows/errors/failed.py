@@ -44,6 +44,19 @@ class Origins:
         self.batches = batches
         self.ends = np.cumsum([len(batch) for batch in batches])
 
+    def times_ms(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The log's times of some rows, increasing: (len(rows),), Unix ms or NO_TIMESTAMP_MS."""
+        times_ms = self.batches[0].times_ms
+        if len(self.batches) > 1:
+            times_ms = np.concatenate([batch.times_ms for batch in self.batches])
+        return times_ms if len(rows) == len(times_ms) else times_ms[rows]
+
+    def headers(self, row: int) -> Headers:
+        """Of the record of a row."""
+        which = int(np.searchsorted(self.ends, row, side="right"))
+        batch = self.batches[which]
+        return batch.detail(row - int(self.ends[which]) + len(batch)).headers
+
     def fail(
         self,
         row: int,
@@ -92,7 +105,8 @@ class Origins:
             values = [batch.values[i] for i in inside]
             offsets = batch.offsets[inside]
             detail = partial(_detail_of, batch, inside)
-            picked.append(RawBatch(batch.topic, batch.partition, offsets, values, detail))
+            times_ms = batch.times_ms[inside]
+            picked.append(RawBatch(batch.topic, batch.partition, offsets, values, detail, times_ms))
             placed[chosen] = np.arange(count, count + len(chosen))
             count += len(chosen)
         return Origins(picked), placed
@@ -112,7 +126,7 @@ def _origins_from(
 ) -> Origins:
     return Origins(
         [
-            RawBatch(topic, partition, offsets, values, details.__getitem__)
+            RawBatch(topic, partition, offsets, values, details.__getitem__, details.times_ms)
             for topic, partition, offsets, values, details in parts
         ]
     )

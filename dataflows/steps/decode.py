@@ -26,7 +26,9 @@ if TYPE_CHECKING:  # steps run without the engine, which a job wires
 
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
-_TOO_FAR_AHEAD = 4
+MAX_TIME_MS = 253_402_300_799_999  # the end of year 9999: no reader of dates goes further
+# From 1973 on in seconds, and up to 1973 in milliseconds: no click is as old as that.
+SECONDS = (10**8, 10**11)
 
 # What a valid click is, beyond its schema: field, what is expected, and the reason of those that
 # are not so. Codes are what the kernel answers, 0 is valid.
@@ -40,12 +42,14 @@ RULES = {
         Reason.INVALID_VALUE,
     ),
     5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}", Reason.INVALID_VALUE),
+    6: ("timestamp", "Unix milliseconds before the year 10000", Reason.INVALID_VALUE),
+    7: ("timestamp", "Unix milliseconds", Reason.INVALID_VALUE),
 }
 
 
 @kernel(
     "void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:],"
-    " int32[:], int64[::1], int8[::1])",
+    " int64[:], int32[:], int64[::1], int8[::1])",
 )
 def _fill(
     matrix: NDArray[np.int64],
@@ -54,6 +58,7 @@ def _fill(
     sessions: NDArray[np.int64],
     lengths: NDArray[np.int64],
     times_ms: NDArray[np.generic],
+    written_ms: NDArray[np.int64],
     event_types: NDArray[np.generic],
     limits: NDArray[np.int64],
     broken: NDArray[np.int8],
@@ -61,8 +66,12 @@ def _fill(
     """Fill the click matrix and say which rule each click breaks.
 
     `users` (n, 2), `items` and `sessions` (n,) are hashes. `lengths` is (4, n): bytes of user, item
-    and session (0: none), then the price (-1: null). `limits` is the longest id and the largest
-    price.
+    and session (0: none), then the price (-1: null). `written_ms` (n,) are the log's times.
+    `limits` is the longest id, the largest price, the largest time, how far a time may be ahead of
+    the log's, and from where up to where a time is taken for seconds.
+
+    How far ahead a time is goes by its own record and by nothing else, no clock and no neighbour:
+    a replay judges as the first run did, whatever the batches.
     """
     for row in range(len(times_ms)):
         price = lengths[3, row]
@@ -73,8 +82,14 @@ def _fill(
             rule = 2
         elif times_ms[row] <= 0:
             rule = 3
+        elif times_ms[row] >= limits[4] and times_ms[row] < limits[5]:
+            rule = 7
         elif price < -1 or price > limits[1]:
             rule = 5
+        elif written_ms[row] != NO_TIMESTAMP_MS and times_ms[row] - limits[3] > written_ms[row]:
+            rule = 4
+        elif times_ms[row] > limits[2]:
+            rule = 6
         broken[row] = rule
         matrix[kernels.HASH_HIGH, row] = users[row, 1]
         matrix[kernels.HASH_LOW, row] = users[row, 0]
@@ -101,9 +116,12 @@ class DecodeClicks:
     max_ahead_s: int
     feature_set: str = ""  # digest of the features that will be filled in
     _names: list[str] = field(init=False)
+    _limits: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = [shard_name(shard) for shard in range(self.shards)]
+        ahead_ms = self.max_ahead_s * 1_000
+        self._limits = np.array([MAX_ID_BYTES, MAX_PRICE_CENTS, MAX_TIME_MS, ahead_ms, *SECONDS])
 
     def __call__(self, batches: list[RawBatch]) -> list[Decoded]:
         out: list[Decoded] = []
@@ -112,7 +130,7 @@ class DecodeClicks:
         values = batches[0].values
         if len(batches) > 1:
             values = list(chain.from_iterable(batch.values for batch in batches))
-        decoded = self.decoder().decode(values)
+        decoded = self.decoder().decode(values, origins.headers)
         for failure in decoded.failures:
             out.append(
                 origins.fail(
@@ -156,11 +174,11 @@ class DecodeClicks:
             hash64(session),
             lengths,
             times.values,
+            origins.times_ms(origin_rows),
             event_types.values,
-            np.array([MAX_ID_BYTES, MAX_PRICE_CENTS]),
+            self._limits,
             broken,
         )
-        self._mark_ahead(origins, origin_rows, times.values.astype(np.int64, copy=False), broken)
         offsets, partitions = _places(origins, matrix[kernels.PARTITION], origin_rows)
         clicks = Clicks(
             topic=topic,
@@ -188,38 +206,6 @@ class DecodeClicks:
                 out.append(ShardClicks(name, clicks, rows[start:end]))
             start = end
 
-    def _mark_ahead(
-        self,
-        origins: Origins,
-        origin_rows: NDArray[np.int64],
-        times_ms: NDArray[np.int64],
-        broken: NDArray[np.int8],
-    ) -> None:
-        """Mark clicks whose time is too far ahead of when they were written to the log.
-
-        The log's time and not the clock's, so that a replay judges as the first run did. Asking
-        each message for it would cost 5 % of the whole path, so a batch is asked for its first
-        and last, and a message only when it is more than half of what is allowed ahead of both.
-        """
-        ahead_ms = self.max_ahead_s * 1_000
-        batches = origins.batches
-        firsts = origins.ends - [len(batch) for batch in batches]
-        cuts = [*np.searchsorted(origin_rows, firsts).tolist(), len(origin_rows)]
-        for batch, first, start, end in zip(batches, firsts, cuts[:-1], cuts[1:], strict=True):
-            if start == end:
-                continue
-            times = times_ms[start:end]
-            written_ms = min(
-                batch.detail(0).timestamp_ms, batch.detail(len(batch) - 1).timestamp_ms
-            )
-            surely_ms = written_ms + ahead_ms // 2
-            if int(times.max()) <= surely_ms:
-                continue
-            for row in (start + np.flatnonzero(times > surely_ms)).tolist():
-                written_ms = batch.detail(int(origin_rows[row] - first)).timestamp_ms
-                if written_ms != NO_TIMESTAMP_MS and int(times_ms[row]) > written_ms + ahead_ms:
-                    broken[row] = broken[row] or _TOO_FAR_AHEAD
-
     def _emit_valid(
         self,
         clicks: Clicks,
@@ -240,6 +226,7 @@ class DecodeClicks:
         name, expected, reason = RULES[rule]
         column = columns[name]
         got: object
+        hint = ""
         if isinstance(column, Bytes):
             got = column.bytes_at(row).decode()
             if len(got) > MAX_ID_BYTES:
@@ -247,11 +234,27 @@ class DecodeClicks:
         else:
             assert isinstance(column, Numbers)
             got = int(column.values[row])
+            if name == "timestamp" and (unit := _unit_of(got)):
+                hint = f", which looks like {unit}"
         return clicks.fail(
             row,
             reason,
-            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
+            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}"
+            f"{hint}",
         )
+
+
+def _unit_of(time: int) -> str:
+    """The unit of a time of these decades, where it is not milliseconds.
+
+    >>> _unit_of(1_767_225_600), _unit_of(1_767_225_600_000), _unit_of(1_767_225_600_000_000)
+    ('seconds', '', 'microseconds')
+    """
+    units = ((SECONDS[0], ""), (SECONDS[1], "seconds"), (10**14, ""), (10**17, "microseconds"))
+    for end, unit in units:
+        if time < end:
+            return unit
+    return "nanoseconds"
 
 
 def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:

@@ -7,9 +7,10 @@ the very numbers it will be given: features after each click in the order of arr
 by the same gap.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from streamrec.connectors.click_files.clicks import FileClicks
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Log, RawBatch
 from streamrec.connectors.reading import read_batches, whole
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.codecs import schema_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import ShardClicks
@@ -43,6 +45,8 @@ class History:
     user_features: PackedRows  # (n, n_features)
     feature_names: tuple[str, ...]
     failed: int  # records that are no clicks, or too late
+    # By topic and partition, the next offset to be read; empty: of a file or the shop.
+    offsets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
 def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
@@ -124,9 +128,11 @@ def file_history(batches: Iterable[FileClicks], settings: Settings) -> History:
 def topic_history(log: Log, settings: Settings) -> History:
     """Of what the topic of clicks holds now, partition by partition, then by time."""
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(CLICKS.schema, registry.by_id)
+        decoder = WireDecoder(CLICKS.schema, partial(schema_of, registry, log.patience))
         topic = settings.topic(CLICKS)
-        return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
+        starts, stops = whole(log, topic)
+        read = history_of(read_batches(log, topic, starts, stops), decoder, settings)
+        return replace(read, offsets={topic: stops})
 
 
 def own_decoder() -> WireDecoder:
@@ -137,9 +143,9 @@ def as_read(values: Iterable[list[bytes | None]]) -> Iterator[RawBatch]:
     """As if they had been read from one partition."""
     offset = 0
     for part in values:
-        yield RawBatch(
-            CLICKS.name, 0, np.arange(offset, offset + len(part)), part, lambda _: _NO_DETAIL
-        )
+        offsets = np.arange(offset, offset + len(part))
+        no_times_ms = np.full(len(part), NO_TIMESTAMP_MS)
+        yield RawBatch(CLICKS.name, 0, offsets, part, lambda _: _NO_DETAIL, no_times_ms)
         offset += len(part)
 
 
@@ -158,4 +164,5 @@ def by_time(history: History) -> History:
         history.user_features.reordered(order),
         history.feature_names,
         history.failed,
+        history.offsets,
     )

@@ -68,6 +68,7 @@ class UserFeatures:
         facts = {
             "feature_set": state.features.digest,
             "watermarks_ms": state.watermarks_ms.tolist(),
+            "doubts": state.doubts,
             "kept_items": state.kept_items,
         }
         table = table_of(state.export(slots))
@@ -86,7 +87,9 @@ class UserFeatures:
                 "declaration and the setting that made it, or start from a new recovery directory"
             )
         watermarks_ms = np.array(facts["watermarks_ms"], np.int64)
-        state.restore([users_of(table) for table in tables], watermarks_ms)
+        # Shards that were saved before watermarks were doubted say nothing of it.
+        doubts = facts.get("doubts", {})
+        state.restore([users_of(table) for table in tables], watermarks_ms, doubts)
 
 
 def user_features(

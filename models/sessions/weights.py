@@ -7,9 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.models.sessions.candidates.memory import RECENCY_ROWS, Tables
-from streamrec.models.sessions.candidates.scores import BLEND, BLENDED, METHODS, QUERY_ITEMS, S
+from streamrec.models.sessions.candidates.scores import (
+    BLEND,
+    BLENDED,
+    HOPS_MAX,
+    METHODS,
+    QUERY_ITEMS,
+    S,
+)
 from streamrec.models.sessions.index_state import FIRST_ROOM, LINE_ITEMS
 
+_SAMPLED_MAX = 100_000  # working memory is made for four times as many
 # The score that stands for a method where it recommends alone.
 SCORE_OF_METHOD = {name: S._fields.index(name) for name in METHODS}
 _RECENCY_STEPS = 64  # rows of the recency table to one memory; it ends at 16 memories
@@ -42,7 +50,7 @@ class Weights:
     # Newest sessions looked at for the last item; half as many for each before, an eighth at least.
     sampled: int = 240
     neighbours: int = 120
-    hops: int = 8  # items whose pairs are followed for a second step
+    hops: int = 8  # items whose pairs are followed for a second step; at most HOPS_MAX
     recency_sessions: float = 60_000.0  # a neighbour's weight falls by e in so many sessions
     idf_power: float = 1.0
     query_decay: float = 0.6  # factor for each step back in the query
@@ -73,6 +81,17 @@ class Weights:
             value = getattr(self, each.name)
             if each.name != "blend" and not value >= 0:
                 raise ValueError(f"{each.name} expected >= 0, got {value!r}")
+        # The kernels have room for no more, and ask for the n-th of so many.
+        for name, least, most in (
+            ("sampled", 0, _SAMPLED_MAX),
+            ("neighbours", 1, _SAMPLED_MAX),
+            ("hops", 0, HOPS_MAX),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and least <= value <= most):
+                raise ValueError(
+                    f"{name} expected an integer from {least} to {most}, got {value!r}"
+                )
         unknown = set(self.blend) - set(SCORE_OF_METHOD) - {"knn_plain"}
         if unknown:
             raise ValueError(

@@ -106,6 +106,7 @@ def counts_by_type(
     )
 
 
+_LONGEST_MS = 3_660 * 24 * HOUR_MS
 _UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": 24 * HOUR_MS}
 
 
@@ -122,6 +123,8 @@ def parse_windows(text: str) -> tuple[tuple[str, int], ...]:
                 f"windows expected such as 1m,10m,1h with units s, m, h, d, got {label!r}"
             )
         windows.append((label, int(label[:-1]) * _UNITS_MS[label[-1]]))
+        if windows[-1][1] > _LONGEST_MS:
+            raise ValueError(f"windows expected at most 3660d, got {label!r}")
     if len(dict(windows)) != len(windows):
         raise ValueError(f"windows expected each once, got {text!r}")
     return tuple(windows)
@@ -224,8 +227,10 @@ def compile_features(features: Sequence[Feature] = DEFAULT_FEATURES) -> FeatureS
     for ratio in ratios:
         for name in (ratio.numerator, ratio.denominator):
             if column.get(name, len(ordered)) >= len(counts) + len(measured):
+                known = ", ".join(list(column)[: len(counts) + len(measured)])
                 raise ValueError(
-                    f"feature {ratio.name!r} expected the name of a count or measure, got {name!r}"
+                    f"feature {ratio.name!r} expected the name of a count or measure, "
+                    f"got {name!r}; there are {known}"
                 )
     if not counts:
         raise ValueError("features expected at least one WindowCount, got none")

@@ -4,6 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.compiling import helper, kernel
+from streamrec.models.users.watermarks import (
+    CANDIDATES_MAX,
+    DUE_MS,
+    LIMIT_MS,
+    WATERMARK_MS,
+    weigh,
+)
 
 # Rows of the click matrix, int64: what the kernel needs to know of each click.
 HASH_HIGH, HASH_LOW, ITEM, SESSION, TIME_MS, PRICE_CENTS, EVENT_TYPE, PARTITION = range(8)
@@ -19,10 +26,14 @@ FIRST_ITEM = 11
 ACCEPTED, TOO_LATE = 0, 1
 
 BLOCK = 64  # clicks taken in at a time: what they touch stays in the first-level cache
+_ANEW_ROOM = 64  # users that begin anew in a block; it ends where there might be more
 
-# Of `counters`. The last keeps the compiler from leaving out reads made for the cache alone.
-FREE_SLOTS, NEW_USERS, NEWEST_WATERMARK_MS, TOUCHED = range(4)
-SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS = range(3)  # of `options`
+# Of `counters`. SWEEP_DUE: some watermark has passed its DUE_MS. The last keeps the compiler from
+# leaving out reads made for the cache alone.
+FREE_SLOTS, NEW_USERS, SWEEP_DUE, TOUCHED = range(4)
+SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS, IDLE_MS = range(4)  # of `options`
+
+BEGUN_ANEW = 0  # as a user's newest time: nothing of it counts, its next click is its first
 
 
 # Rows of `cells`, int32: the running sums, one for each count, then the buckets of all windows as
@@ -122,18 +133,23 @@ def _place(
     table: NDArray[np.int64],
     free: NDArray[np.int32],
     counters: NDArray[np.int64],
-    watermarks_ms: NDArray[np.int64],
-    longest_ms: int,
+    marks: NDArray[np.int64],
+    options: NDArray[np.int64],
     status: NDArray[np.int8],
     new_users: NDArray[np.int64],
     placed: NDArray[np.int64],
     accepted: int,
-) -> int:
+    anew: NDArray[np.int64],
+) -> tuple[int, int, int]:
     """Find or make the slot of each of some clicks that is not too late; returns `accepted` and
-    how many those are.
+    how many those are, how many users begin anew, and where it has come to.
 
     Writes rows and slots of these clicks to `placed` (3, m); the third row says 1 for a new user.
+    `anew` (k, 3) gets the users that begin anew: before which of `placed`, their slots, and the
+    newest time that is refuted; before, it has room for the hashes and times of one click.
     """
+    longest_ms, idle_ms = options[LONGEST_MS], options[IDLE_MS]
+    n_anew = 0
     mask = len(table) - 1
     total = np.int64(0)
     for i in range(first, last):  # decides on nothing, so that the misses overlap; see _touch
@@ -143,13 +159,31 @@ def _place(
         row = rows[i]
         time_ms = clicks[TIME_MS, row]
         partition = clicks[PARTITION, row]
-        if time_ms < watermarks_ms[partition] - longest_ms:
+        high, low = clicks[HASH_HIGH, row], clicks[HASH_LOW, row]
+        if time_ms > marks[partition, LIMIT_MS]:
+            if n_anew + CANDIDATES_MAX + 1 > _ANEW_ROOM:
+                last = i
+                break
+            refuted = anew[n_anew:]
+            found = weigh(marks, partition, time_ms, high, low, longest_ms, idle_ms, refuted)
+            if found < 0:
+                status[row] = TOO_LATE
+                continue
+            for i_anew in range(n_anew, n_anew + found):
+                slot = np.int64(find(table, words, anew[i_anew, 1], anew[i_anew, 2]))
+                anew[i_anew, 2] = anew[i_anew, 0]
+                anew[i_anew, 1] = slot
+                anew[i_anew, 0] = accepted
+            n_anew += found
+        elif time_ms < marks[partition, WATERMARK_MS] - longest_ms:
             status[row] = TOO_LATE
             continue
+        elif time_ms > marks[partition, WATERMARK_MS]:
+            marks[partition, WATERMARK_MS] = time_ms
+            marks[partition, LIMIT_MS] = time_ms + idle_ms
+        if marks[partition, WATERMARK_MS] > marks[partition, DUE_MS]:
+            counters[SWEEP_DUE] = 1
         status[row] = ACCEPTED
-        watermarks_ms[partition] = max(watermarks_ms[partition], time_ms)
-        counters[NEWEST_WATERMARK_MS] = max(counters[NEWEST_WATERMARK_MS], time_ms)
-        high, low = clicks[HASH_HIGH, row], clicks[HASH_LOW, row]
         at = low & mask
         tag = _entry(low, 0)
         slot = np.int64(-1)
@@ -176,7 +210,7 @@ def _place(
         placed[0, accepted] = row
         placed[1, accepted] = slot
         accepted += 1
-    return accepted
+    return accepted, n_anew, last
 
 
 @helper
@@ -204,6 +238,23 @@ def _touch(
     return total
 
 
+@helper
+def _begin_anew(
+    words: NDArray[np.int64],
+    cells: NDArray[np.int32],
+    dirty: NDArray[np.bool_],
+    slot: int,
+    refuted_ms: int,
+) -> None:
+    """Forget a user's clicks, unless they have come to a newer one by another partition."""
+    if slot >= 0 and words[slot, NEWEST_MS] == refuted_ms:
+        dirty[slot] = True
+        cells[slot] = 0
+        for column in range(words.shape[1]):
+            if column != HIGH and column != LOW and column != IN_USE and column != LAST_PARTITION:
+                words[slot, column] = 0
+
+
 @helper(error_model="numpy")
 def _update(
     clicks: NDArray[np.int64],
@@ -225,21 +276,30 @@ def _update(
     after: NDArray[np.int64],
     bounds: NDArray[np.int64],
     history: NDArray[np.int64],
+    anew: NDArray[np.int64],
+    n_anew: int,
 ) -> int:
-    """Take in placed clicks one by one.
+    """Take in placed clicks one by one, after the users have begun anew that do so before them.
 
     Arrays are indexed whole, not through views of a row: a view costs two atomic counts.
     """
+    next_anew = 0
     session_gap_ms, longest_ms = options[SESSION_GAP_MS], options[LONGEST_MS]
     kept = options[KEPT_ITEMS]
     n_counts, n_measures = len(masks), len(measures)
     buckets_of = cells.view(np.uint16)
     first_bucket = 2 * n_counts
     for j in range(first, last):
+        while next_anew < n_anew and anew[next_anew, 0] == j:
+            _begin_anew(words, cells, dirty, anew[next_anew, 1], anew[next_anew, 2])
+            next_anew += 1
         row, slot, is_new = placed[0, j], placed[1, j], placed[2, j] == 1
         time_ms = clicks[TIME_MS, row]
         dirty[slot] = True
         newest_before = words[slot, NEWEST_MS]
+        if newest_before == BEGUN_ANEW:
+            is_new = True
+            newest_before = time_ms
         newest = max(newest_before, time_ms)
 
         # Windows: advance to the newest time, then count the event in its own bucket.
@@ -351,9 +411,9 @@ def _update(
 
 _SIGNATURE = (
     "int64(int64[:, ::1], int64[::1], int64[:, ::1], int32[:, ::1], boolean[::1], int64[::1],"
-    " int32[::1], int64[::1], int64[::1], int64[:, ::1], float64[:, ::1], int64[::1], int64[::1],"
-    " int64[:, ::1], int64[::1], int64, float32[:, ::1], int8[::1], int64[:, ::1], int64[::1],"
-    " int64[:, ::1])"
+    " int32[::1], int64[::1], int64[:, ::1], int64[:, ::1], float64[:, ::1], int64[::1],"
+    " int64[::1], int64[:, ::1], int64[::1], int64, float32[:, ::1], int8[::1], int64[:, ::1],"
+    " int64[::1], int64[:, ::1])"
 )
 
 
@@ -367,7 +427,7 @@ def take_in(
     table: NDArray[np.int64],
     free: NDArray[np.int32],
     counters: NDArray[np.int64],
-    watermarks_ms: NDArray[np.int64],
+    marks: NDArray[np.int64],
     windows: NDArray[np.int64],
     inverses: NDArray[np.float64],
     masks: NDArray[np.int64],
@@ -388,9 +448,11 @@ def take_in(
     counters[NEW_USERS] = 0
     accepted = 0
     total = 0
-    for first in range(0, len(rows), BLOCK):
+    anew = np.empty((_ANEW_ROOM, 3), np.int64)
+    first = 0
+    while first < len(rows):
         start = accepted
-        accepted = _place(
+        accepted, n_anew, first = _place(
             clicks,
             rows,
             first,
@@ -399,12 +461,13 @@ def take_in(
             table,
             free,
             counters,
-            watermarks_ms,
-            options[LONGEST_MS],
+            marks,
+            options,
             status,
             scratch[3:5],
             scratch,
             accepted,
+            anew,
         )
         counters[TOUCHED] = _touch(scratch, start, accepted, words, cells, options[KEPT_ITEMS])
         total = _update(
@@ -427,6 +490,8 @@ def take_in(
             scratch[5:7],
             bounds,
             history,
+            anew,
+            n_anew,
         )
     return accepted
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from traceback import format_exception
 from typing import Annotated, Any
 
@@ -19,7 +20,10 @@ from typer.core import TyperGroup
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
 from streamrec.connectors.log_settings import without_passwords
+from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+
+_PATIENCE = Patience(8.0)  # so that a command says within 10 s that a broker is away
 
 
 class CommandError(Exception):
@@ -41,13 +45,15 @@ class _Program(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         _escape_what_the_terminal_lacks()
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except (typer.Abort, typer.Exit):
             raise
-        except BrokenPipeError:
-            # Whoever read our output has seen enough, as `head` has.
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # until the end
-            raise typer.Exit(0) from None
+        except BrokenPipeError as error:
+            # Whoever read, as `head`, has enough: no fault of ours, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
         except UsageError as error:
             raise _told(error, 2, ctx) from error
         except (CommandError, LogError, SchemaError, RegistryUnavailableError) as error:
@@ -99,6 +105,8 @@ def program() -> typer.Typer:
     app = typer.Typer(
         cls=_Program,
         no_args_is_help=True,
+        context_settings={"max_content_width": 110},
+        invoke_without_command=True,
         # A traceback with local variables would print the settings, secrets among them.
         pretty_exceptions_show_locals=False,
         rich_markup_mode=None,
@@ -112,11 +120,17 @@ def program() -> typer.Typer:
 
 
 def _all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show where an error came from, before or behind.")
     ] = False,
 ) -> None:
     """Makes a group of the program; `_Program` looks at the options."""
+    if version:
+        typer.echo(f"streamrec {metadata.version('streamrec')}")
+        raise typer.Exit
 
 
 def say(text: str) -> None:
@@ -131,4 +145,4 @@ def opened() -> Iterator[tuple[Log, Settings]]:
         settings = load_settings()
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    yield open_log(settings), settings
+    yield open_log(settings, _PATIENCE), settings

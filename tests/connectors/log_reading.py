@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from pathlib import Path
 
+from streamrec.connectors.leases.holder import Claim
+from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import (
     Log,
     LogAdmin,
@@ -42,11 +45,12 @@ def read(reader: LogReader, count: int, max_messages: int = 100) -> list[Record]
         batches = reader.poll(max_messages, 0.2)
         assert sum(map(len, batches)) <= max_messages
         for batch in batches:
-            assert len(batch.offsets) == len(batch.values)
+            assert len(batch.offsets) == len(batch.values) == len(batch.times_ms)
             for index, (offset, value) in enumerate(
                 zip(batch.offsets.tolist(), batch.values, strict=True)
             ):
                 key, headers, ms = batch.detail(index)
+                assert batch.times_ms[index] == ms
                 records.append(
                     Record(batch.topic, batch.partition, offset, key, value, headers, ms)
                 )
@@ -74,6 +78,7 @@ class Silent:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self.patience = log.patience
 
     def reader(self, ends: bool = False) -> LogReader:
         return _SilentReader(self._log.reader(ends))
@@ -92,6 +97,14 @@ class Silent:
 
     def describe_target(self) -> str:
         return self._log.describe_target()
+
+    def lease(
+        self, name: str, claim: Claim, locks: Path | None, on_lost: Callable[[str], None]
+    ) -> Lease:
+        return self._log.lease(name, claim, locks, on_lost)
+
+    def handed_over(self) -> int:
+        return self._log.handed_over()
 
 
 class _SilentReader:

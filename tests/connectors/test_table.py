@@ -132,8 +132,9 @@ class _Messages:
         self.polls += 1
         time.sleep(0.01)
         offsets = np.array([self.polls], np.int64)
-        detail = Detail(b"k", [], 0)
-        return [RawBatch("prices", 0, offsets, [b"\0\0\0\0\1x"], lambda _: detail)]
+        detail, times_ms = Detail(b"k", [], 0), np.zeros(1, np.int64)
+        values: list[bytes | None] = [b"\0\0\0\0\1x"]
+        return [RawBatch("prices", 0, offsets, values, lambda _: detail, times_ms)]
 
     def close(self) -> None:
         pass

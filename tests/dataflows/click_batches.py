@@ -28,16 +28,22 @@ def click(**fields: Any) -> bytes:
 
 
 def raw_batch(
-    values: Sequence[bytes | None], partition: int = 0, offsets: Sequence[int] | None = None
+    values: Sequence[bytes | None],
+    partition: int = 0,
+    offsets: Sequence[int] | None = None,
+    times_ms: Sequence[int] | None = None,
 ) -> RawBatch:
-    """Messages whose key and header name their partition and offset."""
+    """Messages whose key and header name their partition and offset; their log times follow from
+    the offsets where they are not given."""
     places = list(range(len(values))) if offsets is None else list(offsets)
+    written = [START_MS + place for place in places] if times_ms is None else list(times_ms)
 
     def detail(index: int) -> Detail:
         name = b"%d:%d" % (partition, places[index])
-        return Detail(name, [("at", name)], START_MS + places[index])
+        return Detail(name, [("at", name)], written[index])
 
-    return RawBatch("clicks", partition, np.array(places, np.int64), list(values), detail)
+    offsets_array, times_array = np.array(places, np.int64), np.array(written, np.int64)
+    return RawBatch("clicks", partition, offsets_array, list(values), detail, times_array)
 
 
 def make_decode(shards: int = 4) -> DecodeClicks:

@@ -29,6 +29,7 @@ from streamrec.dataflows.steps.shards import shard_name
 from streamrec.dataflows.steps.user_features import UserFeatures
 from streamrec.models.users.features import HOUR_MS, compile_features
 from streamrec.models.users.state import UserState
+from streamrec.models.users.watermarks import AGREE
 from streamrec.schemas import load
 from streamrec.schemas.wire import WireDecoder
 from tests.dataflows.click_batches import START_MS, click, raw_batch
@@ -89,13 +90,47 @@ def test_shard_that_resumes_and_sees_no_click_keeps_its_state(tmp_path: Path) ->
 def test_watermark_is_restored_so_that_late_stays_late(tmp_path: Path) -> None:
     decode, build = decoding(), shards(tmp_path)
     shard = build(None)
-    take(shard, decode, click(user_id="u1", timestamp=START_MS + 3 * HOUR_MS))
+    for number in range(AGREE + 1):
+        take(shard, decode, click(user_id=f"v{number}", timestamp=START_MS + 3 * HOUR_MS))
 
     [late] = take(build(shard.snapshot()), decode, click(user_id="u2", timestamp=START_MS))
 
     assert isinstance(late, Failed)
     assert late.reason == "too_late"
     assert str(START_MS + 2 * HOUR_MS) in late.message
+
+
+def test_what_is_being_weighed_is_restored(tmp_path: Path) -> None:
+    """Users as far ahead as one that was seen before the stop count with it after the start."""
+    decode, build = decoding(), shards(tmp_path)
+    shard = build(None)
+    for number in range(AGREE + 1):
+        take(shard, decode, click(user_id=f"v{number}"))
+    later_ms = START_MS + 9 * HOUR_MS
+    for number in range(AGREE + 1):
+        snapshot = shard.snapshot()
+        assert snapshot is not None
+        json.dumps(snapshot["reference"])  # as the manifest has it
+        shard = build(snapshot)
+        [taken] = take(shard, decode, click(user_id=f"v{number}", timestamp=later_ms + number))
+        assert not isinstance(taken, Failed)
+
+    [late] = take(build(shard.snapshot()), decode, click(user_id="u2"))
+
+    assert isinstance(late, Failed)
+
+
+def test_watermarks_saved_before_there_were_doubts_hold(tmp_path: Path) -> None:
+    decode, build = decoding(), shards(tmp_path)
+    shard = build(None)
+    take(shard, decode, click(user_id="u1", timestamp=START_MS + 3 * HOUR_MS))
+    snapshot = shard.snapshot()
+    assert snapshot is not None
+    del snapshot["reference"]["facts"]["doubts"]
+
+    [late] = take(build(snapshot), decode, click(user_id="u2", timestamp=START_MS))
+
+    assert isinstance(late, Failed)
 
 
 def test_idle_users_leave_memory_and_with_the_next_base_the_files(tmp_path: Path) -> None:

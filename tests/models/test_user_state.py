@@ -1,6 +1,5 @@
 """The user state against a slow reference that keeps every event and recounts at each one."""
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from streamrec.models.users.features import (
 )
 from streamrec.models.users.state import SessionsAfter, UserState
 from streamrec.schemas.columns import Bytes
+from tests.models.reference_watermarks import ReferenceWatermark
 
 GAP_MS = 30 * MINUTE_MS
 KEPT = 4
@@ -102,6 +102,18 @@ def make_clicks(rng: np.random.Generator, n: int, users: int, span_ms: int) -> N
     return clicks
 
 
+def with_wrong_clocks(rng: np.random.Generator, clicks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same with clocks that are hours to years ahead, alone and in a row, and with silences."""
+    n = clicks.shape[1]
+    times = clicks[kernels.TIME_MS]
+    for at in rng.integers(0, n, 3):
+        times[at:] += int(rng.integers(1, 40)) * HOUR_MS
+    for at in (0, *rng.integers(0, n, 30)):
+        ahead = times[at : at + int(rng.choice([1, 1, 2, 12, 40]))]
+        ahead += rng.choice([3 * HOUR_MS, 87_600 * HOUR_MS], len(ahead))
+    return clicks
+
+
 IDS = Bytes(np.frombuffer(b"someone", np.uint8), np.zeros(5_000, np.int64), np.full(5_000, 7))
 
 
@@ -120,24 +132,32 @@ def run(
     return features, status, sessions
 
 
+@pytest.mark.parametrize("clocks", ["right", "wrong"])
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("batch", [1, 7, 1_000])
-def test_features_are_those_of_a_full_recount(seed: int, batch: int) -> None:
+def test_features_are_those_of_a_full_recount(seed: int, batch: int, clocks: str) -> None:
     rng = np.random.default_rng(seed)
-    clicks = make_clicks(rng, 1_500, users=20, span_ms=20 * HOUR_MS)
-    features, status, sessions = run(UserState(FEATURES, GAP_MS, KEPT), clicks, batch)
+    clicks = make_clicks(rng, 1_500, users=40, span_ms=20 * HOUR_MS)
+    if clocks == "wrong":
+        clicks = with_wrong_clocks(rng, clicks)
+    state = UserState(FEATURES, GAP_MS, KEPT)
+    features, status, sessions = run(state, clicks, batch)
 
-    watermark: dict[int, int] = defaultdict(int)
+    watermarks = [ReferenceWatermark(HOUR_MS, state.idle_ms) for _ in range(2)]
     users: dict[int, ReferenceUsers] = {}
     histories: list[list[int]] = []
+    begun_anew = 0
     for row in range(clicks.shape[1]):
         column = clicks[:, row].tolist()
-        time_ms, partition = column[kernels.TIME_MS], column[kernels.PARTITION]
-        if time_ms < watermark[partition] - HOUR_MS:
+        who, time_ms = column[kernels.HASH_LOW], column[kernels.TIME_MS]
+        accepted, anew = watermarks[column[kernels.PARTITION]].take_in(who, time_ms)
+        for other in anew:
+            users.pop(other, None)
+        begun_anew += len(anew)
+        if not accepted:
             assert status[row] == kernels.TOO_LATE, f"seed {seed}, row {row}"
             continue
-        watermark[partition] = max(watermark[partition], time_ms)
-        user = users.setdefault(column[kernels.HASH_LOW], ReferenceUsers(FEATURES))
+        user = users.setdefault(who, ReferenceUsers(FEATURES))
         expected = user.take_in(
             time_ms,
             column[kernels.EVENT_TYPE],
@@ -156,13 +176,16 @@ def test_features_are_those_of_a_full_recount(seed: int, batch: int) -> None:
         for i in range(len(after.rows))
     ]
     assert got == histories
+    assert state.watermarks_ms.tolist() == [watermark.now_ms for watermark in watermarks]
     assert (status == kernels.TOO_LATE).sum() > 10, "the data should hold late clicks"
+    assert begun_anew > 10 or clocks == "right", "the data should hold users that begin anew"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_resumed_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    clicks = make_clicks(rng, 3_000, users=300, span_ms=12 * HOUR_MS)
+    clicks = with_wrong_clocks(rng, make_clicks(rng, 3_000, users=300, span_ms=12 * HOUR_MS))
+    clicks[kernels.TIME_MS, 1_699] += 87_600 * HOUR_MS  # is being weighed when the run stops
     expected, expected_status, _ = run(UserState(FEATURES, GAP_MS, KEPT), clicks, 100)
 
     first = UserState(FEATURES, GAP_MS, KEPT)
@@ -175,7 +198,8 @@ def test_resumed_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> 
     changed = first.export(first.changed())
     assert 0 < len(changed) < len(whole)
     second = UserState(FEATURES, GAP_MS, KEPT)
-    second.restore([whole, changed], first.watermarks_ms)
+    assert first.doubts
+    second.restore([whole, changed], first.watermarks_ms, first.doubts)
     assert len(second) >= len(first)
     for table in (first.export(first.held()), changed):
         for user, row in zip(table.user_ids, table.fixed, strict=True):

@@ -25,6 +25,7 @@ from streamrec.shop.faults import SchemaIds
 from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
+from tests.proofs.chaos_troubles import subscriber, unwell_registry
 
 _ERROR_FIELDS = ("reason", "stage", "exception", "key", "value", "timestamp")
 
@@ -93,20 +94,26 @@ def chaos(
     place: Place, flow: Flow, options: ChaosOptions, model: str
 ) -> tuple[ChaosVerdict, ChaosRun]:
     """Run, kill, bring back, stop; then run once without kills, and compare."""
-    clicks, topics = place.make_topic("clicks"), Topics.make(place, flow)
+    # Brokers take records of wrong clocks by default before 4.0, later only if told to.
+    takes = {"message.timestamp.after.max.ms": str(2**63 - 1)} if options.wrong_clocks else None
+    clicks, topics = place.make_topic("clicks", takes), Topics.make(place, flow)
     reference_topics = Topics.make(place, flow)
     group = f"{place.prefix}-{options.seed}"
     settings = {"clicks_topic": clicks, "consumer_group": group, "model": model}
-    run = ChaosRun(
-        options,
-        place,
-        place.process_environment(**settings, **topics.settings(flow), delivery=options.delivery),
-        clicks,
-        topics.answers,
-        group + flow.group_suffix,
-        say,
+    environment = place.process_environment(
+        **settings, **topics.settings(flow), delivery=options.delivery
     )
-    run.run()
+    with ExitStack() as stack:
+        if options.unwell_registry:
+            url = environment["SCHEMA_REGISTRY_URL"]
+            url = stack.enter_context(unwell_registry(url, options.seed))
+            environment["SCHEMA_REGISTRY_URL"] = url
+        under = group + flow.group_suffix
+        run = ChaosRun(options, place, environment, clicks, topics.answers, under, say)
+        if options.subscriber:
+            servers = environment["KAFKA_BOOTSTRAP_SERVERS"]
+            run.while_killing = lambda: subscriber(servers, under, clicks)
+        run.run()
     say(
         f"{run.kills} kills ({run.moments}); after a kill the others ended within "
         f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
@@ -120,7 +127,8 @@ def chaos(
     )
     say("checking every input against every output")
     with closing(place.log.registry()) as registry:
-        shop = shop_of(options.seed, options.events, SchemaIds.of(registry))
+        ids = SchemaIds.of(registry)
+        shop = shop_of(options.seed, options.events, ids, options.wrong_clocks)
     committed_only = options.delivery == "transactions"
     inputs = inputs_of(place, clicks, shop, lambda name: not flow.asking or name in flow.asking)
     outputs = outputs_of(place, inputs, topics.outputs(flow), committed_only)
@@ -153,7 +161,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--delivery", choices=("read_back", "transactions"), default="read_back")
     parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
     parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
+    parser.add_argument(
+        "--subscriber", action="store_true", help="a consumer subscribes under the group (Kafka)"
+    )
+    parser.add_argument(
+        "--unwell-registry",
+        action="store_true",
+        help="a registry that answers nonsense in turns (Kafka)",
+    )
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    parser.add_argument(
+        "--wrong-clocks",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="so many of the clicks come from clocks that are ten years ahead, such as 0.02",
+    )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument(
         "--kafka",
@@ -161,7 +184,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="local",
         help="start a broker, or use KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL",
     )
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    for name in ("subscriber", "unwell_registry"):
+        if getattr(given, name) and given.backend == "embedded":
+            parser.error(f"--{name.replace('_', '-')} expected --backend kafka, got embedded")
+    return given
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,6 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
         given.workers,
         seed,
         given.delivery,
+        given.wrong_clocks,
+        given.subscriber,
+        given.unwell_registry,
     )
     began_s = time.monotonic()
     with ExitStack() as stack:

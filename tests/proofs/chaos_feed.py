@@ -16,23 +16,28 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.shop.faults import SchemaIds
-from streamrec.shop.shop import Shop, ShopBatch
+from streamrec.shop.shop import ShopBatch
+from tests.proofs.chaos_clocks import FAR_MS, ClockShop
 
 _STEP_S = 0.02
 
 
-def shop_of(seed: int, events: int, ids: SchemaIds) -> Shop:
+def shop_of(seed: int, events: int, ids: SchemaIds, wrong_clocks: float = 0.0) -> ClockShop:
     """The clicks of a chaos run. The checker makes the same ones to know the truth."""
-    return Shop(seed=seed, clicks=events, schema_ids=ids)
+    return ClockShop(seed=seed, clicks=events, schema_ids=ids, wrong_clocks=wrong_clocks)
 
 
 def steps(batch: ShopBatch, size: int) -> Iterator[list[Outgoing]]:
     """The records of a batch, `size` at a time."""
     bounds = [*range(0, len(batch), size), len(batch)]
+    arrivals = batch.clicks.arrivals_ms.tolist()
     for start, end in pairwise(bounds):
+        part = slice(start, end)
         yield [
-            Outgoing(key, value)
-            for key, value in zip(batch.keys[start:end], batch.values[start:end], strict=True)
+            Outgoing(key, value, timestamp_ms=at_ms if at_ms > FAR_MS else None)
+            for key, value, at_ms in zip(
+                batch.keys[part], batch.values[part], arrivals[part], strict=True
+            )
         ]
 
 
@@ -72,10 +77,11 @@ def main() -> int:
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True, help="records a second")
+    parser.add_argument("--wrong-clocks", type=float, default=0.0, help="share of the clicks")
     given = parser.parse_args()
     log = open_log(load_settings())
     with closing(log.registry()) as registry:
-        shop = shop_of(given.seed, given.events, SchemaIds.of(registry))
+        shop = shop_of(given.seed, given.events, SchemaIds.of(registry), given.wrong_clocks)
     pace = Pace(given.rate)
     with closing(log.writer()) as writer:
         for batch in shop.batches():

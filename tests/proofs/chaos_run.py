@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,9 @@ class ChaosOptions:
     workers: int
     seed: int
     delivery: str
+    wrong_clocks: float = 0.0  # share of the clicks whose producers are years ahead
+    subscriber: bool = False  # somebody subscribes under the group
+    unwell_registry: bool = False  # the registry answers nonsense in turns
     seconds_per_kill: float = 6.0  # the load of one life of the cluster is spread over so long
 
 
@@ -61,6 +64,7 @@ class ChaosRun:
     output: str
     group: str
     say: Callable[[str], None]
+    while_killing: Callable[[], AbstractContextManager[None]] = nullcontext
     kills: int = 0
     stop_s: float = 0.0
     moments: dict[str, int] = field(default_factory=dict)
@@ -86,9 +90,10 @@ class ChaosRun:
         feeder = self._feeder()
         try:
             with closing(self.place.log.admin()) as admin:
-                while self.kills < self.options.kills:
-                    self._allow(feeder, self._load_by(self.kills + 1))
-                    self._live_and_die(admin)
+                with self.while_killing():
+                    while self.kills < self.options.kills:
+                        self._allow(feeder, self._load_by(self.kills + 1))
+                        self._live_and_die(admin)
                 self._allow(feeder, self.options.events)
                 self._cluster.start()
                 self._await_end_of(feeder)
@@ -112,7 +117,8 @@ class ChaosRun:
         options = self.options
         rate = options.events / ((options.kills + 1) * options.seconds_per_kill)
         arguments = {"topic": self.clicks, "events": options.events, "seed": options.seed}
-        flags = [f"--{name}={value}" for name, value in {**arguments, "rate": rate}.items()]
+        arguments |= {"rate": rate, "wrong-clocks": options.wrong_clocks}
+        flags = [f"--{name}={value}" for name, value in arguments.items()]
         with (self.place.folder / "feeder.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.proofs.chaos_feed", *flags],

@@ -70,7 +70,7 @@ def read_pairs(
                 row[S.faded_last] = state.pair_values[place, FADED] * fade
                 row[S.seen_last] = np.float32(1.0) / np.float32(1 + age)
                 near = after + np.float32(0.5) * before
-                if n_hops < hops or near > hop_weights[n_hops - 1]:
+                if n_hops < hops or (hops > 0 and near > hop_weights[n_hops - 1]):
                     index = n_hops if n_hops < hops else n_hops - 1
                     while index > 0 and hop_weights[index - 1] < near:
                         hop_weights[index] = hop_weights[index - 1]

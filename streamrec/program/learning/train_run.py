@@ -11,10 +11,12 @@ from streamrec.connectors.click_files.reading import ClickFiles
 from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.steps.history import History, by_time, file_history, topic_history
+from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import SessionRows
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
-from streamrec.models.training.rows import CUT_OFF, questions_between
+from streamrec.models.training.rows import CUT_OFF, learn_rows, questions_between
+from streamrec.models.training.telling import Telling
 from streamrec.models.training.train import TrainingSettings, train
 from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
 from streamrec.program.shared import CommandError, UsageError, opened, say
@@ -24,6 +26,7 @@ from streamrec.shop.shop import Shop
 
 _HELD_OUT_SHARE = 0.1  # of the clicks, the newest
 _QUESTIONS_MAX = 5_000
+_LINES = 8  # of progress within the budget, beside one for each phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ def train_model(
     except (SettingsError, ValueError) as error:
         raise UsageError(f"settings: {error}") from None
     began = time.monotonic()
+    every_s = 60.0 * budget / _LINES
+    telling = Telling(lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"), every_s)
     try:
         history = by_time(_history(source, settings, seed))
         say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
@@ -60,24 +65,29 @@ def train_model(
             ranker=ranker,
             user_features=history.feature_names,
             user_values=history.user_features.first(cut),
-            progress=lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"),
+            progress=telling,
+            began_s=began,
         )
+        telling.end()
     except ValueError as error:
         raise CommandError(f"train: {error}") from error
     if model.ranker is None:
         say("too few clicks for a ranker: the artifact holds the blend alone")
     typer.echo(held_out_table(model, history, cut, seed))
-    # The main job fills its index from the topics: what it needs of the training is the ranker and
-    # the weights, not the clicks.
-    SessionRecommender(
-        model.bounds,
-        model.weights,
-        model.ranker,
-        model.methods,
-        model.slots,
-        model.info.user_features,
-    ).save(out)
+    learn_the_rest(model, history, cut)
+    model.save(out)
     say(f"trained in {time.monotonic() - began:.0f} s: STREAMREC_MODEL_PATH={out}")
+
+
+def learn_the_rest(model: SessionRecommender, history: History, cut: int) -> None:
+    """Learn the clicks that were held out, and note what has been learned: a flow starts with it
+    and learns none of it again."""
+    log = history.log
+    numbers = model.items.numbers(log.items, history.item_ids, add=True)
+    rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
+    learn_rows(model, rows, cut, len(log))
+    times_ms = log.times_ms
+    model.learned = LearnedLog(int(times_ms.min()), int(times_ms.max()), history.offsets)
 
 
 def held_out_table(model: SessionRecommender, history: History, cut: int, seed: int) -> str:

@@ -73,8 +73,10 @@ class RunningJob:
 
     def until_failed(self, patience_s: float = _PATIENCE_S) -> str:
         """Wait until it ends by itself with an error; returns what it printed."""
-        assert self._process.wait(patience_s) != 0, "expected a status other than 0"
-        return self.log
+        assert self._process.wait(patience_s) == 1, self.log[-3_000:]
+        log = self.log
+        assert "Traceback" not in log and "panicked" not in log, log[-3_000:]
+        return log
 
     def kill(self) -> None:
         self._process.kill()

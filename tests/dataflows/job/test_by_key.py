@@ -18,6 +18,11 @@ class Part(NamedTuple):
     records: list[tuple[str, int]]
 
 
+def test_a_key_that_is_no_string_is_refused_before_it_could_become_another() -> None:
+    with pytest.raises(TypeError, match="key expected a string, got 7"):
+        ByKey().put(7, 1, time_ms=0)  # type: ignore[arg-type]  # what is to be found
+
+
 class Counts(ByKey):
     """How often each key has come."""
 
@@ -69,6 +74,53 @@ def test_a_shard_that_stops_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
         found += on(shard, *records[first : first + 40])
         shard = keep("count", shard.snapshot())
     assert found == whole
+
+
+def ordinary(n: int, start_ms: int = 1_000_000) -> list[tuple[str, int]]:
+    return [(f"k{i % 20}", start_ms + 1_000 * i) for i in range(n)]
+
+
+@pytest.mark.parametrize("at", [0, 1, 50, 200])
+def test_one_wrong_clock_makes_nobodys_values_old(tmp_path: Path, at: int) -> None:
+    """And its own key begins anew, also where state was saved in between."""
+    far_ms = 10**12
+    expected = on(kept(tmp_path / "a", expire_ms=60_000)("count", None), *ordinary(300))
+    keep = kept(tmp_path / "b", expire_ms=60_000)
+    shard = keep("count", None)
+    records = [*ordinary(300)[:at], ("wrong", far_ms), ("wrong", far_ms + 1), *ordinary(300)[at:]]
+    found = []
+    for record in [*records, ("wrong", 1_300_000)]:
+        found += on(shard, record)
+        if len(found) % 7 == 0:
+            shard = keep("count", shard.snapshot())
+    assert found[:at] + found[at + 2 : -1] == expected
+    assert found[at : at + 2] + found[-1:] == [1, 2, 1]
+
+
+def test_values_set_by_wrong_clocks_are_dropped(tmp_path: Path) -> None:
+    counts = Counts(expire_ms=60_000)
+    shard = KeptShard(counts, None)
+    on(shard, *ordinary(100))
+    on(shard, *((f"wrong{n}", 10**12) for n in range(9)))
+    assert len(counts) == 29
+    on(shard, *ordinary(100, start_ms=1_100_000))
+    assert len(counts) == 20
+
+
+def test_a_silence_longer_than_values_last_ends_them(tmp_path: Path) -> None:
+    counts = Counts(expire_ms=60_000)
+    on(KeptShard(counts, None), *ordinary(100), ("old", 1_099_000))
+    assert counts.get("old", 1_099_000) == 1
+    later = ordinary(40, start_ms=10**9)
+    assert on(KeptShard(counts, None), *later) == [1] * 20 + [2] * 20
+    assert counts.get("old", 1_099_000) is None, "the shard has seen that time of so many keys"
+
+
+def test_newest_times_saved_before_there_were_doubts_hold(tmp_path: Path) -> None:
+    counts = ByKey(expire_ms=1_000)
+    counts.restore([], {"newest_ms": 50_000})
+    counts.put("a", 1, time_ms=48_999)
+    assert counts.get("a", 49_000) is None
 
 
 def test_at_most_so_many_keys_are_held_and_the_longest_unset_goes_first() -> None:
