@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.click_files.cells import ROWS, Cells, Kind, Sample, Wanted
 from streamrec.connectors.click_files.json_rows import cells_of
+from streamrec.connectors.click_files.json_values import Bad
 from streamrec.connectors.click_files.opening import InputFile
 from streamrec.connectors.click_files.paths import gather, parse_path
 from streamrec.connectors.click_files.rejecting import Rejected, UnclearError
@@ -46,7 +47,7 @@ class ParquetFile:
     def _records(self, tops: list[str]) -> Iterator[tuple[int, object]]:
         number = 0
         for batch in self._read(tops):
-            for record in batch.to_pylist():
+            for record in _records(batch):
                 number += 1
                 yield number, record
 
@@ -62,13 +63,24 @@ def open_parquet(source: InputFile) -> ParquetFile:
     with source.seekable() as file, _opened(file) as parquet:
         schema = parquet.schema_arrow
         first = next(parquet.iter_batches(_SAMPLE_ROWS, use_threads=False), None)
-    records = [] if first is None else first.to_pylist()
-    values = gather(list(records))
+    records = [] if first is None else _records(first)
+    values = gather([each for each in records if not isinstance(each, Bad)])
     names = list(schema.names)
     flat = {name: values.pop(name, []) for name in names}
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     nested = any(_is_nested(each.type) for each in schema)
     return ParquetFile(source, schema, Sample({**flat, **values}, repeated, nested))
+
+
+def _records(batch: "pa.RecordBatch") -> list[object]:
+    """Rows as JSON would have them; a row with bytes that are no text is none."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError as error:
+        if len(batch) == 1:
+            return [Bad(f"expected UTF-8, got {error.object[:60]!r}")]
+    half = len(batch) // 2
+    return _records(batch.slice(0, half)) + _records(batch.slice(half))
 
 
 def _opened(file: object) -> "pa.parquet.ParquetFile":

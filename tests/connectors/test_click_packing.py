@@ -249,3 +249,17 @@ def test_a_row_without_end_is_named_with_the_row_before_it(tmp_path: Path, befor
     text = "user,item,time\n" + f"u,i,{T0}\n" * before + '"u' + f",i,{T0}\n" * 100_000
     with pytest.raises(ClickFileError, match=r"a longer one behind line .*is a quote not closed"):
         read(written(tmp_path, text))
+
+
+def test_one_string_of_parquet_that_is_no_text_costs_one_row(tmp_path: Path) -> None:
+    """Parquet does not look whether its strings are UTF-8."""
+    ids = [b"a", b"b\xff", *(b"c%d" % n for n in range(300))]
+    strings = pa.array(ids).view(pa.string())
+    flat = pa.table({"user": strings, "item": strings, "time": [T0] * len(ids)})
+    events = pa.StructArray.from_arrays([strings, pa.array([T0] * len(ids))], ["item", "time"])
+    nested = pa.table({"user": pa.array(["u"] * len(ids)), "click": events})
+    for table, said in ((flat, "user expected UTF-8"), (nested, "expected UTF-8")):
+        pq.write_table(table, tmp_path / "log.parquet")
+        clicks = read(tmp_path / "log.parquet")
+        assert column(clicks, "item_id") == ["a", *(f"c{n}" for n in range(300))]
+        assert messages(clicks) == {2: rf"{said}, got b'b\xff'"}
