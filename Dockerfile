@@ -16,7 +16,7 @@ COPY streamrec streamrec
 
 # It runs where its user may write: compiled kernels, and the engine's own rendering of the dataflow.
 ENV PYTHONPATH=/app NUMBA_CACHE_DIR=/var/lib/streamrec/kernels PYTHONUNBUFFERED=1
-RUN useradd --create-home streamrec && install -d -o streamrec /var/lib/streamrec
+RUN useradd --create-home streamrec && install -d -o streamrec /var/lib/streamrec /state
 USER streamrec
 WORKDIR /var/lib/streamrec
 CMD ["python", "-m", "bytewax.run", "dataflows.recommender"]

@@ -3,6 +3,7 @@
 set positional-arguments := true
 
 # real recommendations from a simulated shop, on a log in one file; ends by itself in under a minute
+[no-exit-message]
 demo *ARGS:
     python -m streamrec demo "$@"
 
@@ -26,6 +27,7 @@ lint-types:
     mypy
 
 # 1,000,000 clicks with 1 % broken in ten ways, every answer checked by an independent reader
+[no-exit-message]
 verify *ARGS:
     python -m tests.proofs.correctness "$@"
 
@@ -46,38 +48,47 @@ hooks:
     pre-commit install
 
 # the command line: topics, send, receive, errors, import, train, describe; `./justw streamrec --help`
+[no-exit-message]
 streamrec *ARGS:
     @python -m streamrec "$@"
 
 # put a click log of your own (CSV, JSON lines, Parquet) on the topic clicks
+[no-exit-message]
 import *ARGS:
     @python -m streamrec import "$@"
 
 # make the ranker's artifact anew from a click log
+[no-exit-message]
 train *ARGS:
     @python -m streamrec train "$@"
 
 # the main job, for ever: clicks in, recommendations and errors out
+[no-exit-message]
 run *ARGS:
     python -m bytewax.run dataflows.recommender "$@"
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
+[no-exit-message]
 run-cluster PROCESSES *ARGS:
     shift && python -m streamrec run-cluster {{ PROCESSES }} dataflows.recommender "$@"
 
 # kill -9 at random under load, then every input against every output; `--kills N`, `--seed S`
+[no-exit-message]
 chaos *ARGS:
     python -m tests.proofs.chaos "$@"
 
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
+[no-exit-message]
 kafka *ARGS:
     python -m streamrec kafka "$@"
 
 # models against each other and against popularity, on held-out clicks
+[no-exit-message]
 evaluate *ARGS:
     python -m streamrec evaluate "$@"
 
 # cost per event and latency on a real Kafka, as ratios to a bare loop; `--only NAME`, `--events N`
+[no-exit-message]
 bench *ARGS:
     python -m benchmarks "$@"
 

@@ -6,20 +6,28 @@ from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.kafka.log import KafkaLog
 from streamrec.connectors.log import Log, SchemaRegistry
 from streamrec.connectors.log_settings import LogSettings
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.registry import ConfluentRegistry
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = Patience()
 
-def open_log(settings: LogSettings) -> Log:
+
+def open_log(settings: LogSettings, patience: Patience = _PATIENCE) -> Log:
     """The embedded log, or Kafka when KAFKA_BOOTSTRAP_SERVERS is set. Connects to nothing yet.
+    `patience` is how long a broker that is away is waited for.
 
     Raises LogError when an option is not one of librdkafka's.
     """
     if settings.backend == "kafka":
-        return KafkaLog(settings.librdkafka(), lambda: _registry(settings))
+        return KafkaLog(
+            settings.librdkafka(), lambda: _registry(settings), patience, settings.leases_topic
+        )
     registry = None if settings.schema_registry_url is None else lambda: _registry(settings)
-    return EmbeddedLog(settings.embedded_log_path, settings.embedded_log_synchronous, registry)
+    return EmbeddedLog(
+        settings.embedded_log_path, settings.embedded_log_synchronous, registry, patience
+    )
 
 
 def _registry(settings: LogSettings) -> SchemaRegistry:

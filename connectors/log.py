@@ -7,15 +7,22 @@ module (sources, sinks, the command line) speaks only this contract.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.patience import Patience
+from streamrec.schemas.header_ids import SchemaKey
 from streamrec.schemas.registry import IncompatibleSchemaError as IncompatibleSchemaError
 from streamrec.schemas.registry import RegistryUnavailableError as RegistryUnavailableError
 from streamrec.schemas.registry import SchemaError as SchemaError
 from streamrec.schemas.registry import UnknownSchemaError as UnknownSchemaError
+
+if TYPE_CHECKING:
+    from streamrec.connectors.leases.holder import Claim
+    from streamrec.connectors.leases.lease import Lease
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -120,6 +127,15 @@ class WriteError(LogError):
     """Messages were not accepted by the log. Nothing after them may be taken as written."""
 
 
+class TooLargeError(WriteError):
+    """A message is larger than its topic takes. None of those written with it were taken; others
+    may be written afterwards."""
+
+
+class FencedError(WriteError):
+    """A newer writer of the same name has taken over, and this one is shut out."""
+
+
 class LogReader(Protocol):
     """Reads assigned partitions of topics. Not safe for use by several threads at once."""
 
@@ -177,21 +193,12 @@ class LogWriter(Protocol):
         """Flush, then release. Raises WriteError like `flush`."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupOffsets:
-    """How far a consumer group has come in a topic, to be recorded inside a transaction."""
-
-    group: str
-    topic: str
-    offsets: Mapping[int, int]  # by partition, the next to be read
-
-
 class TransactionalWriter(LogWriter, Protocol):
     """Writes in transactions: what is written is visible, to readers of what is committed, at once
     when `commit` returns and never before. The first write after a commit begins the next one."""
 
-    def commit(self, progress: GroupOffsets | None, timeout_s: float) -> bool:
-        """Commit what was written since the last commit; says whether there was anything.
+    def commit(self, timeout_s: float) -> None:
+        """Commit what was written since the last commit, if there was anything.
 
         Raises WriteError, after which nothing of the transaction will ever be visible, also when
         a newer writer of the same id has taken over.
@@ -248,6 +255,9 @@ class SchemaRegistry(Protocol):
         """JSON text. Cached for ever: ids never change meaning. Raises UnknownSchemaError,
         RegistryUnavailableError."""
 
+    def by_guid(self, guid: str) -> str:
+        """The same for the newer name of a schema, in canonical form; the embedded log has none."""
+
     def latest(self, subject: str) -> RegisteredSchema:
         """Raises UnknownSchemaError, RegistryUnavailableError."""
 
@@ -261,8 +271,17 @@ class SchemaRegistry(Protocol):
     def close(self) -> None: ...
 
 
+def schema_named(registry: SchemaRegistry, key: SchemaKey) -> str:
+    """A schema by its id or its GUID. Raises as `by_id` does."""
+    return registry.by_guid(key) if isinstance(key, str) else registry.by_id(key)
+
+
 class Log(Protocol):
     """A back end: one place that opens everything. `describe_target` names it without secrets."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long its admins, readers and writers wait for an answer."""
 
     def reader(self, ends: bool = False) -> LogReader:
         """`ends`: keep `position`, which costs a little for each time a partition is read up."""
@@ -279,3 +298,15 @@ class Log(Protocol):
     def registry(self) -> SchemaRegistry: ...
 
     def describe_target(self) -> str: ...
+
+    def lease(
+        self, name: str, claim: "Claim", locks: Path | None, on_lost: Callable[[str], None]
+    ) -> "Lease":
+        """A lease of what is done under a name, a consumer group's and a dataflow's, not claimed
+        yet. Once it is, what this log writes is refused when another has taken over, as far as the
+        back end can tell. `locks` is a folder that a start on this machine after a crash finds
+        again; None: there is none."""
+
+    def handed_over(self) -> int:
+        """How many records its writers were given and have not seen acknowledged: what may come
+        into the log although nobody waits for it any more, at most."""

@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from streamrec.connectors.registry_urls import registry_urls
+
 _OPTION_PREFIX = "KAFKA_OPTION_"
 
 
@@ -52,6 +54,12 @@ class LogSettings(BaseSettings):
         validation_alias="KAFKA_OPTIONS",
         description="any librdkafka option: KAFKA_OPTION_SASL_MECHANISM=PLAIN sets sasl.mechanism",
     )
+    leases_topic: str = Field(
+        "streamrec-leases",
+        validation_alias="STREAMREC_LEASES_TOPIC",
+        description="Kafka: where running dataflows say that they are there; made by the "
+        "first start",
+    )
     embedded_log_path: Path = Field(
         Path("data/log.sqlite"),
         validation_alias="EMBEDDED_LOG_PATH",
@@ -64,7 +72,8 @@ class LogSettings(BaseSettings):
     schema_registry_url: str | None = Field(
         None,
         validation_alias="SCHEMA_REGISTRY_URL",
-        description="a registry with the Confluent API; unset: schemas live in the embedded log",
+        description="a registry with the Confluent API; several, with commas, are tried in "
+        "turn; unset: schemas live in the embedded log",
     )
     schema_registry_user_info: SecretStr | None = Field(
         None,
@@ -102,12 +111,11 @@ class LogSettings(BaseSettings):
                 raise ValueError(
                     f"{variable} is set by streamrec itself and cannot be passed through"
                 )
-        url = self.schema_registry_url
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(
-                "SCHEMA_REGISTRY_URL expected an http:// or https:// URL, got "
-                f"{without_passwords(url)!r}"
-            )
+        if self.schema_registry_url is not None:
+            try:
+                registry_urls(self.schema_registry_url)
+            except ValueError as error:
+                raise ValueError(f"SCHEMA_REGISTRY_URL {error}") from None
         return self
 
     @property

@@ -1,14 +1,19 @@
 """Read a range of a topic record by record, for the command line and other edges."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 from streamrec.connectors.log import Log, LogReader, RawBatch, Record, UnreachableError
+from streamrec.connectors.patience import Patience
+
+_logger = logging.getLogger(__name__)
 
 STALLED_S = 30.0  # how long a range that was not read to its end may bring nothing
 _BATCH = 1_000
 _POLL_S = 0.1
+_PATIENCE = Patience()
 
 
 def read_range(
@@ -35,7 +40,7 @@ def read_batches(
     # reader knows that it got there.
     with closing(log.reader(ends=True)) as reader:
         reader.assign(topic, positions)
-        yield from read_to(reader, topic, positions, stops)
+        yield from read_to(reader, topic, positions, stops, log.patience)
 
 
 def read_to(
@@ -43,14 +48,20 @@ def read_to(
     topic: str,
     starts: Mapping[int, int],
     stops: Mapping[int, int],
+    patience: Patience = _PATIENCE,
     batch_messages: int = _BATCH,
     stalled_s: float | None = None,
 ) -> Iterator[RawBatch]:
     """What a reader that stands at `starts`, and was made with `ends`, finds up to `stops`, and
-    what may come with it beyond. The reader stays open. Raises UnreachableError, as above."""
+    what may come with it beyond. The reader stays open.
+
+    When nothing comes for `stalled_s` it is waited on, and said, where `patience` has no limit;
+    else raises UnreachableError.
+    """
     stalled_s = STALLED_S if stalled_s is None else stalled_s
     positions = {p: start for p, start in starts.items() if start < stops.get(p, start)}
     give_up = time.monotonic() + stalled_s
+    wait = patience.wait()  # since something came
     while positions:
         batches = reader.poll(batch_messages, _POLL_S)
         for batch in batches:
@@ -61,12 +72,19 @@ def read_to(
         positions = {p: at for p, at in reached.items() if at < stops[p]}
         if batches:
             give_up = time.monotonic() + stalled_s
+            wait = patience.wait()
         elif positions and time.monotonic() > give_up:
             spans = (f"{p} from offset {at} to {stops[p] - 1}" for p, at in positions.items())
-            raise UnreachableError(
+            stalled = (
                 f"topic {topic!r}: expected messages of partition {', '.join(spans)}, got none "
                 f"for {stalled_s:.0f} s; the broker may be away, or a transaction open"
             )
+            if patience.limit_s is not None:
+                raise UnreachableError(stalled)
+            _logger.warning("%s; waiting", stalled)
+            give_up = time.monotonic() + stalled_s
+        elif positions and patience.stopping() and not wait.left_s():
+            raise UnreachableError(f"topic {topic!r}: asked to stop before it was read to its end")
 
 
 def read_all(log: Log, topic: str) -> Iterator[Record]:

@@ -38,10 +38,9 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
-from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +86,6 @@ class Transactions:
 
     prefix: str  # of the writers' names: what tells this dataflow from others
     timeout_s: float  # longer than an epoch
-    progress: GroupProgress | None = None  # goes into the transactions of this topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +99,10 @@ class SinkOptions:
     start: Callable[[], OutputStart] | None = None
     ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
+    # Asked before records are handed to the writer and before an epoch is done: returns when this
+    # process still is the one that may, and raises, or ends it, when it is not.
+    holding: Callable[[], object] = lambda: None
+    on_write: Callable[[int], object] = lambda count: None  # told how many records were written
 
 
 class LogSink:
@@ -130,6 +132,8 @@ class SinkLane:
         self._reached: dict[int, int] = {}  # by source partition, while something was written
 
     def write_batch(self, values: list[Out]) -> None:
+        with self._shared.failing():
+            self._shared.options.holding()
         for out in values:
             if self._written:
                 out = self._without_written(out)
@@ -149,6 +153,7 @@ class SinkLane:
 
     def snapshot(self) -> SinkPosition:
         with self._shared.failing():
+            self._shared.options.holding()
             self._position.update(self._shared.flushed_ends(self._lane))
         if not self._written:
             return dict(self._position)
@@ -235,6 +240,7 @@ class _SharedWriter:
             self.options.topic,
             behind,
             ends,
+            self.log.patience,
             _READ_BACK_MESSAGES,
             stalled_s=self.options.flush_timeout_s,
         ):
@@ -248,6 +254,7 @@ class _SharedWriter:
             self.reader.close()
             self.reader = None
         writer = self.writer or self.in_lanes[lane]
+        self.options.on_write(len(out.values))
         if out.headers is None:
             writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
             return
@@ -284,13 +291,8 @@ class _SharedWriter:
         if self.writer is not None:
             self.writer.flush(timeout_s)
             return
-        assert self.options.transactions is not None
-        progress = self.options.transactions.progress
         for writer in self.in_lanes.values():
-            waiting = None if progress is None else progress.waiting()
-            if writer.commit(waiting, timeout_s) and waiting is not None:
-                assert progress is not None
-                progress.taken()
+            writer.commit(timeout_s)
 
     @contextmanager
     def failing(self) -> Iterator[None]:

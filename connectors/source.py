@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
     Log,
     LogAdmin,
+    LogError,
     LogReader,
     OffsetBounds,
     OffsetOutOfRangeError,
@@ -31,8 +32,7 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.per_thread import PerThread
-from streamrec.connectors.progress import GroupProgress
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 from streamrec.schemas.timestamps import iso_ms
 
 _logger = logging.getLogger(__name__)
@@ -124,6 +124,16 @@ class SourceStart:
         return {int(partition): offset for partition, offset in recorded["offsets"].items()}
 
 
+class SourceReport(Protocol):
+    """Is told how a source is doing, by several threads."""
+
+    def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
+        """A worker reads these partitions from here; `resumed` of them from a snapshot."""
+
+    def read(self, count: int, positions: Mapping[int, int]) -> None:
+        """Records were read; `positions` are the next offsets of their partitions."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     """How a topic is read."""
@@ -137,11 +147,12 @@ class SourceOptions:
     gather_ms: int = 5
     discover_s: float = 10.0  # how often to look for new partitions
     commit: bool = True  # commit group offsets, so that lag shows
+    offsets_decide: bool = False  # nothing else says where the next start begins
     skip_lost: bool = False  # go on when retention removed what was to be read; False: stop
     remember_start: SourceStart | None = None  # None: nothing is kept over a restart
-    progress: GroupProgress | None = None  # what takes offsets into its transactions
     ending: Ending | None = None  # commits where the source ended; None: nobody does
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
+    report: SourceReport | None = None
 
 
 def lane_name(lane: int) -> str:
@@ -172,9 +183,14 @@ class SourceLane:
         self._shared = shared
         self._lane = lane
         self._round = -1
-        self._durable: Positions = {}
+        self._durable: Positions = {}  # to be shown as the group's progress
         self._ended = False
         self._next = shared.open_lane(lane, resume)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more to come: the end was reached, or a stop asked for."""
+        return self._ended
 
     def next_batch(self) -> list[RawBatch]:
         if self._shared.options.stopping():
@@ -184,6 +200,8 @@ class SourceLane:
         self._round = self._shared.round
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
+        if batches and self._shared.options.report is not None:
+            self._shared.options.report.read(sum(map(len, batches)), self._next)
         if not batches and self._shared.ended(self._lane, self._next):
             self._ended = True
             raise StopIteration
@@ -196,13 +214,16 @@ class SourceLane:
         # The engine lets a source into epoch N only when N - 1 is durable, so what the previous
         # snapshot held is safe now and may be shown as the group's progress.
         self._shared.commit_soon(self._durable)
-        self._durable = dict(self._next)
+        self._durable = self._shared.shown(self._lane, self._next)
+        if self._shared.options.report is not None:
+            self._shared.options.report.read(0, self._durable)
         return dict(self._next)
 
     def close(self) -> None:
         # The engine also closes what it drops when another process has died. What was read then
         # has not been processed, and its end must not be taken for the group's progress.
-        self._shared.close_lane(self._lane, self._next if self._ended else {})
+        ended = self._shared.shown(self._lane, self._next) if self._ended else {}
+        self._shared.close_lane(self._lane, ended)
 
 
 class _SharedReader:
@@ -210,12 +231,16 @@ class _SharedReader:
 
     def __init__(self, log: Log, options: SourceOptions) -> None:
         self.options = options
-        # A finite run must know that it has reached an end where no message stands.
-        self._reader: LogReader = log.reader(ends=not options.follow)
+        # An end where no message stands is an end too: for a finite run, and for the lag.
+        self._reader: LogReader = log.reader(ends=True)
         self._admin: LogAdmin = log.admin()
         self._queues: dict[int, list[RawBatch]] = {}
         self._known: set[int] = set()
         self._progress: Positions = {}  # durable, not committed yet
+        self._committed: Positions = {}
+        self._began: Positions = {}
+        self._resumed = 0
+        self._foreign: Positions = {}  # offsets that others committed, and that were told
         self._ends: Positions = {}
         self._discover_at = time.monotonic() + options.discover_s
         self.round = 0
@@ -241,6 +266,9 @@ class _SharedReader:
         if lost:
             self._tell_loss(lost, bounds)
             positions |= {p: bounds[p].low for p in lost}
+        if at_start:
+            self._began |= positions
+            self._resumed += len(mine) - len(fresh)
         if positions:
             self._reader.assign(options.topic, positions)
             self._known.update(positions)
@@ -279,8 +307,10 @@ class _SharedReader:
         return batches
 
     def _poll(self) -> None:
-        self.round += 1
         options = self.options
+        if self.round == 0 and options.report is not None:  # all lanes of the worker are open
+            options.report.began(options.topic, self._began, self._resumed)
+        self.round += 1
         count = 0
         self._commit()
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.
@@ -296,6 +326,8 @@ class _SharedReader:
             self.awake_at = datetime.fromtimestamp(time.time() + options.gather_ms / 1000, UTC)
         if options.follow and time.monotonic() >= self._discover_at:
             self._discover()
+            if options.offsets_decide and options.commit:
+                self._look_for_foreign_commits()
             self._discover_at = time.monotonic() + options.discover_s
 
     def _discover(self) -> None:
@@ -312,6 +344,39 @@ class _SharedReader:
         except UnreachableError as error:
             _logger.warning("topic %s: cannot look for new partitions: %s", topic, error)
 
+    def _look_for_foreign_commits(self) -> None:
+        """Where the group's offsets decide, say what others' would make the next start skip."""
+        group, topic = self.options.group, self.options.topic
+        try:
+            found = self._admin.committed(group, topic)
+        except LogError as error:
+            _logger.warning("topic %s: cannot look at group %r: %s", topic, group, error)
+            return
+        # Our own may be on their way, so that only what lies ahead of them is another's.
+        ahead = {p: at for p, at in found.items() if at > self._committed.get(p, at)}
+        told, self._foreign = self._foreign, ahead
+        for partition in sorted(p for p, at in ahead.items() if told.get(p) != at):
+            ours = self._committed[partition]
+            _logger.error(
+                "topic %s, partition %d: another consumer committed offset %d under group %r, "
+                "where this run is at %d: a restart now would skip %d records; give that consumer "
+                "a group of its own, or this run a recovery directory (-r)",
+                topic,
+                partition,
+                ahead[partition],
+                group,
+                ours,
+                ahead[partition] - ours,
+            )
+
+    def shown(self, lane: int, positions: Positions) -> Positions:
+        """Positions of a lane as the group's progress: behind what holds no message (transaction
+        markers, aborted and compacted records), as far as the reader has come."""
+        if self._queues.get(lane):
+            return dict(positions)  # the reader is ahead of the lane
+        topic = self.options.topic
+        return {p: max(at, self._reader.position(topic, p)) for p, at in positions.items()}
+
     def ended(self, lane: int, positions: Positions) -> bool:
         """Whether a finite run has read everything that the lane's partitions held at the start."""
         if self.options.follow:
@@ -326,12 +391,12 @@ class _SharedReader:
 
     def commit_soon(self, positions: Positions) -> None:
         """Record progress with the next poll: one request for all lanes, not one each."""
-        handed_over = self.options.progress
-        self._progress.update(positions if handed_over is None else handed_over.offer(positions))
+        self._progress.update(positions)
 
     def _commit(self) -> None:
         if self._progress and self.options.commit:
             self._reader.commit(self.options.group, self.options.topic, self._progress)
+            self._committed.update(self._progress)
         self._progress = {}
 
     def close_lane(self, lane: int, positions: Positions) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pyarrow as pa
 
@@ -52,14 +51,17 @@ class Reference(NamedTuple):
 
     files: tuple[StateFile, ...]
     facts: dict[str, Any]
+    sequence: int = 0  # which snapshot of its shard this is, from 1; 0: saved before that was kept
 
     def plain(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"files": [list(file) for file in self.files], "facts": self.facts}
+        files = [list(file) for file in self.files]
+        return {"files": files, "facts": self.facts, "sequence": self.sequence}
 
     @classmethod
     def of_plain(cls, plain: dict[str, Any]) -> "Reference":
-        return cls(tuple(StateFile(*file) for file in plain["files"]), plain["facts"])
+        files = tuple(StateFile(*file) for file in plain["files"])
+        return cls(files, plain["facts"], plain.get("sequence", 0))
 
 
 class StateFiles:
@@ -83,8 +85,15 @@ class StateFiles:
         changed = sum(file.rows for file in self._files[1:])
         return len(self._files) > _CHANGES_MAX or changed > max(self._files[0].rows, 1_000)
 
-    def write(self, table: pa.Table, is_base: bool, facts: dict[str, Any]) -> Reference:
-        """Write one snapshot's file and return the reference; empty changes write no file."""
+    def write(
+        self,
+        table: pa.Table,
+        is_base: bool,
+        facts: dict[str, Any],
+        mark: dict[str, Any] | None = None,
+    ) -> Reference:
+        """Write one snapshot's file and return the reference; empty changes write no file. `mark`
+        goes into the manifest beside it."""
         self._sequence += 1
         if is_base or len(table):
             file = self._write_file(table, "base" if is_base else "change")
@@ -96,16 +105,20 @@ class StateFiles:
                         os.utime(self.folder / old.name)
                 self._files = []
             self._files.append(file)
-        reference = Reference(tuple(self._files), facts)
-        self._write_manifest(reference)
+        reference = Reference(tuple(self._files), facts, self._sequence)
+        self._write_manifest(reference, mark or {})
         self._remove_superseded()
         return reference
 
-    def read(self, reference: Reference) -> list[pa.Table]:
-        """Verify and load a snapshot, and go on from it. Raises StateFileError."""
+    def read(self, reference: Reference, mark: dict[str, Any] | None = None) -> list[pa.Table]:
+        """Verify and load a snapshot, and go on from it: the manifest is then its own, whatever a
+        crash had left. Raises StateFileError."""
         tables = read_tables(self.folder, reference)
         self._files = list(reference.files)
-        self._sequence = max((int(file.name.split("-")[0]) for file in self._files), default=0)
+        self._sequence = reference.sequence or max(
+            (int(file.name.split("-")[0]) for file in self._files), default=0
+        )
+        self._write_manifest(reference, mark or {})
         return tables
 
     def remove_strays(self) -> int:
@@ -141,9 +154,10 @@ class StateFiles:
             ) from error
         return StateFile(name, digest, len(content), len(table))
 
-    def _write_manifest(self, reference: Reference) -> None:
+    def _write_manifest(self, reference: Reference, mark: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_durably(self.folder / MANIFEST, json.dumps(reference.plain()).encode(), sync=False)
+        content = json.dumps({**reference.plain(), **mark}).encode()
+        write_durably(self.folder / MANIFEST, content, sync=False)
 
     def _remove_superseded(self) -> None:
         oldest_s = self._clock_s() - self._keep_s
@@ -221,13 +235,16 @@ def write_durably(path: Path, content: Any, sync: bool = True) -> None:
             os.close(folder)
 
 
-def write_once(path: Path, content: Callable[[], bytes]) -> bytes:
-    """What a file holds; the first who asks, of whatever process, writes it durably."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{path.name}.{uuid4().hex}")
-        write_durably(own, content())
-        with suppress(FileExistsError):  # another was first
-            path.hardlink_to(own)
-        own.unlink()
-    return path.read_bytes()
+def check_sizes(folder: Path, reference: Reference) -> None:
+    """Whether the files of a reference are there, at a look. Raises StateFileError."""
+    for file in reference.files:
+        path = folder / file.name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise StateFileError(f"state file {path} expected to be readable: {error}") from error
+        if size != file.size:
+            raise StateFileError(
+                f"state file {path} expected {file.size} bytes, got {size}; it is torn or altered: "
+                "restore it from a backup, or start from a new recovery directory"
+            )

@@ -13,7 +13,9 @@ from typing import Any
 
 from streamrec.connectors.log import Log, LogError, LogReader, RawBatch, UnknownSchemaError
 from streamrec.connectors.reading import STALLED_S, read_to
+from streamrec.schemas.header_ids import SchemaOf
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
+from streamrec.user_code import told
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ class Follower:
         self, history_s: float | None = None, clock_s: Callable[[], float] = time.time
     ) -> LogReader:
         """Take in what the topic holds, of the last `history_s` seconds or all; returns the reader
-        at its end. Raises UnreachableError when nothing comes for 30 s."""
+        at its end. When nothing comes for 30 s it waits on, or raises UnreachableError, as the
+        log's patience says."""
         with closing(self._log.admin()) as admin:
             bounds = admin.bounds(self.topic)
             ends = admin.ends(self.topic, committed=True)
@@ -56,7 +59,9 @@ class Follower:
         if any(begins[p] < end for p, end in ends.items()):
             _logger.info("topic %s: loading", self.topic)
         learned, started_s = 0, time.monotonic()
-        for batch in read_to(reader, self.topic, begins, ends, _BATCH_MESSAGES, STALLED_S):
+        for batch in read_to(
+            reader, self.topic, begins, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
+        ):
             learned += self._take(batch)
         took_s = time.monotonic() - started_s
         _logger.info("topic %s: loaded %d in %.1f s", self.topic, learned, took_s)
@@ -94,13 +99,17 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
         for batch in batches:
             try:
                 follower._take(batch)
-            except Exception:  # or the table would stand still for ever, and nobody would know
-                _logger.exception(
-                    "topic %s: passed over: partition %d, offsets %d to %d",
+            except Exception as error:  # or the table would stand still, and nobody would know
+                if follower._log.patience.stopping():  # while it waited for a schema
+                    break
+                _logger.error(
+                    "topic %s: passed over: partition %d, offsets %d to %d: %s",
                     topic,
                     batch.partition,
                     int(batch.offsets[0]),
                     int(batch.offsets[-1]),
+                    told(error),
+                    exc_info=error if _logger.isEnabledFor(logging.DEBUG) else None,
                 )
         del follower
     reader.close()
@@ -112,9 +121,9 @@ class Table(Follower, Mapping[bytes, Any]):
     `positions` says how far it is. Values that cannot be decoded are logged and passed over.
     """
 
-    def __init__(self, log: Log, topic: str, schema_by_id: Callable[[int], str]) -> None:
+    def __init__(self, log: Log, topic: str, schema_of: SchemaOf) -> None:
         super().__init__(log, topic)
-        self._decoder = JsonDecoder(schema_by_id)
+        self._decoder = JsonDecoder(schema_of)
         self._values: dict[bytes, Any] = {}
 
     def open(self) -> "Table":
@@ -124,12 +133,13 @@ class Table(Follower, Mapping[bytes, Any]):
 
     def apply(self, batch: RawBatch) -> int:
         for index, value in enumerate(batch.values):
-            key = batch.detail(index).key or b""
+            detail = batch.detail(index)
+            key = detail.key or b""
             if value is None:
                 self._values.pop(key, None)
                 continue
             try:
-                self._values[key] = self._decoder.decode(value)
+                self._values[key] = self._decoder.decode(value, detail.headers)
             except (UnreadableError, UnknownSchemaError) as error:
                 place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
                 _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)

@@ -15,11 +15,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.models.contract import ModelInfo, Ranking, Sessions, is_one_by_one, scope_of
+from streamrec.models.contract import (
+    ModelInfo,
+    Ranking,
+    Sessions,
+    check_ranking,
+    is_one_by_one,
+    scope_of,
+)
 from streamrec.schemas.columns import strings
 from streamrec.schemas.hashing import hash64
+from streamrec.user_code import told
 
 _K = 5
+_ASKED = 5  # sessions
 _MINUTE_MS = 60_000
 _START_MS = 1_767_225_600_000
 
@@ -54,7 +63,7 @@ def checks_of(make: Make) -> Iterator[Check]:
         except BrokenContract as error:
             complaint: str | None = str(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # user code may raise anything
-            complaint = f"raised {error!r}"
+            complaint = f"raised {told(error)}"
         else:
             complaint = None
         yield Check(name, complaint)
@@ -165,13 +174,14 @@ def _answers_are_rankings(make: Make) -> None:
 
 def _check_shape(rankings: list[Ranking], recommender: Any) -> None:
     for ranking in rankings:
-        if not isinstance(ranking, Ranking):
-            raise BrokenContract(f"recommend expected a Ranking, got {type(ranking).__name__}")
-        _check_arrays(ranking, len(recommender.info.methods))
-    answers = _plain(rankings)
-    if len(answers) != 5:
-        raise BrokenContract(f"recommend expected answers to 5 sessions, got {len(answers)}")
-    for answer in answers:
+        try:
+            check_ranking(ranking, _ASKED // len(rankings))
+        except (TypeError, ValueError) as error:
+            raise BrokenContract(str(error)) from error
+        methods = len(recommender.info.methods)
+        if (ranking.methods < 0).any() or (ranking.methods >> max(methods, 0)).any():
+            raise BrokenContract(f"methods expected bits of info.methods ({methods}), got others")
+    for answer in _plain(rankings):
         ids, scores = [i for i, _ in answer], [score for _, score in answer]
         if len(ids) > _K:
             raise BrokenContract(f"recommend expected at most k = {_K} items, got {len(ids)}")
@@ -179,18 +189,6 @@ def _check_shape(rankings: list[Ranking], recommender: Any) -> None:
             raise BrokenContract(f"recommend expected no item twice, got {ids}")
         if scores != sorted(scores, reverse=True):
             raise BrokenContract(f"scores expected to fall, best first, got {scores}")
-
-
-def _check_arrays(ranking: Ranking, methods: int) -> None:
-    total = int(ranking.bounds[-1])
-    for name in ("item_ids", "scores", "methods"):
-        got = len(getattr(ranking, name))
-        if got != total:
-            raise BrokenContract(f"{name} expected {total} values, as bounds say, got {got}")
-    if not np.isfinite(ranking.scores).all():
-        raise BrokenContract("scores expected finite numbers, got nan or infinity")
-    if (ranking.methods < 0).any() or (ranking.methods >> max(methods, 0)).any():
-        raise BrokenContract(f"methods expected bits of info.methods ({methods}), got others")
 
 
 def _predicting_changes_no_answer(make: Make) -> None:

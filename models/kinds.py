@@ -1,5 +1,6 @@
 """The kinds of models that the setting `STREAMREC_MODEL` names: one row each."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -17,3 +18,10 @@ KINDS: dict[str, Kind] = {
     "river": Kind("streamrec.models.sessions.online", "online", "one that learns online"),
     "none": Kind("streamrec.models.loading", "untrained", "the blend"),
 }
+
+
+def complaint_of(name: str) -> str | None:
+    """What is wrong with the name of a model; None: it may be one."""
+    if name in KINDS or ":" in name or Path(name).is_dir():
+        return None
+    return f"expected {', '.join(KINDS)}, an artifact's folder or module:Class, got {name!r}"

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 from streamrec import models
 from streamrec.models.artifact import BadArtifact
 from streamrec.models.contract import ModelInfo, Recommender, scope_of
-from streamrec.models.kinds import KINDS
+from streamrec.models.kinds import KINDS, complaint_of
+from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.model import SessionModel
 from streamrec.models.sessions.recommender import SessionRecommender
+from streamrec.user_code import told
 
 SHIPPED_MODEL = Path(models.__file__).parent / "artifacts" / "default"
 
@@ -35,6 +37,7 @@ class Model(NamedTuple):
 
     shared: Recommender | None  # one of the process, which learns from the topic of sessions
     of_shard: Callable[[], Any] | None = None  # makes one of a shard; None: the shared one answers
+    learned: LearnedLog | None = None  # clicks that the shared one knows and must not learn again
 
     def for_shard(self) -> Any:
         """The recommender that answers a new shard."""
@@ -47,6 +50,8 @@ def load_model(name: str, options: ModelOptions = _DEFAULTS) -> Model:
         kind = KINDS[name]
         made: Model = getattr(importlib.import_module(kind.module), kind.function)(options)
         return made
+    if complaint := complaint_of(name):
+        raise BadModel(f"model {complaint}")
     if ":" not in name:
         return trained(options._replace(path=Path(name)))
     make = class_named(name)
@@ -59,10 +64,13 @@ def load_model(name: str, options: ModelOptions = _DEFAULTS) -> Model:
 def trained(options: ModelOptions) -> Model:
     """The trained ranker over an index. Raises BadArtifact.
 
-    The index is the one that training left, where that was on the shop's own clicks and the topic
-    of sessions holds none yet; else it starts empty, so that no click is learned twice.
+    The index is the one that training left, where the artifact says which clicks it has learned:
+    a flow passes those over. Where it does not say, the index is kept only where the topic of
+    sessions holds none; else it starts empty, so that no click is learned twice.
     """
     found = SessionRecommender.load(options.path or SHIPPED_MODEL)
+    if options.path is not None and found.learned is not None:
+        return Model(SessionModel(found), learned=found.learned)
     if options.path is not None and not options.has_history:
         return Model(SessionModel(found))
     empty = SessionRecommender(
@@ -103,7 +111,9 @@ def checked(name: str, make: Callable[[], Any]) -> Any:
     try:
         made = make()
     except (Exception, SystemExit) as error:  # user code: the model cannot be had
-        raise BadModel(f"model {name!r} could not be made without arguments: {error!r}") from error
+        raise BadModel(
+            f"model {name!r} could not be made without arguments: {told(error)}"
+        ) from error
     scope = scope_of(made)
     if scope not in ("process", "shard"):
         raise BadModel(f"model {name!r}: scope expected 'process' or 'shard', got {scope!r}")
@@ -125,7 +135,9 @@ def check_info(name: str, made: Any) -> None:
     try:
         info = made.info
     except Exception as error:  # user code, maybe a property
-        raise BadModel(f"model {name!r}: info expected a ModelInfo, raised {error!r}") from error
+        raise BadModel(
+            f"model {name!r}: info expected a ModelInfo, raised {told(error)}"
+        ) from error
     if not isinstance(info, ModelInfo):
         raise BadModel(f"model {name!r}: info expected a ModelInfo, got {info!r}")
     texts = [info.name, info.version, *info.methods, *info.features, *info.user_features]
@@ -143,7 +155,7 @@ def import_user_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # user code: a syntax error, anything
-        raise BadModel(f"module {name!r} cannot be imported from {here}: {error!r}") from error
+        raise BadModel(f"module {name!r} cannot be imported from {here}: {told(error)}") from error
 
 
 __all__ = ["SHIPPED_MODEL", "BadArtifact", "BadModel", "Model", "ModelOptions", "load_model"]

@@ -39,6 +39,7 @@ from streamrec.schemas.primitives import (
     read_varint,
     word_at,
 )
+from streamrec.schemas.skip_kernel import DEPTH_MAX, skip_value
 
 # Numba folds module-level ints into constants, but not members of an IntEnum.
 _TRUNCATED = int(op.Fault.TRUNCATED)
@@ -55,6 +56,7 @@ _UNEXPECTED_NULL = int(op.Fault.UNEXPECTED_NULL)
 _UNEXPECTED_BRANCH = int(op.Fault.UNEXPECTED_BRANCH)
 _NOT_WIRE_FORMAT = int(op.Fault.NOT_WIRE_FORMAT)
 _UNKNOWN_ID = int(op.Fault.UNKNOWN_ID)
+_TIME_RANGE = int(op.Fault.TIME_RANGE)
 
 
 @kernel("int64(int64, int64, int64[::1])")
@@ -116,6 +118,7 @@ def decode_messages(
     octets = arena.view(np.uint8)
     scratch = np.zeros(1, np.int32)
     scratch_single = scratch.view(np.float32)
+    stack = np.empty(DEPTH_MAX, np.int64)
 
     header = frame[op.FRAME_HEADER]
     levels = frame[op.FRAME_LEVELS]
@@ -352,6 +355,25 @@ def decode_messages(
             elif operation == op.JUMP:
                 pc = program[pc + ARGUMENT]
                 continue
+            elif operation == op.SCALED:
+                value, pos = read_varint(pos, end)
+                if pos < 0:
+                    fault = _TRUNCATED if pos == ENDS_EARLY else _BAD_VARINT
+                    break
+                factor = program[pc + EXTRA]
+                if factor > 0:
+                    value //= factor  # towards the past, also before 1970
+                elif abs(value) > np.iinfo(np.int64).max // -factor:
+                    fault = _TIME_RANGE
+                    break
+                else:
+                    value *= -factor
+                arena[frame[slot] + index] = value
+            elif operation == op.SKIP:
+                pos = skip_value(program, program[pc + ARGUMENT], pos, end, stack)
+                if pos < 0:
+                    fault = -pos
+                    break
             elif operation == op.FAIL:
                 fault = _UNEXPECTED_BRANCH
                 break

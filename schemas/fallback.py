@@ -11,6 +11,7 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 
 from streamrec.schemas.parsing import Type, UnsupportedSchemaError, describe, min_bytes
+from streamrec.schemas.time_units import conversions, convert
 
 # What fastavro raises for bytes that do not hold what the schema says.
 _BAD_BYTES = (EOFError, IndexError, UnicodeDecodeError, ValueError, OverflowError, TypeError)
@@ -30,6 +31,7 @@ class Transcoder:
     def __init__(self, writer: Type, reader: Type) -> None:
         """Raises UnsupportedSchemaError for writers that can make any decoder run away."""
         _refuse_runaway(writer, writer.name)
+        self._times = list(conversions(writer, reader))
         self._writer: Any = fastavro.parse_schema(writer.schema)
         self._reader: Any = fastavro.parse_schema(reader.schema)
 
@@ -37,7 +39,7 @@ class Transcoder:
         """Raises UndecodableError, also for trailing bytes, and UnresolvableError."""
         source = io.BytesIO(message)
         try:
-            value = fastavro.schemaless_reader(source, self._writer, self._reader)
+            value: Any = fastavro.schemaless_reader(source, self._writer, self._reader)
         except SchemaResolutionError as error:
             raise UnresolvableError(f"record expected the reader's schema: {error}") from error
         except _BAD_BYTES as error:
@@ -52,6 +54,8 @@ class Transcoder:
             )
         out = io.BytesIO()
         try:
+            for path, factor in self._times:
+                convert(value, path, factor)
             fastavro.schemaless_writer(out, self._reader, value)
         except _BAD_BYTES as error:
             raise UnresolvableError(f"record expected the reader's schema: {error!r}") from error

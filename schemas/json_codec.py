@@ -8,12 +8,17 @@ encoding, so that what `receive` prints `send` takes.
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fastavro
+import fastavro.schema
+
+from streamrec.schemas.header_ids import SchemaKey, SchemaOf, key_in, name_of
+from streamrec.schemas.registry import SchemaError
 
 _WIRE_HEADER_BYTES = 5
+_NO_SCHEMA = (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType)
 _INTEGER_BITS = {"int": 32, "long": 64}
 _TYPE_NAMES = {"boolean": bool, "string": str, "array": list, "map": dict, "record": dict}
 
@@ -56,11 +61,15 @@ class JsonEncoder:
                 self._fit(schema["items"], item, f"{path}[{i}]") for i, item in enumerate(value)
             ]
         if kind == "map" and isinstance(value, dict):
+            for key in value:
+                _check_text(key, path, f"a key of {_name(schema)}")
             return {k: self._fit(schema["values"], v, f"{path}[{k!r}]") for k, v in value.items()}
         if kind in ("bytes", "fixed"):
             return _fit_bytes(schema, value, path)
         if not _is_scalar(schema, kind, value):
             raise MisfitError(f"{_at(path)}expected {_name(schema)}, got {value!r}")
+        if isinstance(value, str):
+            _check_text(value, path, _name(schema))
         return value
 
     def _fit_union(self, branches: list[Any], value: Any, path: str) -> Any:
@@ -93,36 +102,54 @@ class JsonEncoder:
 
 
 class JsonDecoder:
-    """Decodes values in wire format, each under the schema that it names."""
+    """Decodes values in wire format, each under the schema that it, or else its header, names."""
 
-    def __init__(self, schema_by_id: Callable[[int], str]) -> None:
-        self._schema_by_id = schema_by_id
-        self._parsed: dict[int, Any] = {}
+    def __init__(self, schema_of: SchemaOf) -> None:
+        self._schema_of = schema_of
+        self._parsed: dict[SchemaKey, Any] = {}
 
-    def decode(self, value: bytes) -> Any:
-        """Raises UnreadableError, and what `schema_by_id` raises."""
+    def decode(self, value: bytes, headers: Sequence[tuple[str, bytes | None]] = ()) -> Any:
+        """Raises UnreadableError, and what `schema_of` raises."""
+        try:
+            return self._by_prefix(value)
+        except (UnreadableError, SchemaError):
+            key = key_in(headers)
+            if key is None:
+                raise
+            return self._read(key, value, 0)
+
+    def _by_prefix(self, value: bytes) -> Any:
         if len(value) < _WIRE_HEADER_BYTES or value[0] != 0:
             raise UnreadableError(
                 f"expected wire format (a zero byte and a schema id), got {value[:8]!r}"
             )
         schema_id = int.from_bytes(value[1:_WIRE_HEADER_BYTES], "big")
-        if schema_id not in self._parsed:
-            schema = _without_logical_types(json.loads(self._schema_by_id(schema_id)))
-            self._parsed[schema_id] = fastavro.parse_schema(schema)
+        return self._read(schema_id, value, _WIRE_HEADER_BYTES)
+
+    def _read(self, key: SchemaKey, value: bytes, start: int) -> Any:
+        if key not in self._parsed:
+            text = self._schema_of(key)
+            try:
+                schema = fastavro.parse_schema(_without_logical_types(json.loads(text)))
+            except (ValueError, KeyError, TypeError, *_NO_SCHEMA) as error:
+                raise UnreadableError(
+                    f"expected an Avro schema under {name_of(key)}, got {text[:80]!r}: {error!r}"
+                ) from error
+            self._parsed[key] = schema
         body = io.BytesIO(value)
-        body.seek(_WIRE_HEADER_BYTES)
+        body.seek(start)
         try:
-            decoded = fastavro.schemaless_reader(body, self._parsed[schema_id], None)
+            decoded = fastavro.schemaless_reader(body, self._parsed[key], None)
         # What fastavro raises for bytes that do not follow the schema is not documented; these are
         # the kinds it was seen to raise, and Hypothesis-made garbage finds no other.
         except (EOFError, ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
             raise UnreadableError(
-                f"expected a record of schema {schema_id}, got bytes that end or break before "
+                f"expected a record of {name_of(key)}, got bytes that end or break before "
                 f"byte {body.tell()} of {len(value)}: {error!r}"
             ) from error
         if rest := len(value) - body.tell():
             raise UnreadableError(
-                f"expected a record of schema {schema_id}, got {rest} bytes after its end"
+                f"expected a record of {name_of(key)}, got {rest} bytes after its end"
             )
         return decoded
 
@@ -135,6 +162,18 @@ def to_json(value: Any) -> str:
 def _bytes_to_text(value: object) -> str:
     assert isinstance(value, bytes), f"no JSON for {type(value)}"
     return value.decode("latin-1")
+
+
+def _check_text(value: str, path: str, expected: str) -> None:
+    """Half of a surrogate pair can be written in JSON, and is no character. Raises MisfitError."""
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise MisfitError(
+            f"{_at(path)}expected {expected} of whole characters, got {value!r}"
+        ) from None
 
 
 def _fit_bytes(schema: Any, value: Any, path: str) -> bytes:
@@ -162,6 +201,8 @@ def _is_scalar(schema: Any, kind: str, value: Any) -> bool:
     if kind in ("float", "double"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
+        if isinstance(value, int) and abs(value) > 1 << 1_000:
+            return False  # larger than any double
         # A double that float cannot hold would become infinite.
         return kind == "double" or not math.isfinite(value) or abs(value) < 3.4028235677973366e38
     return kind in _TYPE_NAMES and isinstance(value, _TYPE_NAMES[kind])

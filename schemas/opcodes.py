@@ -34,6 +34,15 @@ DEFAULT = 12  # read on from the pool of defaults [its start and end there]
 RESUME = 13  # read on from the message
 FAIL = 14  # a union branch that the reader cannot take
 JUMP = 15  # [where to]
+SKIP = 16  # a value that is passed over by `skip_kernel` [where its instructions begin]
+SCALED = 17  # a time in the writer's unit [unused, what to divide by, or minus to multiply by]
+
+# Operations of `skip_kernel`, beside VARINT, SPAN, FIXED and JUMP.
+CALL = 18  # pass over a record [where its instructions begin]
+RETURN = 19  # they end
+CHOOSE = 20  # a union [program index of where each branch begins, number of branches]
+BLOCKS = 21  # a list or a map [program index of its BLOCK_NEXT]
+BLOCK_NEXT = 22  # end of an item [program index of its BLOCKS, least bytes per item]
 
 # Stores. SPAN keeps starts in its slot and lengths in the next one.
 STORE_NONE = 0
@@ -77,6 +86,8 @@ class Fault(IntEnum):
     FLOAT_RANGE = 17
     BAD_SPAN = 18
     FIXED_SIZE = 19
+    TOO_DEEP = 20
+    TIME_RANGE = 21
 
 
 # What was expected of a row that failed, for messages.
@@ -96,6 +107,8 @@ EXPECTED = {
     Fault.FLOAT_RANGE: "a float within 32 bits",
     Fault.BAD_SPAN: "a span within its buffer",
     Fault.FIXED_SIZE: "as many bytes as the schema fixes",
+    Fault.TOO_DEEP: "records and lists within each other at most 1,000 deep",
+    Fault.TIME_RANGE: "a time within 64 bits in the reader's unit",
 }
 
 RESOLUTION_FAULTS = frozenset(

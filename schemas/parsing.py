@@ -1,7 +1,7 @@
 """Avro schemas as trees: one `Type` per node, references replaced by what they name.
 
 fastavro checks that the text is a legal schema; this module gives it a shape that compilers can
-walk. Logical types are dropped: a column holds the underlying value.
+walk. Of logical types only units of time are kept: a column holds the underlying value.
 """
 
 import json
@@ -51,6 +51,7 @@ class Type:
     symbols: tuple[str, ...] = ()
     default_symbol: str | None = None
     size: int = 0  # bytes; fixed only
+    logical: str = ""  # logical type of an int or a long, which says what it counts
     branches: tuple["Type", ...] = ()  # union's branches; the one item type of an array or map
     schema: Any = None  # JSON for fastavro, expanded, without logical types
 
@@ -86,6 +87,8 @@ def describe(node: Type) -> str:
         return "union of " + ", ".join(describe(branch) for branch in node.branches)
     if node.kind in ("array", "map"):
         return f"{node.kind} of {describe(node.branches[0])}"
+    if node.logical:
+        return f"{node.kind} ({node.logical})"
     return f"{node.kind} {node.name}".strip()
 
 
@@ -120,6 +123,9 @@ class _Parser:
             key = "items" if kind == "array" else "values"
             item = self.node(schema[key], namespace)
             return Type(kind, branches=(item,), schema={"type": kind, key: item.schema})
+        logical = schema.get("logicalType")
+        if kind in ("int", "long") and isinstance(logical, str):
+            return Type(kind, logical=logical, schema=kind)
         return self._reference(kind, namespace)
 
     def _reference(self, name: str, namespace: str) -> Type:
@@ -140,8 +146,8 @@ class _Parser:
             node.symbols,
             node.default_symbol,
             node.size,
-            node.branches,
-            full_name,
+            branches=node.branches,
+            schema=full_name,
         )
 
     def _named_type(self, schema: dict[str, Any], kind: str, namespace: str) -> Type:

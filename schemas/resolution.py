@@ -12,6 +12,8 @@ import fastavro
 from streamrec.schemas import opcodes as op
 from streamrec.schemas.layout import Layout, Node
 from streamrec.schemas.parsing import Field, Type, UnsupportedSchemaError, describe, min_bytes
+from streamrec.schemas.skipping import Skipper
+from streamrec.schemas.time_units import is_other_time, time_factor
 
 _PROMOTIONS = {
     ("int", "long"),
@@ -38,6 +40,9 @@ _OPERATIONS = {
 }
 
 
+_PLAIN = {*_OPERATIONS, "record"}
+
+
 class ResolutionError(Exception):
     """No record of the writer can be read as the reader's; says field, expected and got."""
 
@@ -49,6 +54,9 @@ class Program:
         self.layout = layout
         self.code: list[int] = []
         self.names: list[str] = []  # by FIELD
+        self._in_list = False
+        self._writer = layout.root.type
+        self._skipper = Skipper(self.code, self._emit, layout.root.type)
         self.pool = bytearray()  # reader's defaults, Avro-encoded; they follow the joined messages
 
     def add(self, writer: Type) -> int:
@@ -59,6 +67,8 @@ class Program:
         """
         before = len(self.code), len(self.names), len(self.pool)
         entry = len(self.code)
+        self._writer = writer
+        self._skipper = Skipper(self.code, self._emit, writer)
         try:
             self._value(writer, self.layout.root)
         except (ResolutionError, UnsupportedSchemaError):
@@ -114,7 +124,13 @@ class Program:
             argument = {"int": 1, "string": 1, "fixed": value.size}.get(value.kind, 0)
             if value.kind == "bytes" and reader.kind == "string":
                 argument = 1
-            self._emit(_OPERATIONS[value.kind], node.path, null_branch, node, argument)
+            factor = time_factor(value, reader)
+            if is_other_time(value, reader):
+                raise _mismatch(node, writer)
+            if factor != 1:
+                self._emit(op.SCALED, node.path, null_branch, node, extra=factor)
+            else:
+                self._emit(_OPERATIONS[value.kind], node.path, null_branch, node, argument)
 
     def _record(self, writer: Type, reader: Type, node: Node) -> None:
         wanted = {field.name: field for field in reader.fields}
@@ -149,12 +165,16 @@ class Program:
     def _array(self, writer: Type, null_branch: int, node: Node, item: Node) -> None:
         at = self._emit(op.ARRAY, node.path, null_branch, node, extra=node.level)
         inside = len(self.code)
+        self._in_list = True
         try:
             self._value(writer.branches[0], item)
         except ResolutionError:
             # Lists without items can be read all the same.
             del self.code[inside:]
+            self._skipper = Skipper(self.code, self._emit, self._writer)  # what it knew is gone
             self._emit(op.FAIL, item.path)
+        finally:
+            self._in_list = False
         self._next(writer.branches[0], at, node.path)
 
     def _next(self, item: Type, array_at: int, path: str) -> None:
@@ -179,6 +199,9 @@ class Program:
 
     def _skip(self, writer: Type, path: str) -> None:
         value = writer.value
+        if not self._is_plain(value):
+            self._skipper.skip(writer, path)
+            return
         branch_at = -1
         if writer.null_branch >= 0:
             branch_at = self._emit(op.BRANCH, path, writer.null_branch)
@@ -191,17 +214,20 @@ class Program:
             self._emit(op.VARINT, path)
         elif value.kind in ("boolean", "fixed"):
             self._emit(op.FIXED, path, argument=1 if value.kind == "boolean" else value.size)
-        elif value.kind in _OPERATIONS:
-            self._emit(_OPERATIONS[value.kind], path)
         else:
-            raise UnsupportedSchemaError(f"field {path} of the writer is {describe(writer)}")
+            self._emit(_OPERATIONS[value.kind], path)
         if branch_at >= 0:
             self.code[branch_at + op.ARGUMENT] = len(self.code)
 
+    def _is_plain(self, value: Type) -> bool:
+        """Whether the decode kernel itself can pass over a value: it counts the items of one list
+        at a time."""
+        if value.kind == "array":
+            return not self._in_list and _kinds(value.branches[0]) <= _PLAIN - {"array"}
+        return value.kind in _PLAIN
+
     def _skip_array(self, writer: Type, path: str) -> None:
         item = writer.branches[0]
-        if "array" in _kinds(item):
-            raise UnsupportedSchemaError(f"field {path} of the writer is {describe(writer)}")
         at = self._emit(op.ARRAY, path, extra=-1)
         self._skip(item, path)
         self._next(item, at, path)

@@ -3,10 +3,10 @@
 These names are the public face; everything else may change from one version to the next. Each is
 imported when it is used first, so that `import streamrec` costs nothing.
 
-*A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `Topic`,
-`each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`; the
-topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks` and
-`user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
+*A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `batch_of`,
+`Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
+the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks`
+and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
 (`Numbers`, `Bytes`, `Lists`, `strings`, `constant`).
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamrec.dataflows.errors.failed import Failed
     from streamrec.dataflows.job.by_key import ByKey
-    from streamrec.dataflows.job.codecs import StartError
     from streamrec.dataflows.job.encoding import Records
     from streamrec.dataflows.job.job import Job, open_job
     from streamrec.dataflows.job.kept import Kept
-    from streamrec.dataflows.job.paper import PaperJob
+    from streamrec.dataflows.job.paper import PaperJob, batch_of
     from streamrec.dataflows.job.parts import Parts, by_shard, each_batch, split
     from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+    from streamrec.dataflows.job.start_error import StartError
     from streamrec.dataflows.job.topics import (
         CLICKS,
         ERRORS,
@@ -50,13 +50,13 @@ _MODULE_OF = {
     for module, names in {
         "dataflows.errors.failed": "Failed",
         "dataflows.job.by_key": "ByKey",
-        "dataflows.job.codecs": "StartError",
         "dataflows.job.encoding": "Records",
         "dataflows.job.job": "Job open_job",
         "dataflows.job.kept": "Kept",
-        "dataflows.job.paper": "PaperJob",
+        "dataflows.job.paper": "PaperJob batch_of",
         "dataflows.job.parts": "Parts by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",
+        "dataflows.job.start_error": "StartError",
         "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS Topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
@@ -98,6 +98,7 @@ __all__ = [
     "ShardClicks",
     "StartError",
     "Topic",
+    "batch_of",
     "by_shard",
     "check_recommender",
     "constant",

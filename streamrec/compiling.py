@@ -82,12 +82,54 @@ def kernel(signature: Any, **options: Any) -> Callable[[Callable[_P, _R]], Calla
             folder = folder_of(function.__module__)
             if folder is not None:
                 dispatcher._cache = _Cache(function, folder)
+            began_s = time.monotonic()
             dispatcher.compile(signature)
             dispatcher.disable_compile()
+            _compiled.note(function.__module__, dispatcher, time.monotonic() - began_s)
         found: Callable[_P, _R] = dispatcher
         return found
 
     return compiled
+
+
+class _Compiled:
+    """What has been compiled in this process and not been found on disk: a first start is silent
+    for a minute otherwise, and nobody knows why."""
+
+    EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._took_s = 0.0
+        self._told_s = 0.0
+
+    def note(self, module: str, dispatcher: Any, took_s: float) -> None:
+        if not sum(dispatcher.stats.cache_misses.values()):
+            return
+        self._count += 1
+        self._took_s += took_s
+        if self._took_s - self._told_s >= self.EVERY_S:
+            self._told_s = self._took_s
+            _log.warning(
+                "compiling kernels, once for this machine and version: %d of at most %d in %.0f s, "
+                "now those of %s",
+                self._count,
+                _kernels_in(module.partition(".")[0]),
+                self._took_s,
+                module,
+            )
+
+
+_compiled = _Compiled()
+
+
+@cache
+def _kernels_in(package: str) -> int:
+    """How many kernels the sources of a package have."""
+    root = _root_of(package)
+    folders = [] if root is None else [Path(found[0]) for found in os.walk(root, followlinks=True)]
+    texts = (file.read_bytes() for folder in folders for file in folder.glob("*.py"))
+    return sum(text.count(b"\n@kernel(") for text in texts)
 
 
 @overload

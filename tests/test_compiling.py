@@ -114,6 +114,25 @@ def test_the_second_start_compiles_nothing(folder: Path) -> None:
     assert started(folder) == {"scaled_and_one": [7, 0], "square": [4, 0], "negative": [-2, 0]}
 
 
+def test_a_first_start_says_what_it_does_and_how_far_it_is(folder: Path) -> None:
+    program = "import streamrec.compiling as c; c._Compiled.EVERY_S = 0.0\n" + _PROGRAM
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "kept")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(done.stderr.splitlines())
+    begin = "compiling kernels, once for this machine and version: "
+    assert len(said[0]) == 2, said[0]
+    for number, line in enumerate(said[0], 1):
+        assert line.startswith(f"{begin}{number} of at most 2 in "), line
+    assert said[1] == []
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "answer"),
     [

@@ -65,8 +65,16 @@ def test_services_wait_for_what_they_need(compose: dict[str, Any]) -> None:
 
 
 def test_ports_of_this_machine_are_given_once(compose: dict[str, Any]) -> None:
-    ports = [p.split(":")[0] for s in compose["services"].values() for p in s.get("ports", ())]
-    assert len(ports) == len(set(ports))
+    ports = [p.split(":") for s in compose["services"].values() for p in s.get("ports", ())]
+    assert len(ports) == len({host_port for _, host_port, _ in ports})
+    assert {address for address, _, _ in ports} == {"127.0.0.1"}, "nobody else is let in"
+
+
+def test_a_restart_finds_what_was_saved(compose: dict[str, Any]) -> None:
+    recommender = compose["services"]["recommender"]
+    folder = recommender["environment"]["BYTEWAX_RECOVERY_DIRECTORY"]
+    assert any(folder.startswith(volume.split(":")[1]) for volume in recommender["volumes"])
+    assert "/state" in (_ROOT / "Dockerfile").read_text()  # the user owns what is mounted there
 
 
 def test_our_services_are_given_settings_that_exist(compose: dict[str, Any]) -> None:

@@ -14,7 +14,10 @@ import streamrec
 ROOT = Path(__file__).parents[1]
 # From the ground up: a room imports from its own floor and from those below.
 FLOORS = (
-    ("compiling",),
+    (
+        "compiling",
+        "user_code",
+    ),
     ("schemas",),
     ("models.users", "models.contract", "models.kinds", "models.artifact", "models.propensity"),
     ("models",),

@@ -1,122 +1,90 @@
-"""What the text in a file's columns means: times, prices, event types."""
+"""What the text in a file's columns means: prices, event types, and what a user says of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.formats import Cells
+from streamrec.connectors.click_files.cells import sample_column
+from streamrec.connectors.click_files.ids import NOTHING, is_nothing
 from streamrec.connectors.click_files.rejecting import Checks
-from streamrec.schemas.timestamps import iso_ms
+from streamrec.connectors.click_files.text import shown
+from streamrec.connectors.click_files.times import TimeForm, decimals
 
 EVENT_TYPES = ("view", "cart", "favorite", "purchase", "other")
-# What other shops call them; --map adds to these.
+# What others call them, in lower case and without separators; --map adds to these.
 EVENT_TYPE_NAMES: dict[str, str] = {
-    "view": "view",
-    "pv": "view",
-    "click": "view",
-    "detail": "view",
-    "impression": "other",
-    "cart": "cart",
-    "addtocart": "cart",
-    "add_to_cart": "cart",
-    "add": "cart",
-    "favorite": "favorite",
-    "favourite": "favorite",
-    "fav": "favorite",
-    "like": "favorite",
-    "wishlist": "favorite",
-    "purchase": "purchase",
-    "buy": "purchase",
-    "order": "purchase",
-    "transaction": "purchase",
-    "other": "other",
+    name: ours
+    for ours, names in {
+        "view": "view views pv click clicks clicked detail details viewitem viewcontent pageview "
+        "itemview itemviewed viewdetail productview productviewed productclicked productdetail "
+        "viewproduct selectitem selectcontent read watch play listen visit",
+        "cart": "cart carts addtocart additem addtobasket basket add added cartadd itemadded "
+        "productadded addproduct addedtocart",
+        "favorite": "favorite favourite fav like liked wishlist addtowishlist collect save saved "
+        "bookmark addtofavorites productaddedtowishlist",
+        "purchase": "purchase purchases purchased buy buys bought order orders ordered "
+        "ordercompleted orderplaced transaction transactions checkoutcompleted "
+        "sale ecommercepurchase",
+        "other": "other impression impressions removefromcart productremoved removed begincheckout "
+        "checkoutstarted viewcart cartviewed removefromwishlist search refund scroll sessionstart "
+        "firstvisit userengagement viewitemlist viewpromotion selectpromotion addpaymentinfo "
+        "addshippinginfo viewsearchresults orderrefunded ordercancelled",
+    }.items()
+    for name in names.split()
 }
-# The unit of a number that is a time, by its size: 1e11 seconds are the year 5138, 1e11
-# milliseconds March 1973, and so on.
-_UNITS_PER_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
-_UNIT_LIMITS = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", np.inf))
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """How a column's values are meant, where they do not say."""
 
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None  # None: by the name, or the size
+    time: TimeForm = field(default_factory=TimeForm)
     price_scale: float | None = None  # to cents; None: 1 for a column named ...cents, else 100
     event_types: Mapping[str, str] = field(default_factory=dict)  # beside EVENT_TYPE_NAMES
+    nothing: Sequence[str] = NOTHING  # text that stands for no id
+    start_ms: int | None = None  # of a log without times: the first click's, then one a second
 
+    def event_type(self, text: str) -> str | None:
+        """Ours; None: not known."""
+        given = self.event_types.get(text, self.event_types.get(text.lower()))
+        return given or EVENT_TYPE_NAMES.get("".join(filter(str.isalnum, text.lower())))
 
-def times_ms(cells: Cells, name: str, meaning: Meaning, checks: Checks) -> NDArray[np.int64]:
-    column = cells.columns[name]
-    numbers = _numbers(column)
-    is_number = ~np.isnan(numbers)
-    times = numbers.copy()
-    if is_number.any():
-        unit = meaning.time_unit or _unit_of(name, float(np.median(numbers[is_number])))
-        times /= _UNITS_PER_MS[unit]
-    for row in np.flatnonzero(~is_number).tolist():
-        times[row] = _iso_ms(column[row].as_py())
-    bad = ~((times > 0) & (times < 2**62))
-    checks.reject(
-        bad,
-        lambda row: (
-            f"{name} expected a time after 1970 (a number or ISO 8601), "
-            f"got {_shown(column[row].as_py())}"
-        ),
-    )
-    return np.rint(np.where(bad, 0.0, times)).astype(np.int64)
-
-
-def _unit_of(name: str, typical: float) -> str:
-    for unit in _UNITS_PER_MS:
-        if name.lower().endswith("_" + unit):
-            return unit
-    return next(unit for unit, limit in _UNIT_LIMITS if abs(typical) < limit)
-
-
-def _iso_ms(content: bytes | None) -> float:
-    try:
-        return float(iso_ms((content or b"").decode().strip()))
-    except ValueError:  # of which bytes that are no UTF-8 are one kind
-        return np.nan
+    def cents_of(self, name: str) -> float:
+        """Factor from a column's prices to cents."""
+        if self.price_scale is not None:
+            return self.price_scale
+        return 1.0 if name.lower().endswith("cents") else 100.0
 
 
 def prices(
-    cells: Cells, name: str | None, meaning: Meaning, checks: Checks
+    column: "pa.LargeStringArray", name: str, meaning: Meaning, checks: Checks
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    n = len(cells.rows)
-    if name is None:
-        return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_)
-    column = cells.columns[name]
-    scale = meaning.price_scale
-    if scale is None:
-        scale = 1.0 if name.lower().endswith("cents") else 100.0
-    numbers = _numbers(column) * scale
-    lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
-    given = lengths > 0
+    """(n,) cents, and which are given; rows whose price is none are rejected."""
+    numbers = decimals(column) * meaning.cents_of(name)
+    absent = pc.or_(
+        pc.equal(pc.binary_length(column), 0),
+        pc.is_in(column, pa.array(meaning.nothing, pa.large_string())),
+    )
+    given = ~np.asarray(pc.fill_null(absent, True).to_numpy(zero_copy_only=False))
     bad = given & ~((numbers >= 0) & (numbers < 2**62))
     checks.reject(
-        bad, lambda row: f"{name} expected a price >= 0, got {_shown(column[row].as_py())}"
+        bad, lambda row: f"{name} expected a price >= 0, got {shown(column[row].as_py())}"
     )
     return np.rint(np.where(given & ~bad, numbers, 0.0)).astype(np.int64), given
 
 
 def event_types(
-    cells: Cells, name: str | None, meaning: Meaning, good: NDArray[np.bool_]
+    column: "pa.LargeStringArray", meaning: Meaning, good: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
-    n = len(cells.rows)
-    if name is None:
-        return np.zeros(n, dtype=np.int32), {}
-    codes = cells.columns[name].dictionary_encode("encode")
+    """(n,) places in EVENT_TYPES, and the names that are not known, with the good rows of each."""
+    codes = column.dictionary_encode("encode")
     indices = codes.indices.to_numpy(zero_copy_only=False)
-    texts = [(t or b"").decode(errors="replace").strip() for t in codes.dictionary.to_pylist()]
-    known = {**EVENT_TYPE_NAMES, **meaning.event_types}
-    found = [known.get(text, known.get(text.lower())) for text in texts]
+    texts = [(text or "").strip() for text in codes.dictionary.to_pylist()]
+    found = [meaning.event_type(text) for text in texts]
     by_code = np.array([EVENT_TYPES.index(symbol or "other") for symbol in found], dtype=np.int32)
     counts = np.bincount(indices[good], minlength=len(texts)).tolist()
     unknown = {
@@ -127,13 +95,14 @@ def event_types(
     return by_code[indices], unknown
 
 
-def _numbers(column: "pa.LargeBinaryArray") -> NDArray[np.float64]:
-    """The cells that are decimal numbers; NaN for all others."""
-    latin = column.cast(pa.large_string(), safe=False) if len(column) else column
-    is_number = pc.match_substring_regex(column, r"^\s*-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
-    numbers = pc.if_else(is_number, pc.utf8_trim_whitespace(latin), None).cast(pa.float64())
-    return np.asarray(pc.fill_null(numbers, np.nan).to_numpy(zero_copy_only=False))
+def has_event_type(values: Sequence[object], meaning: Meaning) -> bool:
+    """Whether some value of a sample is a known type of event."""
+    return any(isinstance(v, str) and meaning.event_type(v.strip()) is not None for v in values)
 
 
-def _shown(content: bytes | None) -> str:
-    return "nothing" if not content else repr(content[:40].decode(errors="backslashreplace"))
+def has_price(values: Sequence[object], meaning: Meaning) -> bool:
+    """Whether those values of a sample that are there are numbers."""
+    given = [v for v in values if not is_nothing(v, meaning.nothing)]
+    if not given or any(isinstance(v, bool | list | dict) for v in given):
+        return False
+    return bool((~np.isnan(decimals(sample_column(given)))).any())

@@ -1,24 +1,29 @@
 """What is wrong with a file of clicks, or with a row of it."""
 
-from collections.abc import Callable
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-ID_BYTES_MAX = 256
 
 
 class ClickFileError(Exception):
     """A file cannot be read as clicks at all; the message says what was expected and found."""
 
 
+class UnclearError(ClickFileError):
+    """A file leaves a doubt that an option has to settle; the message names the option."""
+
+
 class Rejected(NamedTuple):
     """A row that is no click."""
 
-    row: int  # line of a text file, the first being 1; row of a Parquet file, the first being 1
+    row: int  # line of a text file, the first being 1; record of another file, the first being 1
     message: str
 
 
@@ -35,22 +40,21 @@ class Checks:
             self.rejected.append(Rejected(int(self._rows[row]), message(row)))
         self.good &= ~bad
 
-    def require_id(self, name: str, column: "pa.LargeBinaryArray") -> None:
-        lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
-        self.reject(
-            (lengths < 1) | (lengths > ID_BYTES_MAX),
-            lambda row: f"{name} expected 1 to {ID_BYTES_MAX} bytes, got {lengths[row]}",
-        )
-        try:
-            column.cast(pa.large_string())
-        except pa.ArrowInvalid:
-            bad = np.fromiter((not _is_utf8(c.as_py()) for c in column), np.bool_, len(column))
-            self.reject(bad, lambda row: f"{name} expected UTF-8, got {column[row].as_py()!r}")
 
-
-def _is_utf8(content: bytes | None) -> bool:
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """What goes wrong with the bytes of a file, as a ClickFileError that names it."""
     try:
-        (content or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        yield
+    except (
+        OSError,
+        EOFError,
+        UnicodeError,  # of the names of a Parquet file
+        RuntimeError,  # of a zip file that needs a password, or a method that Python lacks
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        pa.ArrowException,
+    ) as error:
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ClickFileError(f"{name}: {' '.join(said.split())}") from error

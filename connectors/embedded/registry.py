@@ -52,6 +52,12 @@ class EmbeddedRegistry:
         self._by_id[schema_id] = text
         return text
 
+    def by_guid(self, guid: str) -> str:
+        raise UnknownSchemaError(
+            f"{self._where}: expected a schema with GUID {guid}, got none: the embedded log has "
+            "ids only; look whether the record comes from another log"
+        )
+
     def latest(self, subject: str) -> RegisteredSchema:
         with self._lock, explained(self._where):
             row = self._db.execute(_VERSIONS, (subject,)).fetchone()

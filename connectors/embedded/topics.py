@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamrec.connectors.embedded.file import unknown_topic
-from streamrec.connectors.log import LogError, WriteError
+from streamrec.connectors.log import LogError, TooLargeError, WriteError
 
 # Kafka's default for max.message.bytes.
 _MAX_MESSAGE_BYTES = 1_048_588
@@ -59,7 +59,7 @@ class TopicRules:
                 f"{self.name!r}, got {partition}"
             )
         if size > self.max_message_bytes:
-            raise WriteError(
+            raise TooLargeError(
                 f"{self.where}: topic {self.name!r}, partition {partition}: expected a message of "
                 f"at most {self.max_message_bytes} bytes, got {size}; raise the topic's "
                 "max.message.bytes, or send less"

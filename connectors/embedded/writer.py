@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamrec.connectors.embedded.claims import Claims
 from streamrec.connectors.embedded.compaction import compact_if_due
 from streamrec.connectors.embedded.file import (
     OFFSET_BITS,
@@ -57,8 +58,9 @@ class _Pending:
 class EmbeddedWriter:
     """A LogWriter. After a failed `flush` it accepts nothing more: open another one."""
 
-    def __init__(self, file: EmbeddedFile) -> None:
+    def __init__(self, file: EmbeddedFile, claims: Claims | None = None) -> None:
         self._file = file
+        self._claims = claims
         self._where = file.where
         self._db = file.connect()
         self._topics: dict[str, tuple[float, TopicRules]] = {}
@@ -208,6 +210,8 @@ class EmbeddedWriter:
         try:
             with explained(self._where, WriteError):
                 with transaction(self._db):
+                    if self._claims is not None:
+                        self._claims.check(self._db)
                     for row_id, part in pending.items():
                         self._append(row_id, part)
                 checkpoint_if_large(self._db, self._file.path)

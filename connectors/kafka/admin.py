@@ -23,35 +23,38 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 )
 
 from streamrec.connectors.kafka.client import (
+    FIRST_REQUEST_S,
     REQUEST_S,
+    RETRY_S,
     Faults,
-    client_logger,
     explained,
     is_passing,
 )
 from streamrec.connectors.kafka.group import KafkaGroup
 from streamrec.connectors.log import LogError, OffsetBounds, TopicInfo, TopicSpec, UnknownTopicError
+from streamrec.connectors.patience import Patience
 
 _SETTLE_S = 15.0  # for a change to be known to every broker
-_RETRY_S = 0.1
 
 T = TypeVar("T")
 
 
 class KafkaAdmin:
-    """A LogAdmin, safe for several threads. A call takes 30 s at most, then raises LogError."""
+    """A LogAdmin, safe for several threads. While the broker is away a question is asked again for
+    as long as `patience` says, then UnreachableError is raised."""
 
-    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, options: Mapping[str, Any], patience: Patience) -> None:
         self._where = where
+        self._patience = patience
         self._options = options
         self._faults = Faults(where)
         ours: dict[str, Any] = {"error_cb": self._faults.report}
         # As in the writer: asking for a topic must never make it.
         defaults = {"allow.auto.create.topics": False}
-        self._client = AdminClient({**defaults, **options, **ours}, logger=client_logger)
+        self._client = AdminClient({**defaults, **options, **ours}, logger=self._faults)
 
     def topics(self) -> list[str]:
-        found = self._asked(lambda: self._client.list_topics(timeout=REQUEST_S), "topics")
+        found = self._asked(lambda s: self._client.list_topics(timeout=s), "topics")
         return sorted(
             name for name in found.topics if not name.startswith("__") and name != "_schemas"
         )
@@ -125,7 +128,8 @@ class KafkaAdmin:
         members = KafkaGroup(self._where, self._options, group)
         try:
             return self._asked(
-                lambda: members.committed(topic, partitions), f"group {group!r}, topic {topic!r}"
+                lambda s: members.committed(topic, partitions, s),
+                f"group {group!r}, topic {topic!r}",
             )
         finally:
             members.close()
@@ -146,8 +150,8 @@ class KafkaAdmin:
         """The number of replicas by partition. Raises UnknownTopicError, also when one has no
         leader for long."""
 
-        def ask() -> dict[int, int]:
-            found = self._client.list_topics(topic, timeout=REQUEST_S).topics[topic]
+        def ask(within_s: float) -> dict[int, int]:
+            found = self._client.list_topics(topic, timeout=within_s).topics[topic]
             errors = [found.error, *(part.error for part in found.partitions.values())]
             for error in errors:
                 if error is not None:
@@ -159,7 +163,7 @@ class KafkaAdmin:
     def _configs(self, topic: str) -> dict[str, Any]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         return self._asked(
-            lambda: self._client.describe_configs([resource], request_timeout=REQUEST_S)[
+            lambda s: self._client.describe_configs([resource], request_timeout=s)[
                 resource
             ].result(),
             f"topic {topic!r}",
@@ -172,13 +176,13 @@ class KafkaAdmin:
         isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         tries = itertools.count()
 
-        def ask() -> dict[int, int]:
+        def ask(within_s: float) -> dict[int, int]:
             # After a broker's restart the client asks with an old leader epoch, and is refused,
             # until something makes it look for the leader again: `list_topics` does.
             if next(tries):
-                self._client.list_topics(topic, timeout=REQUEST_S)
+                self._client.list_topics(topic, timeout=within_s)
             asked = self._client.list_offsets(
-                wanted, isolation_level=isolation, request_timeout=REQUEST_S
+                wanted, isolation_level=isolation, request_timeout=within_s
             )
             return {place.partition: found.result().offset for place, found in asked.items()}
 
@@ -190,19 +194,30 @@ class KafkaAdmin:
         except KafkaException as exception:
             raise explained(f"{self._where}: {what}", exception.args[0]) from exception
 
-    def _asked(self, ask: Callable[[], T], what: str) -> T:
-        """The answer to a question, asked again while the broker is away or a leader is elected."""
-        give_up = time.monotonic() + REQUEST_S
+    def _asked(self, ask: Callable[[float], T], what: str) -> T:
+        """The answer to a question, asked again while the broker is away or a leader is elected.
+        `ask` is told how many seconds it may take."""
+        wait = self._patience.wait()
+        within_s = FIRST_REQUEST_S
         while True:
             try:
-                return ask()
+                answer = ask(max(0.1, min(within_s, wait.left_s())))
             except KafkaException as exception:
                 error = exception.args[0]
+                self._client.poll(0)  # lets librdkafka say why
                 if self._faults.failure is not None:  # says more than that nothing answered
                     raise self._faults.failure from exception
-                if not is_passing(error) or time.monotonic() > give_up:
+                if not is_passing(error):
                     raise explained(f"{self._where}: {what}", error) from exception
-            time.sleep(_RETRY_S)
+                if wait.waited_s() >= FIRST_REQUEST_S:  # electing a leader takes less
+                    self._faults.tell(error)
+                if not wait.again(RETRY_S):
+                    at = f"{self._where}: {what}"
+                    raise explained(at, error, self._faults.cause) from exception
+            else:
+                self._faults.reached()
+                return answer
+            within_s = min(2 * within_s, REQUEST_S)
 
     def _settle(self, topic: str, settled: Callable[[], bool]) -> None:
         give_up = time.monotonic() + _SETTLE_S
@@ -217,4 +232,4 @@ class KafkaAdmin:
                     f"{self._where}: topic {topic!r}: expected the change to be known within "
                     f"{_SETTLE_S:.0f} s, but it is not; look at the brokers' logs"
                 )
-            time.sleep(_RETRY_S)
+            time.sleep(RETRY_S)

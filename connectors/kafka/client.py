@@ -7,18 +7,19 @@ for the next call to raise.
 
 import logging
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from streamrec.connectors.log import (
+    FencedError,
     LogError,
     OffsetOutOfRangeError,
     UnknownTopicError,
     UnreachableError,
 )
+from streamrec.connectors.patience import is_time_to_tell
 
 if TYPE_CHECKING:
     KafkaMessage = Message[Any, Any]
@@ -27,7 +28,9 @@ else:
 
 logger = logging.getLogger("streamrec.connectors.kafka")
 
-REQUEST_S = 30.0  # the longest that a question to the broker may take
+REQUEST_S = 10.0  # the longest that a question to the broker may take; it is asked again
+FIRST_REQUEST_S = 2.0  # and the first time, so that what is wrong is known soon
+RETRY_S = 0.1
 
 _SECRET_NAMES = re.compile("password|secret|token|key|username|jaas|oauthbearer.config|certificate")
 
@@ -94,9 +97,9 @@ def error_of(exception: KafkaException) -> KafkaError:
     return error
 
 
-def explained(where: str, error: KafkaError) -> LogError:
-    """An error of librdkafka as one of ours, with what to try."""
-    said = f"{where}: kafka said {error.str()!r} ({error.name()})"
+def explained(where: str, error: KafkaError, cause: str | None = None) -> LogError:
+    """An error of librdkafka as one of ours, with what to try. `cause` says more than it."""
+    said = f"{where}: kafka said {cause or error.str()!r} ({error.name()})"
     if is_unknown_topic(error):
         return UnknownTopicError(f"{said}; create the topic with `topics create`")
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -109,13 +112,20 @@ def explained(where: str, error: KafkaError) -> LogError:
             f"{said}; check KAFKA_OPTION_SECURITY_PROTOCOL and the like, and the user's rights"
         )
     if error.code() in _FENCED:
-        return LogError(
+        return FencedError(
             f"{said}; another instance of this dataflow has taken over and this one must end; if "
             "that is a mistake, give each its own STREAMREC_CONSUMER_GROUP"
         )
     if is_passing(error):
-        return UnreachableError(f"{said}; check KAFKA_BOOTSTRAP_SERVERS and that the broker runs")
+        return UnreachableError(f"{said}; {_advice(said)}")
     return LogError(f"{said}; look up the name among librdkafka's error codes")
+
+
+def _advice(said: str) -> str:
+    checks = "check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
+    if any(hint in said for hint in ("security.protocol", "listener", "APIVERSION_QUERY")):
+        return f"{checks}, and KAFKA_OPTION_SECURITY_PROTOCOL"
+    return checks
 
 
 class _WithoutNoise(logging.Filter):
@@ -138,8 +148,6 @@ _silent.propagate = False
 
 # When each cluster was last said to be unreachable. A process has several clients of one, and each
 # finds out by itself, some only when the cluster is back: shared, so that this is logged once.
-_TOLD_AGAIN_S = 60.0
-_told_s: dict[str, float] = {}
 _unreachable: set[str] = set()
 
 
@@ -150,6 +158,8 @@ class Faults:
         self._where = where
         self.failure: LogError | None = None  # what only a person can mend
         self.topic_doubted: KafkaError | None = None  # a topic or partition seems to be gone
+        self._down = False
+        self.cause: str | None = None  # why the broker is not reached, as far as is known
 
     def report(self, error: KafkaError) -> None:
         """For `error_cb`, which librdkafka calls from within poll, consume and flush."""
@@ -157,13 +167,31 @@ class Faults:
             self.failure = self.failure or explained(self._where, error)
         elif is_unknown_topic(error):
             self.topic_doubted = error
-        elif time.monotonic() - _told_s.get(self._where, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
-            _told_s[self._where] = time.monotonic()
-            _unreachable.add(self._where)
-            logger.warning("%s: unreachable, waiting: %s", self._where, error.str())
+        else:
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:
+                self.cause = error.str()
+            elif self.cause is None and not self._down:  # it says nothing of why: wait for that
+                self._down = True
+                return
+            self.tell(error)
+
+    def log(self, level: int, form: str, *args: object) -> None:
+        """For `logger`: only here librdkafka says what it makes of a connection that was cut, as
+        that another protocol may be spoken there."""
+        if args and args[0] == "FAIL":
+            self.cause = str(args[-1]).rpartition("]: ")[2]
+        client_logger.log(level, form, *args)
+
+    def tell(self, error: KafkaError) -> None:
+        """Say that the broker is waited for, and why, unless that was said just now."""
+        _unreachable.add(self._where)
+        if is_time_to_tell(f"{self._where} unreachable"):
+            cause = self.cause or error.str()
+            logger.warning("%s: unreachable, waiting: %s; %s", self._where, cause, _advice(cause))
 
     def reached(self) -> None:
         """The broker has answered."""
+        self.cause, self._down = None, False
         if self._where in _unreachable:
             _unreachable.discard(self._where)
             logger.info("%s: reached again", self._where)

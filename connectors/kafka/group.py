@@ -19,15 +19,19 @@ from confluent_kafka import (
 )
 
 from streamrec.connectors.kafka.client import (
-    REQUEST_S,
     Faults,
-    client_logger,
     explained,
-    is_passing,
     logger,
 )
-from streamrec.connectors.log import LogError
 
+# What the coordinator says to one that is no member while a group has members.
+_OTHERS = {
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.FENCED_INSTANCE_ID,
+}
+_TOLD_AGAIN_S = 60.0
 _COMMIT_S = 5.0  # the longest that closing waits for an answer
 
 
@@ -38,22 +42,21 @@ class KafkaGroup:
         self._where = f"{where}: group {group!r}"
         self._faults = Faults(where)
         self._pending = 0
-        self._failure: LogError | None = None
+        self._told_s: float | None = None  # when it was last told that commits are refused
         ours: dict[str, Any] = {
             "group.id": group,
             "enable.auto.commit": False,
             "on_commit": self._done,
             "error_cb": self._faults.report,
         }
-        self._consumer = Consumer({**options, **ours}, logger=client_logger)
+        self._consumer = Consumer({**options, **ours}, logger=self._faults)
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Record the next offsets to be read, without waiting: a wait would hold up the dataflow.
-        The answer is looked at by the next call. While the coordinator is away this logs and goes
-        on: the next commit says more than this one. Raises LogError when an earlier one was
-        refused, as for a group that has members of its own."""
+        The answer is looked at by the next call. What cannot be recorded, as while the coordinator
+        is away or consumers of others subscribe under the group, is told, and taken up again by the
+        next commit, which says more than this one: offsets never stop what they only show."""
         self._consumer.poll(0)
-        self._raise_failure()
         if self._pending:
             logger.warning("%s: no answer to a commit, its lag stands still", self._where)
         places = [TopicPartition(topic, partition, at) for partition, at in offsets.items()]
@@ -63,29 +66,23 @@ class KafkaGroup:
             raise explained(self._where, exception.args[0]) from exception
         self._pending += 1
 
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure or self._faults.failure, None
-        if failure is not None:
-            raise failure
-
-    def committed(self, topic: str, partitions: list[int]) -> dict[int, int]:
+    def committed(self, topic: str, partitions: list[int], within_s: float) -> dict[int, int]:
         """The next offsets recorded; partitions without one are absent. Raises KafkaException."""
         places = [TopicPartition(topic, partition) for partition in partitions]
-        found = self._consumer.committed(places, timeout=REQUEST_S)
+        found = self._consumer.committed(places, timeout=within_s)
         for place in found:
             if place.error is not None:
                 raise KafkaException(place.error)
         return {place.partition: place.offset for place in found if place.offset != OFFSET_INVALID}
 
     def close(self) -> None:
-        """Wait for what was committed, some seconds at most. Raises LogError when it is refused."""
+        """Wait for what was committed, some seconds at most."""
         try:
             give_up = time.monotonic() + _COMMIT_S
             while self._pending and time.monotonic() < give_up:
                 self._consumer.poll(0.02)
             if self._pending:
                 logger.warning("%s: no answer to a commit, its lag stands still", self._where)
-            self._raise_failure()
         finally:
             self._consumer.close()
 
@@ -93,12 +90,15 @@ class KafkaGroup:
         """For `on_commit`, which librdkafka calls from within poll."""
         self._pending -= 1
         errors = [error, *(place.error for place in partitions)]
-        topics = sorted({place.topic for place in partitions})
-        for found in errors:
-            if found is None:
-                continue
-            if is_passing(found):
-                logger.warning("%s: not committed: %s", self._where, found.str())
-            else:
-                self._failure = explained(f"{self._where}, topics {topics}", found)
-            return
+        found = next((each for each in errors if each is not None), None)
+        if found is None:
+            if self._told_s is not None:
+                logger.info("%s: commits are taken again", self._where)
+            self._told_s = None
+        elif self._told_s is None or time.monotonic() - self._told_s >= _TOLD_AGAIN_S:
+            self._told_s = time.monotonic()
+            is_others = found.code() in _OTHERS
+            why = "consumers of others subscribe under it" if is_others else found.str()
+            logger.warning(
+                "%s: not committed, its lag stands still: %s (%s)", self._where, why, found.name()
+            )

@@ -18,7 +18,6 @@ from streamrec.connectors.kafka.admin import KafkaAdmin
 from streamrec.connectors.kafka.client import (
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
     is_passing,
     logger,
@@ -33,6 +32,7 @@ from streamrec.connectors.log import (
     RawBatch,
     UnknownTopicError,
 )
+from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
     # A consumer must name a group to be built; nothing joins it and nothing is committed under it.
@@ -68,16 +68,18 @@ _OURS = ("group.id", "enable.auto.commit", "enable.auto.offset.store", "auto.off
 class KafkaReader:
     """A LogReader. A poll blocks at most `timeout_s`, but for a first contact with the broker."""
 
-    def __init__(self, where: str, options: Mapping[str, Any], ends: bool = False) -> None:
+    def __init__(
+        self, where: str, options: Mapping[str, Any], patience: Patience, ends: bool = False
+    ) -> None:
         self._where = where
         self._faults = Faults(where)
         ours = {name: _DEFAULTS[name] for name in _OURS} | {"enable.partition.eof": ends}
         # With `ends`: where each partition was read up, markers of transactions included.
         self._ends: dict[tuple[str, int], int] = {}
         self._consumer = Consumer(
-            {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=client_logger
+            {**_DEFAULTS, **options, **ours, "error_cb": self._faults.report}, logger=self._faults
         )
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._options = options
         self._groups: dict[str, KafkaGroup] = {}
         self._topics: set[str] = set()

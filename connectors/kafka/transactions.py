@@ -5,24 +5,35 @@ earlier writer of the name left open and has shut that one out: from then on not
 become visible. One transaction is open at a time, from the first write after a commit.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from typing_extensions import override
 
-from streamrec.connectors.kafka.client import REQUEST_S, client_logger, error_of, explained
-from streamrec.connectors.kafka.writer import KafkaWriter
-from streamrec.connectors.log import GroupOffsets, Outgoing, WriteError
-
-_RETRY_S = 0.1
+from streamrec.connectors.kafka.client import (
+    FIRST_REQUEST_S,
+    REQUEST_S,
+    RETRY_S,
+    error_of,
+    explained,
+)
+from streamrec.connectors.kafka.writer import KafkaWriter, as_write_error
+from streamrec.connectors.log import Outgoing
+from streamrec.connectors.patience import Patience, Wait
 
 
 class KafkaTransactionalWriter(KafkaWriter):
-    """A TransactionalWriter. Opening it takes some 50 ms, and up to 30 s when a broker is away."""
+    """A TransactionalWriter. Opening it takes some 50 ms, and waits for a broker that is away."""
 
-    def __init__(self, where: str, options: Mapping[str, Any], name: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        where: str,
+        options: Mapping[str, Any],
+        patience: Patience,
+        name: str,
+        timeout_s: float,
+    ) -> None:
         super().__init__(
             where,
             {
@@ -30,12 +41,11 @@ class KafkaTransactionalWriter(KafkaWriter):
                 "transactional.id": name,
                 "transaction.timeout.ms": int(timeout_s * 1_000),
             },
+            patience,
         )
         self._name = name
-        self._options = options
-        self._groups: dict[str, Any] = {}  # what the broker wants to know of a group
         self._is_open = False
-        self._asked("transactions", REQUEST_S, self._producer.init_transactions)
+        self._asked("transactions", patience.wait(), self._producer.init_transactions)
 
     @override
     def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
@@ -53,21 +63,12 @@ class KafkaTransactionalWriter(KafkaWriter):
         self._begin()
         super().write_columns(topic, partition, keys, values)
 
-    def commit(self, progress: GroupOffsets | None, timeout_s: float) -> bool:
+    def commit(self, timeout_s: float) -> None:
         if not self._is_open:
-            return False
+            return
         self.flush(timeout_s)
-        if progress is not None:
-            places = [TopicPartition(progress.topic, p, at) for p, at in progress.offsets.items()]
-            group = self._group(progress.group)
-            self._asked(
-                f"group {progress.group!r}",
-                timeout_s,
-                lambda left_s: self._producer.send_offsets_to_transaction(places, group, left_s),
-            )
-        self._asked("commit", timeout_s, self._producer.commit_transaction)
+        self._asked("commit", Patience(timeout_s).wait(), self._producer.commit_transaction)
         self._is_open = False
-        return True
 
     @override
     def close(self) -> None:
@@ -84,28 +85,21 @@ class KafkaTransactionalWriter(KafkaWriter):
 
     def _begin(self) -> None:
         if not self._is_open:
-            self._asked("begin", 0.0, lambda _: self._producer.begin_transaction())
+            self._asked("begin", Patience(0.0).wait(), lambda _: self._producer.begin_transaction())
             self._is_open = True
 
-    def _group(self, group: str) -> Any:
-        if group not in self._groups:
-            # A consumer that is assigned nothing: it joins no group, and only names one.
-            consumer = Consumer({**self._options, "group.id": group}, logger=client_logger)
-            self._groups[group] = consumer.consumer_group_metadata()
-            consumer.close()
-        return self._groups[group]
-
-    def _asked(self, what: str, timeout_s: float, ask: Callable[[float], Any]) -> None:
+    def _asked(self, what: str, wait: Wait, ask: Callable[[float], Any]) -> None:
         """Ask, and again while librdkafka says that it may help."""
-        give_up = time.monotonic() + timeout_s
         while True:
             try:
-                ask(max(1.0, give_up - time.monotonic()))
+                ask(max(1.0, min(wait.left_s(), REQUEST_S)))
             except KafkaException as exception:
                 error = error_of(exception)
-                if not error.retriable() or time.monotonic() >= give_up:
+                self._raise_failure()
+                if not error.retriable() or not wait.again(RETRY_S):
                     where = f"{self._where}: transactions of {self._name!r}: {what}"
-                    raise WriteError(str(explained(where, error))) from exception
-                time.sleep(_RETRY_S)
+                    raise as_write_error(explained(where, error)) from exception
+                if wait.waited_s() >= FIRST_REQUEST_S:
+                    self._faults.tell(error)
             else:
                 return

@@ -16,10 +16,16 @@ from streamrec.connectors.kafka.client import (
     REQUEST_S,
     Faults,
     KafkaMessage,
-    client_logger,
     explained,
 )
-from streamrec.connectors.log import LogError, Outgoing, WriteError
+from streamrec.connectors.log import (
+    FencedError,
+    LogError,
+    Outgoing,
+    TooLargeError,
+    WriteError,
+)
+from streamrec.connectors.patience import Patience
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -50,13 +56,13 @@ class KafkaWriter:
     they fail after librdkafka's `message.timeout.ms`, 5 minutes.
     """
 
-    def __init__(self, where: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, options: Mapping[str, Any], patience: Patience) -> None:
         self._where = where
         self._faults = Faults(where)
         self._failure: WriteError | None = None
         self._limits: dict[str, int] = {}  # bytes, by topic
         self._partitions: dict[str, int] = {}  # how many, by topic, when last looked
-        self._admin = KafkaAdmin(where, options)
+        self._admin = KafkaAdmin(where, options, patience)
         self._producer = Producer(
             {
                 **_DEFAULTS,
@@ -65,9 +71,10 @@ class KafkaWriter:
                 "delivery.report.only.error": True,
                 "on_delivery": self._failed,
             },
-            logger=client_logger,
+            logger=self._faults,
         )
         self._closed = False
+        self.handed_over = 0  # records since all were last seen acknowledged
 
     def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
         limit = self._limit(topic)
@@ -79,6 +86,7 @@ class KafkaWriter:
             self._check_size(topic, size, limit)
             if message.partition is not None:
                 self._check_partition(topic, message.partition)
+        self.handed_over += len(checked)
         for message in checked:
             self._produce(topic, message)
         self._serve()
@@ -97,6 +105,7 @@ class KafkaWriter:
         if not _surely_fit(values, keys, limit):
             for key, value in zip(keys, values, strict=True):
                 self._check_size(topic, len(key or b"") + len(value or b""), limit)
+        self.handed_over += len(values)
         rest = [{"value": value, "key": key} for key, value in zip(keys, values, strict=True)]
         while rest:
             queued = self._produce_batch(topic, partition, rest)
@@ -121,6 +130,7 @@ class KafkaWriter:
                     f"{left} messages; look whether the broker runs"
                 )
         self._raise_failure()
+        self.handed_over = 0
         self._faults.reached()
 
     def close(self) -> None:
@@ -158,7 +168,7 @@ class KafkaWriter:
 
     def _check_size(self, topic: str, size: int, limit: int) -> None:
         if size + _OVERHEAD_BYTES > limit:
-            raise WriteError(
+            raise TooLargeError(
                 f"{self._where}: topic {topic!r}: expected a message of at most "
                 f"{limit - _OVERHEAD_BYTES} bytes, got {size}; raise the topic's "
                 "max.message.bytes, or send less"
@@ -230,13 +240,13 @@ class KafkaWriter:
         hint = ""
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             hint = "; set KAFKA_OPTION_BATCH_SIZE below the topic's max.message.bytes"
-        return WriteError(f"{explained(at, error)}{hint}")
+        return as_write_error(explained(at, error), hint)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._faults.failure is not None:
-            raise _as_write_error(self._faults.failure)
+            raise as_write_error(self._faults.failure)
 
 
 def _surely_fit(values: Sequence[bytes | None], keys: Sequence[bytes | None], limit: int) -> bool:
@@ -248,7 +258,8 @@ def _surely_fit(values: Sequence[bytes | None], keys: Sequence[bytes | None], li
     return size + _OVERHEAD_BYTES <= limit
 
 
-def _as_write_error(error: LogError) -> WriteError:
-    failure = WriteError(str(error))
+def as_write_error(error: LogError, hint: str = "") -> WriteError:
+    kind = FencedError if isinstance(error, FencedError) else WriteError
+    failure = kind(f"{error}{hint}")
     failure.__cause__ = error
     return failure

@@ -70,6 +70,21 @@ def epoch_interval_s() -> float:
     return 10.0 if found is None else float(found)
 
 
+def process_index() -> int:
+    """Which process of its cluster this is, from 0."""
+    found = flag("--process-id", "-i", "BYTEWAX_PROCESS_ID")
+    pod, group = os.environ.get("BYTEWAX_POD_NAME"), os.environ.get("BYTEWAX_STATEFULSET_NAME")
+    if found is None and pod is not None and group is not None:
+        found = pod.removeprefix(f"{group}-")
+    return int(found) if found is not None and found.isdigit() else 0
+
+
+def workers() -> int:
+    """How many workers, which are threads, each process has."""
+    found = flag("--workers-per-process", "-w", "BYTEWAX_WORKERS_PER_PROCESS")
+    return int(found) if found is not None and found.isdigit() else 1
+
+
 def addresses() -> list[str]:
     """Addresses of the processes of a cluster; empty: this process is alone."""
     found = flag("--addresses", "-a", "BYTEWAX_ADDRESSES")

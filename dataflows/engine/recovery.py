@@ -10,30 +10,54 @@ from pathlib import Path
 
 from bytewax.recovery import init_db_dir
 
+from streamrec.connectors.state_files import MANIFEST, StateFileError
 from streamrec.dataflows.engine.flags import LOCK, addresses, recovery_directory
+from streamrec.dataflows.engine.store import BUSY_S, put_back, read_store
+from streamrec.dataflows.engine.witnesses import check_saved_state
 
 _logger = logging.getLogger(__name__)
 
 _RECOVERY_PARTITIONS = 4
 
 
-def prepare_recovery_directory() -> None:
+def prepare_recovery_directory(state: Path | None = None) -> int | None:
     """Make an empty recovery directory usable, as `python -m bytewax.recovery` would, and one that
-    a crash left safe to resume from.
+    a crash left safe to resume from. `state` is where shards keep their files. Returns the last
+    epoch that is durable, 0: none is; None: there is no recovery directory, or it is not all here.
 
     For a cluster of several machines an empty one is left to the operator: where the machines do
-    not share a volume, each must hold other partitions.
+    not share a volume, each must hold other partitions. Raises StateFileError, which names the
+    file, for saved state that is not what was saved.
     """
     folder = recovery_directory()
     if folder is None:
-        return
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # another process may be starting, too
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _all_here(addresses()) and not (folder / "part-0.sqlite3").exists():
-            _init_whole(folder)
-            _logger.info("recovery directory %s: new, made its partitions", folder)
+        all_here = _all_here(addresses())
+        parts = sorted(folder.glob("part-*.sqlite3"))
+        if not parts:
+            _refuse_state_without_parts(folder, state)
+            if all_here:
+                _init_whole(folder)
+                _logger.info("recovery directory %s: new, made its partitions", folder)
+                return 0
+            return None
+        before = check_saved_state(parts, state, all_here)
         drop_abandoned_snapshots(folder)
+        return before
+
+
+def _refuse_state_without_parts(folder: Path, state: Path | None) -> None:
+    """Without its partitions what is in the files of shards would be counted once more."""
+    manifests = [] if state is None else sorted(state.glob(f"*/*/{MANIFEST}"))
+    if manifests:
+        part = folder / "part-0.sqlite3"
+        raise StateFileError(
+            f"{part} and all other partitions are missing, but {manifests[0]} is there; "
+            f"{put_back(part)}"
+        )
 
 
 def _init_whole(folder: Path) -> None:
@@ -61,42 +85,24 @@ def drop_abandoned_snapshots(folder: Path) -> int:
         return 0
     dropped = 0
     for part in parts:
-        with closing(sqlite3.connect(part, timeout=60.0)) as db, db:
+        with closing(sqlite3.connect(part, timeout=BUSY_S)) as db, db:
             found = db.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (resume_epoch,))
             dropped += found.rowcount
     return dropped
 
 
 def _resume_epoch(parts: Sequence[Path]) -> int | None:
-    """The epoch with which the engine will go on; None: nothing ran yet, or parts are elsewhere.
-
-    As the engine finds it: of the last execution, the epoch that every worker has reached.
-    """
-    executions: dict[int, tuple[int, int]] = {}  # workers, first epoch
-    frontiers: dict[tuple[int, int], int] = {}
-    part_count = 0
-    for part in parts:
-        with closing(sqlite3.connect(part, timeout=60.0)) as db:
-            part_count = db.execute("SELECT part_count FROM parts").fetchone()[0]
-            for number, *found in db.execute("SELECT ex_num, worker_count, resume_epoch FROM exs"):
-                executions[number] = (found[0], found[1])
-            for number, worker, epoch in db.execute(
-                "SELECT ex_num, worker_index, worker_frontier FROM fronts"
-            ):
-                frontiers[number, worker] = epoch
-    if part_count > len(parts):
+    """The epoch with which the engine will go on; None: nothing ran yet, or parts are elsewhere."""
+    store = read_store(parts)
+    if store.part_count > len(parts):
         _logger.warning(
             "%d of %d recovery partitions are on other machines: snapshots of an epoch that a "
             "crash broke off stay; keep the recovery directory on a volume that all share",
-            part_count - len(parts),
-            part_count,
+            store.part_count - len(parts),
+            store.part_count,
         )
         return None
-    if not executions:
-        return None
-    last = max(executions)
-    workers, first_epoch = executions[last]
-    return min(max(first_epoch, frontiers.get((last, w), 0)) for w in range(workers))
+    return store.resume_epoch
 
 
 def _all_here(cluster: Sequence[str]) -> bool:

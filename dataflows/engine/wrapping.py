@@ -14,16 +14,25 @@ from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
 from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
-from streamrec.connectors.source import LogSource, Positions, SourceLane
+from streamrec.connectors.sink import LogSink, SinkLane
+from streamrec.connectors.source import LogSource, SourceLane
+from streamrec.dataflows.engine.epochs import Epochs
+from streamrec.dataflows.engine.leaving import leaving
+from streamrec.dataflows.engine.sealing import Sealed, seal, unseal
 
 
-class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
+class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
     """The lanes of a `LogSource`. `on_built` is called once, when the flow is built and begins."""
 
-    def __init__(self, source: LogSource, on_built: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        source: LogSource,
+        on_built: Callable[[], object] = lambda: None,
+        epochs: Epochs | None = None,
+    ) -> None:
         self._source = source
         self._on_built = on_built
+        self._epochs = epochs or Epochs(None)
 
     @override
     def list_parts(self) -> list[str]:
@@ -31,17 +40,20 @@ class EngineSource(FixedPartitionedSource[RawBatch, Positions]):
 
     @override
     def build_part(
-        self, step_id: str, for_part: str, resume_state: Positions | None
+        self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSourceLane":
         self._on_built()
-        return _EngineSourceLane(self._source.open_lane(for_part, resume_state))
+        lane = leaving(self._source.open_lane)(for_part, unseal(resume_state))
+        return _EngineSourceLane(lane, self._epochs)
 
 
-class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
-    def __init__(self, lane: SourceLane) -> None:
+class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
+    def __init__(self, lane: SourceLane, epochs: Epochs) -> None:
         self._lane = lane
+        self._epochs = epochs
+        self._epoch = epochs.before
         # The engine asks a thousand times a second: it asks the lane itself.
-        self.next_batch = lane.next_batch  # type: ignore[method-assign]  # the same, one call less
+        self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign]  # one call less
         self.next_awake = lane.next_awake  # type: ignore[method-assign]  # the same
 
     @override
@@ -53,15 +65,18 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Positions]):
         return self._lane.next_awake()
 
     @override
-    def snapshot(self) -> Positions:
-        return self._lane.snapshot()
+    def snapshot(self) -> Sealed:
+        if self._epoch is not None:
+            self._epoch += 1
+        self._epochs.closing(self._epoch, self._lane.ended)
+        return seal(leaving(self._lane.snapshot)(), self._epoch, self._lane.ended)
 
     @override
     def close(self) -> None:
         self._lane.close()
 
 
-class EngineSink(FixedPartitionedSink[Out, SinkPosition]):
+class EngineSink(FixedPartitionedSink[Out, Sealed]):
     """The lanes of a `LogSink`; takes `(out.lane(lanes), out)`."""
 
     def __init__(self, sink: LogSink) -> None:
@@ -77,26 +92,28 @@ class EngineSink(FixedPartitionedSink[Out, SinkPosition]):
 
     @override
     def build_part(
-        self, step_id: str, for_part: str, resume_state: SinkPosition | None
+        self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSinkLane":
-        return _EngineSinkLane(self._sink.open_lane(for_part, resume_state))
+        lane = leaving(self._sink.open_lane)(for_part, unseal(resume_state))
+        return _EngineSinkLane(lane)
 
 
-class _EngineSinkLane(StatefulSinkPartition[Out, SinkPosition]):
+class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
     def __init__(self, lane: SinkLane) -> None:
         self._lane = lane
+        self._write_batch = leaving(lane.write_batch)
 
     @override
     def write_batch(self, values: list[Out]) -> None:
-        self._lane.write_batch(values)
+        self._write_batch(values)
 
     @override
-    def snapshot(self) -> SinkPosition:
-        return self._lane.snapshot()
+    def snapshot(self) -> Sealed:
+        return seal(leaving(self._lane.snapshot)())
 
     @override
     def close(self) -> None:
-        self._lane.close()
+        leaving(self._lane.close)()
 
 
 class Shard(Protocol):
@@ -113,13 +130,14 @@ class EngineShard(StatefulBatchLogic[Any, Any, Any]):
     """A shard that is never discarded."""
 
     def __init__(self, shard: Shard, finish: Callable[[list[Any]], list[Any]]) -> None:
+        """`finish` is what the block makes of what the shard says."""
         self._shard = shard
-        self._finish = finish  # what the block makes of what the shard says
+        self._on_batch = leaving(lambda values: finish(shard.on_batch(values)))
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
-        return self._finish(self._shard.on_batch(values)), StatefulBatchLogic.RETAIN
+        return self._on_batch(values), StatefulBatchLogic.RETAIN
 
     @override
     def snapshot(self) -> Any:
-        return self._shard.snapshot()
+        return leaving(self._shard.snapshot)()

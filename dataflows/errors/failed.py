@@ -51,6 +51,12 @@ class Origins:
             times_ms = np.concatenate([batch.times_ms for batch in self.batches])
         return times_ms if len(rows) == len(times_ms) else times_ms[rows]
 
+    def headers(self, row: int) -> Headers:
+        """Of the record of a row."""
+        which = int(np.searchsorted(self.ends, row, side="right"))
+        batch = self.batches[which]
+        return batch.detail(row - int(self.ends[which]) + len(batch)).headers
+
     def fail(
         self,
         row: int,

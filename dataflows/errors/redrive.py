@@ -16,6 +16,7 @@ A run that dies between claim and done leaves a claim that expires after the lea
 over cannot know how far the first one came, so it looks: every original that is written back
 carries the header `redriven_from` (topic/partition/offset of the original), and the claim says at
 which offset of the partition to start looking. So a kill at any point repeats and loses nothing.
+What fails again is a new error; the header `redrive_attempts` counts how often it was put back.
 
 Limits: the clocks of machines that redrive at once must agree to within the lease; a run that is
 frozen between looking at its lease and writing, for longer than half the lease, can write twice.
@@ -26,16 +27,26 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
-from streamrec.connectors.log import Headers, Log, LogAdmin, LogError, LogWriter, Outgoing
+from streamrec.connectors.log import (
+    Headers,
+    Log,
+    LogAdmin,
+    LogError,
+    LogWriter,
+    Outgoing,
+    schema_named,
+)
 from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.reading import read_all, read_range
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 
 LEASE_S = 30.0
 HEADER = "redriven_from"
+ATTEMPTS_HEADER = "redrive_attempts"
 _CHUNK = 500
 
 
@@ -79,11 +90,20 @@ class ErrorRecord:
     def headers(self) -> Headers:
         return [(header["name"], header["value"]) for header in self.fields["headers"]]
 
+    @property
+    def attempts(self) -> int:
+        """How often its original was redriven before it failed this time."""
+        found = dict(self.headers)
+        if HEADER not in found:
+            return 0
+        counted = found.get(ATTEMPTS_HEADER) or b""
+        return int(counted) if counted.isdigit() else 1
+
 
 def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[ErrorRecord]:
     """Every error that the topic holds, by partition in order. Raises UnreadableError."""
     with closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry.by_id)
+        decoder = JsonDecoder(partial(schema_named, registry))
         for record in read_all(log, errors_topic):
             if record.value is not None:
                 fields = decoder.decode(record.value)
@@ -115,7 +135,7 @@ class Ledger:
             low, high = admin.bounds(self.topic)[0]
         start = max(low, self._next_offset)
         with closing(log.registry()) as registry:
-            decoder = JsonDecoder(registry.by_id)
+            decoder = JsonDecoder(partial(schema_named, registry))
             for record in read_range(log, self.topic, {0: start}, {0: high}):
                 assert record.value is not None, "only this module writes it"
                 self._apply(decoder.decode(record.value))
@@ -284,7 +304,9 @@ class Redriver:
 
 
 def _original(failed: ErrorRecord) -> Outgoing:
-    headers = [*failed.headers, (HEADER, str(failed.origin).encode())]
+    kept = [(n, value) for n, value in failed.headers if n not in (HEADER, ATTEMPTS_HEADER)]
+    attempts = str(failed.attempts + 1).encode()
+    headers = [*kept, (HEADER, str(failed.origin).encode()), (ATTEMPTS_HEADER, attempts)]
     return Outgoing(
         failed.fields["key"], failed.fields["value"], headers, partition=failed.origin.partition
     )

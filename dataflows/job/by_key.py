@@ -13,7 +13,7 @@ from streamrec.models.users import watermarks
 
 
 class _Entry(NamedTuple):
-    value: Any  # numbers, strings, booleans, None, and lists and dicts of these
+    value: Any  # numbers, strings, booleans, None, and lists and dicts (by strings) of these
     time_ms: int
 
 
@@ -62,7 +62,11 @@ class ByKey:
 
     def put(self, key: str, value: Any, time_ms: int) -> None:
         """Set a value (what JSON can hold) at an event time, Unix milliseconds. A late record does
-        not make a key older than it is."""
+        not make a key older than it is. What comes back after a restart went through JSON: a tuple
+        is a list then, and a dict has strings for keys. Raises TypeError for a key that is no
+        string."""
+        if type(key) is not str:
+            raise TypeError(f"key expected a string, got {key!r}")
         self._see(key, time_ms)
         held = self._entries.get(key)
         if held is not None:

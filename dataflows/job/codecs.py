@@ -1,7 +1,6 @@
 """Schemas at the start and in the flow: what is asked of the registry, and what if it is away."""
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -10,10 +9,14 @@ from streamrec.connectors.log import (
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
+    schema_named,
 )
 from streamrec.connectors.making_topics import subject_of
+from streamrec.connectors.patience import Patience, is_time_to_tell
 from streamrec.connectors.per_thread import PerThread
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
+from streamrec.schemas.header_ids import SchemaKey, name_of
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 _logger = logging.getLogger(__name__)
@@ -23,27 +26,34 @@ _RETRY_S = 2.0
 _Answer = TypeVar("_Answer")
 
 
-class StartError(Exception):
-    """The dataflow cannot start; the message says what is missing and what to do."""
-
-
-def decoder_of(registry: SchemaRegistry, topic: Topic, wait: bool) -> Callable[[], WireDecoder]:
+def decoder_of(
+    registry: SchemaRegistry, topic: Topic, patience: Patience | None
+) -> Callable[[], WireDecoder]:
     """Decoders that read as the topic's schema what was written with any compatible one."""
-    return PerThread(lambda: WireDecoder(topic.schema, partial(schema_by_id, registry, wait)))
+    return PerThread(lambda: WireDecoder(topic.schema, partial(schema_of, registry, patience)))
 
 
-def schema_by_id(registry: SchemaRegistry, wait: bool, schema_id: int) -> str:
-    """A writer's schema. While the registry is away: wait, or let the record go to errors."""
-    if wait:
-        return _when_there(f"schema id {schema_id}", lambda: registry.by_id(schema_id))
+def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKey) -> str:
+    """A writer's schema, by id or by GUID. While the registry is away: wait, or, without patience,
+    let the record go to errors. Raises UnknownSchemaError, RegistryUnavailableError."""
+
+    def ask() -> str:
+        return schema_named(registry, key)
+
+    what = name_of(key)
+    if patience is not None:
+        return _when_there(what, patience, ask)
     try:
-        return registry.by_id(schema_id)
+        return ask()
     except RegistryUnavailableError as error:
-        _logger.warning("schema id %d: %s; its records go to errors", schema_id, error)
-        raise UnknownSchemaError(f"schema id {schema_id} cannot be looked up: {error}") from error
+        if is_time_to_tell(f"{what} goes to errors"):
+            _logger.warning("%s: %s; its records go to errors", what, error)
+        raise UnknownSchemaError(f"{what} cannot be looked up: {error}") from error
 
 
-def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[], WireEncoder]:
+def encoder_of(
+    registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
+) -> Callable[[], WireEncoder]:
     """The encoder of a topic that is called `name` here, under the id that `topics create`
     registered for its schema.
 
@@ -53,7 +63,7 @@ def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[]
     subject = subject_of(name)
     try:
         registered = _when_there(
-            f"subject {subject!r}", lambda: registry.find(subject, topic.schema)
+            f"subject {subject!r}", patience, lambda: registry.find(subject, topic.schema)
         )
     except UnknownSchemaError as error:
         raise StartError(
@@ -64,11 +74,15 @@ def encoder_of(registry: SchemaRegistry, topic: Topic, name: str) -> Callable[[]
     return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
-def _when_there(what: str, ask: Callable[[], _Answer]) -> _Answer:
-    """What the registry says, once it is there to say it."""
+def _when_there(what: str, patience: Patience, ask: Callable[[], _Answer]) -> _Answer:
+    """What the registry says, once it is there to say it. Raises RegistryUnavailableError when
+    patience is at its end, or the process is to stop."""
+    wait = patience.wait()
     while True:
         try:
             return ask()
         except RegistryUnavailableError as error:
-            _logger.warning("%s: %s; waiting, trying again in %.0f s", what, error, _RETRY_S)
-            time.sleep(_RETRY_S)
+            if is_time_to_tell(f"{what} waits"):
+                _logger.warning("%s: %s; waiting, trying again in %.0f s", what, error, _RETRY_S)
+            if not wait.again(_RETRY_S):
+                raise

@@ -55,8 +55,8 @@ class EncodeOptions:
     """What is asked of a step `encode ...`."""
 
     key_field: str  # of the columns, a string
-    lanes: int
     max_message_bytes: int
+    reads_back: bool  # a restart finds by each record which input it answers
     keeps_failed: bool  # emit what cannot be encoded; else it stops the flow
 
 
@@ -88,12 +88,7 @@ class Encode:
         if not isinstance(key_column, Bytes):
             got = "none" if key_column is None else type(key_column).__name__
             raise TypeError(f"field {name} expected a column of strings, the key, got {got}")
-        sources = None
-        if records.inputs is not None:
-            if records.rows is None or len(records.rows) != len(key_column):
-                got = "none" if records.rows is None else str(len(records.rows))
-                raise ValueError(f"rows expected {len(key_column)}, one for each record, got {got}")
-            sources = records.inputs.places(records.rows)
+        sources = self._sources(records, len(key_column))
         encoded = self._encoder().encode(records.columns)
         targets = hashing.partitions(key_column, self._partitions())
         keys, values = keys_of(key_column), encoded.values
@@ -104,6 +99,30 @@ class Encode:
             keys, targets = [keys[row] for row in kept], targets[kept]
             sources = None if sources is None else sources[kept]
         out.extend(by_partition(targets, keys, values, sources))
+
+    def _sources(self, records: Records, count: int) -> NDArray[np.int64] | None:
+        """(n, 2): partition and offset of the input of each record; None: they answer none."""
+        if records.inputs is None:
+            if self._options.reads_back:
+                raise ValueError(
+                    "records of a topic with `answers` expected the inputs that they answer, got "
+                    "none"
+                )
+            return None
+        rows = records.rows
+        if rows is None or len(rows) != count:
+            got = "none" if rows is None else str(len(rows))
+            raise ValueError(f"rows expected {count}, one for each record, got {got}")
+        # Rows rise in all that goes by the batch, which is cheap to see.
+        if self._options.reads_back and not (rows[1:] > rows[:-1]).all():
+            found, counts = np.unique(rows, return_counts=True)
+            if len(found) < len(rows):
+                partition, offset = records.inputs.places(found[counts > 1][:1])[0].tolist()
+                raise ValueError(
+                    "a topic with `answers` expected one record for an input, got "
+                    f"{counts.max()} for partition {partition}, offset {offset}"
+                )
+        return records.inputs.places(rows)
 
     def _take_out_failures(
         self, records: Records, encoded: Encoded, out: list[Out | Failed]

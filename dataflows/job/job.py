@@ -14,7 +14,9 @@
 `PaperJob` (`job.paper`) is the same without a log.
 """
 
+import atexit
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -28,23 +30,38 @@ from bytewax.outputs import Sink
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, RawBatch, SchemaRegistry
 from streamrec.connectors.out import Out
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.dataflows.engine import steady_process
-from streamrec.dataflows.engine.flags import backup_interval_s
+from streamrec.dataflows.engine.epochs import Epochs
+from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
+from streamrec.dataflows.engine.holding import Holding
+from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
+from streamrec.dataflows.engine.peers import Peers
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.engine.stopping import Stopping
+from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import StartError, decoder_of, encoder_of, schema_by_id
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
+from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
-from streamrec.dataflows.job.saved_state import check_shape, source_start, state_directory
-from streamrec.dataflows.job.settings import Settings, load_settings
+from streamrec.dataflows.job.report import Report, report_every
+from streamrec.dataflows.job.saved_state import (
+    check_shape,
+    hold_log,
+    hold_state,
+    source_start,
+    state_directory,
+)
+from streamrec.dataflows.job.settings import Settings, load_settings, unknown_settings
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.topics import ERRORS, Topic
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -65,8 +82,13 @@ class Job:
         settings: Settings,
         log: Log,
         on_built: Callable[[], object] = lambda: None,
+        holding: Holding | None = None,
+        durable_epoch: int | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
-        """`on_built` is called once the engine begins. See `open_job`."""
+        """`on_built` is called once the engine begins; `holding` is what this process alone may
+        write; `durable_epoch` as `prepare_recovery_directory` says; `stopping` is the wish to stop.
+        See `open_job`."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -75,9 +97,14 @@ class Job:
         self.settings = settings
         self.log = log
         self.registry: SchemaRegistry = log.registry()
+        self.report = Report(flow_id)
         self._on_built = on_built
+        self._holding = holding or Holding()
+        self._epochs = Epochs(durable_epoch)
+        self._stopping = stopping or Stopping().on_signals()
         self._source: Topic | None = None
         self._outputs: Outputs | None = None
+        self._written: list[Topic] = []
 
     # What build_flow wires.
 
@@ -100,7 +127,13 @@ class Job:
         `make` makes the logic of one shard: anything with `update`, `changed` and `restore`
         (`job.kept.Kept`); `ByKey` is one that needs `update` only. For `by_shard`.
         """
-        return Keep(make, state_directory(self.settings), backup_interval_s())
+        return Keep(
+            make,
+            state_directory(self.settings),
+            backup_interval_s(),
+            self._holding,
+            self._epochs,
+        )
 
     def write(
         self,
@@ -117,13 +150,10 @@ class Job:
         record that cannot be encoded stops the flow there, and None is returned. Raises StartError
         where the topic's schema is not registered.
         """
-        if topic.key_field is None:
-            raise StartError(
-                f"topic {topic.name!r} expected a key_field to be written by, got none"
-            )
+        self._add_output(topic)
         options = EncodeOptions(
-            key_field=topic.key_field,
-            lanes=self.settings.lanes,
+            key_field=topic.checked().key_field or "",
+            reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
         )
@@ -137,9 +167,15 @@ class Job:
         streams = [stream for stream in failed if stream is not None]
         if not streams:
             raise StartError(f"dataflow {self.flow_id!r}: write_errors expected streams, got none")
-        encode = EncodeErrors(
+        self._add_output(ERRORS)
+        encode_errors = EncodeErrors(
             self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
         )
+
+        def encode(batch: list[Failed]) -> list[Out]:
+            self.report.failed(str(failed.reason) for failed in batch)
+            return encode_errors(batch)
+
         all_failed = op.merge("all failed", *streams)
         out, _ = self._encoded(f"encode {ERRORS.name}", all_failed, encode, None)
         op.output(ERRORS.name, out, self._sink(ERRORS))
@@ -151,18 +187,20 @@ class Job:
         What a step reads of it may be newer than the record at hand, and a replay sees the table
         as it is then.
         """
-        by_id = partial(schema_by_id, self.registry, True)  # a registry that is away is waited for
-        return Table(self.log, self.settings.topic(topic), by_id).open()
+        # A registry that is away is waited for.
+        found = partial(schema_of, self.registry, self.log.patience)
+        return Table(self.log, self.settings.topic(topic), found).open()
 
     # What steps ask for.
 
     def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
         """Decoders of a topic's values, one for each worker."""
-        return decoder_of(self.registry, topic, self.settings.unknown_schema == "wait")
+        waits = self.settings.unknown_schema == "wait"
+        return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
     def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
-        return encoder_of(self.registry, topic, self.settings.topic(topic))
+        return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         """One thing for all workers of the process, made now: what cannot be had is told before
@@ -171,7 +209,38 @@ class Job:
         shared()
         return shared
 
+    def start_reporting(self) -> None:
+        """Log how the dataflow starts, a line of status every so often, and how it ended."""
+        settings, report, folder = self.settings, self.report, state_directory(self.settings)
+        facts = [f"{name} {text}" for name, text in report.facts.items()]
+        kept = "nothing is kept over a restart (-r DIR keeps it)"
+        if folder is not None:
+            kept = f"state in {folder}, delivery {settings.delivery}"
+        _logger.info(
+            "%s starts on %s: %s",
+            self.flow_id,
+            self.log.describe_target(),
+            ", ".join([*facts, f"begins at {settings.start_from.text()}", kept]),
+        )
+        assert self._source is not None
+        if settings.status_s:
+            topic = settings.topic(self._source)
+            report_every(report, self.log, topic, settings.status_s)
+        atexit.register(self._tell_how_it_ended)
+
+    def _tell_how_it_ended(self) -> None:
+        if not has_failed():
+            _logger.info("%s", self.report.summary())
+
     # Ends.
+
+    def _add_output(self, topic: Topic) -> None:
+        if any(topic.name == other.name for other in self._written):
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected to write topic {topic.name!r} in one place, "
+                "got two; merge the streams before job.write"
+            )
+        self._written.append(topic)
 
     def _encoded(
         self, step_id: str, up: KeyedStream[Any], encode: Callable[..., Any], failing: str | None
@@ -184,7 +253,7 @@ class Job:
                 for item in finished(step_id, encode(without_keys(batch)))
             ]
 
-        encoded = op.flat_map_batch(step_id, up, run)
+        encoded = op.flat_map_batch(step_id, up, leaving(run))
         if failing is None:
             return encoded, None
         parts = split_failed(failing, encoded)
@@ -205,15 +274,19 @@ class Job:
                 batch_messages=settings.batch_messages,
                 gather_ms=settings.gather_ms,
                 remember_start=source_start(settings, name),
-                progress=outputs.progress,
+                offsets_decide=state_directory(settings) is None,
                 ending=outputs.ending,
-                stopping=Stopping().on_signals(),
+                stopping=self._stopping,
+                report=self.report,
             ),
         )
-        return EngineSource(source, Once(self._on_built))
+        return EngineSource(source, Once(self._on_built), self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
-        return EngineSink(self._opened_outputs().sink(topic))
+        wrote = partial(self.report.wrote, self.settings.topic(topic))
+        if topic is ERRORS:
+            wrote = partial(self.report.wrote, "")  # they are told by reason
+        return EngineSink(self._opened_outputs().sink(topic, wrote))
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)
@@ -228,7 +301,12 @@ class Job:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
             check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
-                self.log, self.registry, self.settings, self.flow_id, self.settings.topic(source)
+                self.log,
+                self.registry,
+                self.settings,
+                self.flow_id,
+                self.settings.topic(source),
+                self._holding,
             )
         return self._outputs
 
@@ -236,21 +314,45 @@ class Job:
 def open_job(flow_id: str) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
-    Settles what a replay does to saved state, makes a new recovery directory usable, and opens the
-    log. Raises SettingsError.
+    Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
+    one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
+    there, and StateFileError for saved state that is not what was saved.
     """
-    return open_job_with(flow_id, load_settings(), steady_process.settle)
+    leave_with_one_line()
+    settings, stopping = load_settings(), Stopping().on_signals()
+    place = f"process {process_index()}" if len(addresses()) > 1 else None
+    configure_logs(settings.log_level, settings.log_format, place)
+    for told in unknown_settings(os.environ):
+        _logger.warning("%s", told)
+    watch = Watch(stopping, Peers(process_index(), addresses()), settings.join_s)
+    watch.start()
+
+    def on_built() -> None:
+        watch.runs()
+        steady_process.settle()
+        job.start_reporting()
+
+    job = open_job_with(flow_id, settings, on_built, stopping)
+    return job
 
 
 def open_job_with(
-    flow_id: str, settings: Settings, on_built: Callable[[], object] = lambda: None
+    flow_id: str,
+    settings: Settings,
+    on_built: Callable[[], object] = lambda: None,
+    stopping: Stopping | None = None,
 ) -> Job:
-    """The same with settings given. `on_built` is called once, when the engine begins."""
-    settle_replay(settings)
-    prepare_recovery_directory()
-    log = open_log(settings)
-    _logger.info("%s on %s", flow_id, log.describe_target())
-    return Job(flow_id, settings, log, on_built)
+    """The same with settings given, and nothing that ends the process while it waits. `on_built` is
+    called once, when the engine begins."""
+    stopping = stopping or Stopping().on_signals()
+    holding = Holding()
+    settle_replay(settings, lambda: hold_state(holding, settings))
+    hold_state(holding, settings)
+    durable_epoch = prepare_recovery_directory(state_directory(settings))
+    # Whatever it asks of a broker or a registry that is away, a job waits.
+    log = open_log(settings, Patience(None, stopping))
+    hold_log(holding, log, settings, flow_id)
+    return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]

@@ -19,6 +19,8 @@ def module_name(name: str) -> str:
     here = str(Path.cwd())
     if sys.path[:1] not in ([""], [here]):
         sys.path.insert(0, here)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise FlowError(f"dataflow expected the name of a module such as carts, got {name!r}")
     candidates = (f"streamrec.{name}", name) if name.startswith("dataflows.") else (name,)
     for candidate in candidates:
         try:

@@ -4,16 +4,22 @@ import importlib
 
 from bytewax.dataflow import Dataflow
 
-from streamrec.dataflows.job.codecs import StartError
 from streamrec.dataflows.job.module_names import FlowError, module_name
 from streamrec.dataflows.job.paper import PaperJob
 from streamrec.dataflows.job.settings import SettingsError
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
+from streamrec.user_code import told
 
 
 def on_paper(name: str) -> tuple[PaperJob, Dataflow]:
     """The dataflow of a module, wired by its own `build_flow(job)` on paper. Raises FlowError."""
-    module = importlib.import_module(module_name(name))
+    try:
+        module = importlib.import_module(module_name(name))
+    except (Exception, SystemExit) as error:  # the module may be the user's, and raise anything
+        if isinstance(error, FlowError):
+            raise
+        raise FlowError(f"module {name!r} cannot be imported: {told(error)}") from error
     build = getattr(module, "build_flow", None)
     if not callable(build):
         raise FlowError(f"module {name!r} expected a function build_flow(job), got no build_flow")
@@ -22,6 +28,8 @@ def on_paper(name: str) -> tuple[PaperJob, Dataflow]:
         flow = build(job)
     except (StartError, SettingsError) as error:
         raise FlowError(f"module {name!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # as above
+        raise FlowError(f"module {name!r}: build_flow raised {told(error)}") from error
     if not isinstance(flow, Dataflow):
         raise FlowError(f"module {name!r}: build_flow expected to return a Dataflow, got {flow!r}")
     return job, flow

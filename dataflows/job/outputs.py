@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
-from streamrec.connectors.progress import GroupProgress
 from streamrec.connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
 from streamrec.dataflows.engine.flags import epoch_interval_s
 from streamrec.dataflows.job.once import Once
@@ -30,42 +29,56 @@ class Outputs:
     """Makes the sinks of a dataflow and says how many partitions each topic is spread over."""
 
     def __init__(
-        self, log: Log, registry: SchemaRegistry, settings: Settings, dataflow: str, source: str
+        self,
+        log: Log,
+        registry: SchemaRegistry,
+        settings: Settings,
+        dataflow: str,
+        source: str,
+        holding: Callable[[], object] = lambda: None,
     ) -> None:
-        """`source` is the topic whose records are answered."""
+        """`source` is the topic whose records are answered; `holding` is asked before anything is
+        written."""
         self._log = log
         self._registry = registry
         self._settings = settings
         self._dataflow = dataflow
         self._source = source
+        self._holding = holding
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
         self.ending = Ending(log, settings.consumer_group, source)
-        # What takes the group's offsets into transactions; None: the source commits them.
-        self.progress: GroupProgress | None = None
-        if settings.delivery == "transactions" and self._folder is not None:
-            self.progress = GroupProgress(settings.consumer_group, source)
 
-    def sink(self, topic: Topic) -> LogSink:
-        """Records of a topic without `answers` may repeat after a crash."""
+    def sink(self, topic: Topic, on_write: Callable[[int], object]) -> LogSink:
+        """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
+        many were written."""
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
-            return LogSink(self._log, SinkOptions(name, settings.lanes, ending=self.ending))
+            options = SinkOptions(
+                name,
+                settings.lanes,
+                ending=self.ending,
+                holding=self._holding,
+                on_write=on_write,
+            )
+            return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
-            transactions = Transactions(
-                settings.consumer_group, transaction_timeout_s(), self.progress
-            )
+            transactions = Transactions(settings.consumer_group, transaction_timeout_s())
         return LogSink(
             self._log,
             SinkOptions(
                 name,
                 settings.lanes,
-                sources_of=sources_reader(topic, (self._source, self._dataflow), self._registry),
+                sources_of=sources_reader(
+                    topic, (self._source, self._dataflow), self._registry, self._log.patience
+                ),
                 ending=self.ending,
                 start=self._start(name),
                 transactions=transactions,
+                holding=self._holding,
+                on_write=on_write,
             ),
         )
 

@@ -3,18 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.connectors.log import RawBatch
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
+from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import Topic
+from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 T = TypeVar("T")
@@ -22,11 +25,42 @@ T = TypeVar("T")
 SCHEMA_ID = 1  # of every schema: each topic is read as what was written to it
 
 
+def batch_of(
+    topic: Topic, records: Sequence[Any], partition: int = 0, first_offset: int = 0
+) -> RawBatch:
+    """Records of a topic, as a source hands them over: for `PaperJob`.
+
+    Each is a value as `receive` shows it, or bytes that go as they are, as a broken record's do.
+    Keys are those of the topic's row. Raises MisfitError for a value that does not fit its schema.
+
+    >>> from streamrec import CLICKS
+    >>> click = {"user_id": "u1", "item_id": "i1", "event_type": "view", "timestamp": 0}
+    >>> batch_of(CLICKS, [click, b"broken"]).offsets
+    array([0, 1])
+    """
+    encoder = JsonEncoder(topic.schema, SCHEMA_ID)
+    values: list[bytes | None] = [
+        record if isinstance(record, bytes) else encoder.encode(record) for record in records
+    ]
+
+    def detail(index: int) -> Detail:
+        record = records[index]
+        key = None
+        if topic.key_field is not None and not isinstance(record, bytes):
+            key = record[topic.key_field].encode()
+        return Detail(key, [], NO_TIMESTAMP_MS)
+
+    offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
+    times_ms = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
+    return RawBatch(topic.name, partition, offsets, values, detail, times_ms)
+
+
 class PaperJob(Job):
     """Reads batches from memory and writes to lists; connects to nothing and keeps nothing.
 
-    `inputs` are batches by topic (`schema id` 1); `written` holds what the flow wrote, by topic, as
-    `(lane, Out)`. What a real job tells at its start (a model that cannot be had, a schema that is
+    `inputs` are batches by topic (`batch_of` makes them), `tables` what `Job.table` holds by topic;
+    `written` holds what the flow wrote, by topic, as `(lane, Out)`, and `records` says it as plain
+    values. What a real job tells at its start (a model that cannot be had, a schema that is
     not registered) is not looked for before it is used.
     """
 
@@ -36,14 +70,18 @@ class PaperJob(Job):
         inputs: Mapping[str, Sequence[RawBatch]] | None = None,
         settings: Settings | None = None,
         partitions: int = 8,
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.flow_id = flow_id
         self.settings = settings or load_settings()
+        self.report = Report(flow_id)
         self.written: dict[str, list[tuple[str, Out]]] = {}
         self.topics_read: list[Topic] = []
         self.topics_written: list[Topic] = []
         self._inputs = inputs or {}
+        self._tables = tables or {}
         self._source = None
+        self._written: list[Topic] = []
         self._partition_count = partitions
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
@@ -51,7 +89,13 @@ class PaperJob(Job):
 
     def table(self, topic: Topic) -> Any:
         self.topics_read.append(topic)
-        return {}
+        return self._tables.get(topic.name, {})
+
+    def records(self, topic: Topic) -> list[Any]:
+        """What the flow wrote to a topic, as plain values: for each partition in order."""
+        decoder = JsonDecoder(lambda _: topic.schema)
+        outs = sorted((out for _, out in self.written[topic.name]), key=lambda o: o.partition)
+        return [decoder.decode(value) for out in outs for value in out.values]
 
     def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
         return PerThread(lambda: WireDecoder(topic.schema, lambda _: topic.schema))
@@ -77,4 +121,4 @@ class PaperJob(Job):
         return lambda: self.settings.max_message_bytes
 
 
-__all__ = ["PaperJob"]
+__all__ = ["PaperJob", "batch_of"]

@@ -12,6 +12,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
+from streamrec.dataflows.engine.leaving import leaving
 from streamrec.dataflows.engine.wrapping import EngineShard, Shard
 from streamrec.dataflows.errors.failed import Failed
 
@@ -45,7 +46,7 @@ def each_batch(step_id: str, up: Stream[Any], step: Step, *, failing: str) -> Pa
     def run(batch: list[Any]) -> list[tuple[str, Any]]:
         return keyed(finished(step_id, step(without_keys(batch))))
 
-    return split_failed(failing, op.flat_map_batch(step_id, up, run))
+    return split_failed(failing, op.flat_map_batch(step_id, up, leaving(run)))
 
 
 def by_shard(step_id: str, up: KeyedStream[Any], build: Build, *, failing: str) -> Parts:
@@ -59,7 +60,7 @@ def by_shard(step_id: str, up: KeyedStream[Any], build: Build, *, failing: str) 
     """
 
     def built(resume: Any) -> EngineShard:
-        return EngineShard(build(step_id, resume), lambda items: finished(step_id, items))
+        return EngineShard(leaving(build)(step_id, resume), lambda items: finished(step_id, items))
 
     return split_failed(failing, op.stateful_batch(step_id, up, built))
 

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from functools import partial
 
 from streamrec.connectors.log import RawBatch, SchemaRegistry
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.sink import Source, SourcesOf
-from streamrec.dataflows.job.codecs import schema_by_id
+from streamrec.dataflows.job.codecs import schema_of
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.columns import Bytes, Numbers
 from streamrec.schemas.wire import WireDecoder
 
 
 def sources_reader(
-    topic: Topic, ours: tuple[str, str], registry: SchemaRegistry
+    topic: Topic, ours: tuple[str, str], registry: SchemaRegistry, patience: Patience
 ) -> Callable[[], SourcesOf]:
     """Makes functions that list the inputs which the records of a batch answer.
 
@@ -29,7 +30,7 @@ def sources_reader(
 
     def make() -> SourcesOf:
         # What is there already must be known before anything is written: wait for the registry.
-        decoder = WireDecoder(projection, partial(schema_by_id, registry, True))
+        decoder = WireDecoder(projection, partial(schema_of, registry, patience))
 
         def sources_of(batch: RawBatch) -> list[tuple[Source, int]]:
             decoded = decoder.decode(batch.values)

@@ -1,17 +1,28 @@
 """Where a run keeps its state, and whether what it finds there is its own."""
 
 import json
+import logging
+import time
+from functools import partial
 from pathlib import Path
 
+from streamrec.connectors.leases.lease import InUseError
+from streamrec.connectors.log import Log, LogError, UnreachableError
 from streamrec.connectors.source import SourceStart
-from streamrec.connectors.state_files import write_once
+from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
+from streamrec.dataflows.engine.holding import Holding, end_at_once, folder_lease, own_claim
+from streamrec.dataflows.engine.witnesses import SHAPE
 from streamrec.dataflows.job.settings import Settings, SettingsError
 from streamrec.dataflows.job.topics import Topic
 
 # Goes up when a version places or names shards otherwise than the one before. 2: by the partition
 # of the user's key (dataflows.steps.shards).
 LAYOUT = 2
+_logger = logging.getLogger(__name__)
+_RETRY_S = 2.0  # while the log is away
+
+LEASES = "leases"  # in a recovery directory: who uses it
 
 
 def state_directory(settings: Settings) -> Path | None:
@@ -20,6 +31,53 @@ def state_directory(settings: Settings) -> Path | None:
         return settings.state_dir
     recovery = recovery_directory()
     return None if recovery is None else recovery / "state"
+
+
+def hold_state(holding: Holding, settings: Settings, recovery: Path | None = None) -> None:
+    """Hold the recovery directory, by default the one that the engine was started with, and the
+    folder of state where that is another, against every other process. Raises InUseError."""
+    claim = own_claim(settings.lease_s)
+    recovery, state = recovery or recovery_directory(), settings.state_dir
+    for what, folder in (("recovery directory", recovery), ("STREAMREC_STATE_DIR", state)):
+        if folder is not None:
+            path = folder.resolve()
+            holding.take(str(path), partial(folder_lease, f"{what} {folder}", path / LEASES, claim))
+
+
+def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> None:
+    """Hold what is read and written under the consumer group by this dataflow against every other
+    process, with a recovery directory and without. Raises InUseError."""
+    name, recovery = f"{settings.consumer_group}.{flow_id}", recovery_directory()
+    locks = None if recovery is None else recovery.resolve() / LEASES / "log"
+
+    def lost(message: str) -> None:
+        count = log.handed_over()
+        if count:
+            message = (
+                f"{message}; up to {count} records had been handed to the client since the last "
+                "snapshot, and may stand on the log twice (STREAMREC_DELIVERY=transactions rules "
+                "that out)"
+            )
+        end_at_once(message)
+
+    claim = own_claim(settings.lease_s)
+    key = f"{name} on {log.describe_target()}"
+    while True:
+        try:
+            holding.take(key, lambda: log.lease(name, claim, locks, lost))
+            return
+        except UnreachableError as error:
+            _logger.warning("%s; waiting for it", error)
+            time.sleep(_RETRY_S)
+        except InUseError:
+            raise
+        except LogError as error:
+            if isinstance(error.__cause__, OSError):  # nor could anything else be written there
+                raise
+            _logger.warning(
+                "%s: no lease can be had (%s): a second start would not be refused", name, error
+            )
+            return
 
 
 def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
@@ -39,7 +97,7 @@ def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
         "STREAMREC_LANES": settings.lanes,
         f"STREAMREC_{source.setting.upper()}": settings.topic(source),
     }
-    saved = json.loads(write_once(folder / "shape.json", lambda: json.dumps(shape).encode()))
+    saved = json.loads(write_once(folder / SHAPE, lambda: json.dumps(shape).encode()))
     for name, value in shape.items():
         if saved.get(name) != value:
             raise SettingsError(

@@ -1,6 +1,9 @@
 """Every setting of the dataflows, read from the environment, checked before anything connects."""
 
+import difflib
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -10,8 +13,11 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.source import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
-from streamrec.models.kinds import KINDS
+from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows
+
+_BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
+_OF_KUBERNETES = re.compile(r"STREAMREC(_.*)?_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP).*)?)")
 
 
 class SettingsError(Exception):
@@ -119,8 +125,30 @@ class Settings(_TopicNames):
         "is there; transactions: visible when an epoch is done, to read_committed readers (Kafka); "
         "at_least_once: a restart may repeat what came after the last snapshot",
     )
+    join_s: float = Field(
+        300.0,
+        ge=1.0,
+        description="how long a process of a cluster waits for the others to join before it ends",
+    )
+    lease_s: float = Field(
+        10.0,
+        ge=1.0,
+        le=600.0,
+        description="a process that holds a recovery directory or a log, and is on another machine "
+        "and silent for so long, has gone; a second start waits so long for the first to end",
+    )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"
+    )
+
+    status_s: float = Field(
+        30.0, ge=0, description="seconds between lines of status: rate, lag, errors; 0: none"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="what is logged; DEBUG: tracebacks too"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="lines for people, or an object a line"
     )
 
     @model_validator(mode="after")
@@ -132,13 +160,16 @@ class Settings(_TopicNames):
             )
         return self
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _parse_level(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
     @field_validator("model")
     @classmethod
     def _check_model(cls, value: str) -> str:
-        if value not in KINDS and ":" not in value and not Path(value).is_dir():
-            raise ValueError(
-                f"expected {', '.join(KINDS)}, an artifact's folder or module:Class, got {value!r}"
-            )
+        if complaint := complaint_of(value):
+            raise ValueError(complaint)
         return value
 
     @field_validator("start_from", mode="before")
@@ -198,6 +229,34 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(e) for e in error.errors())) from None
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    assert alias is None or isinstance(alias, str)
+    return alias or f"STREAMREC_{name.upper()}"
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """What each variable that looks like a setting and is none may have been meant for.
+
+    Topics of the user's own dataflows, and what Kubernetes sets for a service of this name, are
+    passed over.
+
+    >>> unknown_settings({"STREAMREC_TOPK": "5", "STREAMREC_SERVICE_HOST": "10.0.0.1"})
+    ['STREAMREC_TOPK is no setting; did you mean STREAMREC_TOP_K?']
+    """
+    known = {*map(variable_of, Settings.model_fields), *_BESIDE}
+    told = []
+    for name in sorted(set(environ) - known):
+        if not name.startswith("STREAMREC_") or _OF_KUBERNETES.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name, known, 1, 0.8)
+        if near or not name.endswith("_TOPIC"):
+            meant = f"; did you mean {near[0]}?" if near else "; `streamrec settings` lists them"
+            told.append(f"{name} is no setting{meant}")
+    return told
 
 
 def _explain(error: Any) -> str:

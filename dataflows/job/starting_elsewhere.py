@@ -14,8 +14,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import LOCK, recovery_directory, with_recovery_directory
 from streamrec.dataflows.job.saved_state import state_directory
 from streamrec.dataflows.job.settings import Settings, SettingsError
@@ -23,8 +25,9 @@ from streamrec.dataflows.job.settings import Settings, SettingsError
 _logger = logging.getLogger(__name__)
 
 
-def settle_replay(settings: Settings) -> None:
-    """Do as `STREAMREC_REPLAY` says, if this start is a replay. Raises SettingsError."""
+def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None) -> None:
+    """Do as `STREAMREC_REPLAY` says, if this start is a replay. `hold` is called before saved state
+    is moved. Raises SettingsError."""
     folder, state = recovery_directory(), state_directory(settings)
     wanted = settings.start_from
     if folder is None or state is None or wanted.kind == "committed":
@@ -32,9 +35,8 @@ def settle_replay(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # the processes of a cluster start together
         fcntl.flock(lock, fcntl.LOCK_EX)
-        starts = [
-            json.loads(path.read_text())["start"] for path in (state / "inputs").glob("*.json")
-        ]
+        inputs = (state / "inputs").glob("*.json")
+        starts = [json.loads(write_once(path, lambda: b"{}")).get("start") for path in inputs]
         if not starts:
             return
         began = starts[0]
@@ -48,17 +50,24 @@ def settle_replay(settings: Settings) -> None:
                 "directory beside it"
             )
         if settings.replay == "reset":
-            _put_aside(folder, state)
+            hold()
+            put_aside(folder, state)
             return
     _begin_beside(folder, wanted.text())
 
 
-def _put_aside(folder: Path, state: Path) -> None:
+def put_aside(folder: Path, state: Path) -> Path | None:
+    """Move saved state into a folder of its own in the recovery directory, which the next start
+    makes anew; returns that folder. None: there was none. Hold the directory first."""
+    saved = [*folder.glob("part-*.sqlite3*"), *([state] if state.exists() else [])]
+    if not saved:
+        return None
     aside = folder / f"replaced-{time.strftime('%Y%m%dT%H%M%S')}"
     aside.mkdir()
-    for path in [*folder.glob("part-*.sqlite3*"), state]:
+    for path in saved:
         path.rename(aside / path.name)
-    _logger.warning("replay: saved state was put aside, to %s", aside)
+    _logger.warning("saved state was put aside, to %s", aside)
+    return aside
 
 
 def _begin_beside(folder: Path, start: str) -> None:

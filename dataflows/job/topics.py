@@ -6,6 +6,8 @@ choice for good where a key's order matters: 8 lets up to 8 workers read. A data
 declares its topics in the same way, in its own module.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from streamrec.connectors.log import Log, TopicSpec
 from streamrec.connectors.making_topics import TopicsReport, ensure_topics
+from streamrec.dataflows.job.start_error import StartError
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -38,7 +41,7 @@ class Topic:
     @cached_property
     def setting(self) -> str | None:
         """The setting that names it; None: it is named after another."""
-        return None if self.beside else f"{self.name.replace('-', '_')}_topic"
+        return None if self.beside else f"{re.sub('[^a-z0-9]', '_', self.name.lower())}_topic"
 
     @property
     def schema_place(self) -> str:
@@ -51,11 +54,51 @@ class Topic:
 
     @cached_property
     def schema(self) -> str:
-        """The value schema as JSON text."""
+        """The value schema as JSON text. Raises StartError."""
         path = self.schema_file
-        if isinstance(path, str):
-            return files("streamrec.schemas").joinpath(path).read_text(encoding="utf-8")
-        return path.read_text(encoding="utf-8")
+        try:
+            if isinstance(path, str):
+                return files("streamrec.schemas").joinpath(path).read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartError(
+                f"topic {self.name!r} expected its schema in {path}, got {error}"
+            ) from error
+
+    def checked(self) -> "Topic":
+        """This row, as one that is written by key. Raises StartError where it cannot be: the key
+        is no string of the schema, or `answers` are not its fields."""
+        where = f"topic {self.name!r}"
+        if self.key_field is None:
+            raise StartError(f"{where} expected a key_field to be written by, got none")
+        try:
+            schema = json.loads(self.schema)
+            types = {each["name"]: each["type"] for each in schema["fields"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StartError(
+                f"{where} expected an Avro record in {self.schema_place}, got {error!r}"
+            ) from error
+        expected: list[tuple[str, str, tuple[str, ...]]] = [
+            ("key_field", self.key_field, ("string",))
+        ]
+        answers = self.answers
+        if answers is not None:
+            if not 2 <= len(answers) <= 4:
+                raise StartError(
+                    f"{where} expected two to four answers (partition and offset, then topic and "
+                    f"dataflow of the input), got {answers!r}"
+                )
+            kinds = [("int", "long")] * 2 + [("string",)] * 2
+            expected += [("answers", *each) for each in zip(answers, kinds, strict=False)]
+        for what, name, kinds_of in expected:
+            kind = types.get(name)
+            kind = kind.get("type") if isinstance(kind, dict) else kind
+            if kind not in kinds_of:
+                raise StartError(
+                    f"{where}: {what} {name!r} expected a field of type {' or '.join(kinds_of)} in "
+                    f"{self.schema_place}, got {'no such field' if kind is None else repr(kind)}"
+                )
+        return self
 
     def spec(self, name: str | None = None) -> TopicSpec:
         """As the broker makes it, under the name that the settings give."""

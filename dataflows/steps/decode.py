@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # steps run without the engine, which a job wires
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
 MAX_TIME_MS = 253_402_300_799_999  # the end of year 9999: no reader of dates goes further
+# From 1973 on in seconds, and up to 1973 in milliseconds: no click is as old as that.
+SECONDS = (10**8, 10**11)
 
 # What a valid click is, beyond its schema: field, what is expected, and the reason of those that
 # are not so. Codes are what the kernel answers, 0 is valid.
@@ -41,6 +43,7 @@ RULES = {
     ),
     5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}", Reason.INVALID_VALUE),
     6: ("timestamp", "Unix milliseconds before the year 10000", Reason.INVALID_VALUE),
+    7: ("timestamp", "Unix milliseconds", Reason.INVALID_VALUE),
 }
 
 
@@ -64,8 +67,8 @@ def _fill(
 
     `users` (n, 2), `items` and `sessions` (n,) are hashes. `lengths` is (4, n): bytes of user, item
     and session (0: none), then the price (-1: null). `written_ms` (n,) are the log's times.
-    `limits` is the longest id, the largest price, the largest time, and how far a time may be ahead
-    of the log's.
+    `limits` is the longest id, the largest price, the largest time, how far a time may be ahead of
+    the log's, and from where up to where a time is taken for seconds.
 
     How far ahead a time is goes by its own record and by nothing else, no clock and no neighbour:
     a replay judges as the first run did, whatever the batches.
@@ -79,6 +82,8 @@ def _fill(
             rule = 2
         elif times_ms[row] <= 0:
             rule = 3
+        elif times_ms[row] >= limits[4] and times_ms[row] < limits[5]:
+            rule = 7
         elif price < -1 or price > limits[1]:
             rule = 5
         elif written_ms[row] != NO_TIMESTAMP_MS and times_ms[row] - limits[3] > written_ms[row]:
@@ -116,7 +121,7 @@ class DecodeClicks:
     def __post_init__(self) -> None:
         self._names = [shard_name(shard) for shard in range(self.shards)]
         ahead_ms = self.max_ahead_s * 1_000
-        self._limits = np.array([MAX_ID_BYTES, MAX_PRICE_CENTS, MAX_TIME_MS, ahead_ms])
+        self._limits = np.array([MAX_ID_BYTES, MAX_PRICE_CENTS, MAX_TIME_MS, ahead_ms, *SECONDS])
 
     def __call__(self, batches: list[RawBatch]) -> list[Decoded]:
         out: list[Decoded] = []
@@ -125,7 +130,7 @@ class DecodeClicks:
         values = batches[0].values
         if len(batches) > 1:
             values = list(chain.from_iterable(batch.values for batch in batches))
-        decoded = self.decoder().decode(values)
+        decoded = self.decoder().decode(values, origins.headers)
         for failure in decoded.failures:
             out.append(
                 origins.fail(
@@ -221,6 +226,7 @@ class DecodeClicks:
         name, expected, reason = RULES[rule]
         column = columns[name]
         got: object
+        hint = ""
         if isinstance(column, Bytes):
             got = column.bytes_at(row).decode()
             if len(got) > MAX_ID_BYTES:
@@ -228,11 +234,27 @@ class DecodeClicks:
         else:
             assert isinstance(column, Numbers)
             got = int(column.values[row])
+            if name == "timestamp" and (unit := _unit_of(got)):
+                hint = f", which looks like {unit}"
         return clicks.fail(
             row,
             reason,
-            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}",
+            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}"
+            f"{hint}",
         )
+
+
+def _unit_of(time: int) -> str:
+    """The unit of a time of these decades, where it is not milliseconds.
+
+    >>> _unit_of(1_767_225_600), _unit_of(1_767_225_600_000), _unit_of(1_767_225_600_000_000)
+    ('seconds', '', 'microseconds')
+    """
+    units = ((SECONDS[0], ""), (SECONDS[1], "seconds"), (10**14, ""), (10**17, "microseconds"))
+    for end, unit in units:
+        if time < end:
+            return unit
+    return "nanoseconds"
 
 
 def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:

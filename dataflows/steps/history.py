@@ -7,9 +7,10 @@ the very numbers it will be given: features after each click in the order of arr
 by the same gap.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,17 @@ from streamrec.connectors.click_files.clicks import FileClicks
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Log, RawBatch
 from streamrec.connectors.reading import read_batches, whole
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.codecs import schema_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.user_features import user_features
 from streamrec.models.training.logs import ClickLog
+from streamrec.models.training.packed import Growing, PackedRows
 from streamrec.models.users import kernels
 from streamrec.models.users.features import declared
-from streamrec.schemas.columns import Bytes, join_bytes, take
+from streamrec.schemas.columns import Bytes, compact, take
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 SCHEMA_ID = 1  # of what did not come from a registry
@@ -38,10 +41,12 @@ class History:
     """n clicks with what the main job would have known right after each."""
 
     log: ClickLog
-    item_ids: Bytes  # (n,)
-    user_features: NDArray[np.float32]  # (n, n_features)
+    item_ids: Bytes  # (n,) over one text for each item
+    user_features: PackedRows  # (n, n_features)
     feature_names: tuple[str, ...]
     failed: int  # records that are no clicks, or too late
+    # By topic and partition, the next offset to be read; empty: of a file or the shop.
+    offsets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
 
 def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Settings) -> History:
@@ -51,7 +56,7 @@ def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Sett
         lambda: decoder, len(features), shards=1, max_ahead_s=settings.max_ahead_s
     )
     shard = user_features(settings, features)()
-    parts: list[ShardClicks] = []
+    found = _Growing(len(features))
     failed = 0
     for batch in batches:
         for decoded in decode([batch]):
@@ -62,42 +67,72 @@ def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Sett
                 if isinstance(out, Failed):
                     failed += 1
                 else:
-                    parts.append(out)
-    if not parts:
+                    found.add(out)
+    if not len(found.features):
         raise ValueError(f"training expected clicks, got none that is good and {failed} that fail")
-    return History(
-        ClickLog(
-            sessions=np.concatenate([_sessions(part) for part in parts]),
-            items=np.concatenate([part.clicks.matrix[kernels.ITEM, part.rows] for part in parts]),
-            times_ms=np.concatenate(
-                [part.clicks.matrix[kernels.TIME_MS, part.rows] for part in parts]
-            ),
-        ),
-        join_bytes([take(part.clicks.item_ids, part.rows) for part in parts]),
-        np.concatenate([part.clicks.features[part.rows] for part in parts]),
-        tuple(features.names),
-        failed,
-    )
+    return History(found.log(), found.item_ids(), found.features, tuple(features.names), failed)
 
 
-def _sessions(part: ShardClicks) -> NDArray[np.int64]:
-    assert part.sessions is not None
-    return part.sessions.keys
+class _Growing:
+    """What is kept of each click: 24 bytes, its features, and where its item's id stands."""
+
+    def __init__(self, width: int) -> None:
+        self._sessions, self._items, self._times_ms = Growing(), Growing(), Growing()
+        self._starts, self._lengths = Growing(), Growing(np.int32)
+        self._ids = Growing(np.uint8)
+        self._known: dict[int, int] = {}  # where the id of an item begins
+        self.features = PackedRows(width)
+
+    def add(self, part: ShardClicks) -> None:
+        assert part.sessions is not None
+        items = part.clicks.matrix[kernels.ITEM, part.rows]
+        self._sessions.add(part.sessions.keys)
+        self._items.add(items)
+        self._times_ms.add(part.clicks.matrix[kernels.TIME_MS, part.rows])
+        self._add_ids(items, take(part.clicks.item_ids, part.rows))
+        self.features.add(part.clicks.features[part.rows])
+
+    def _add_ids(self, items: NDArray[np.int64], ids: Bytes) -> None:
+        """Each id once: a log has far fewer items than clicks."""
+        distinct, first, of_click = np.unique(items, return_index=True, return_inverse=True)
+        new = [place for place, key in enumerate(distinct.tolist()) if key not in self._known]
+        if new:
+            texts = compact(ids, first[new])
+            starts = len(self._ids) + texts.starts
+            self._ids.add(texts.data)
+            self._known.update(zip(distinct[new].tolist(), starts.tolist(), strict=True))
+        starts = np.array([self._known[key] for key in distinct.tolist()], np.int64)
+        self._starts.add(starts[of_click])
+        self._lengths.add(ids.lengths)
+
+    def log(self) -> ClickLog:
+        return ClickLog(self._sessions.whole(), self._items.whole(), self._times_ms.whole())
+
+    def item_ids(self) -> Bytes:
+        return Bytes(
+            self._ids.whole(), self._starts.whole(), self._lengths.whole().astype(np.int64)
+        )
 
 
-def file_history(clicks: FileClicks, settings: Settings) -> History:
-    """Of the clicks of a file."""
+def file_history(batches: Iterable[FileClicks], settings: Settings) -> History:
+    """Of the clicks of files, in the order in which they come."""
     encoder = WireEncoder(CLICKS.schema, SCHEMA_ID)
-    raw = as_read(list(encoder.encode(columns).values) for _, columns in clicks.chunks(_BATCH))
-    return history_of(raw, own_decoder(), settings)
+    values: Iterator[list[bytes | None]] = (
+        list(encoder.encode(dict(part.columns)).values)
+        for clicks in batches
+        for part in clicks.chunks(_BATCH)
+    )
+    return history_of(as_read(values), own_decoder(), settings)
 
 
 def topic_history(log: Log, settings: Settings) -> History:
     """Of what the topic of clicks holds now, partition by partition, then by time."""
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(CLICKS.schema, registry.by_id)
+        decoder = WireDecoder(CLICKS.schema, partial(schema_of, registry, log.patience))
         topic = settings.topic(CLICKS)
-        return history_of(read_batches(log, topic, *whole(log, topic)), decoder, settings)
+        starts, stops = whole(log, topic)
+        read = history_of(read_batches(log, topic, starts, stops), decoder, settings)
+        return replace(read, offsets={topic: stops})
 
 
 def own_decoder() -> WireDecoder:
@@ -119,12 +154,15 @@ _NO_DETAIL = Detail(None, [], NO_TIMESTAMP_MS)
 
 def by_time(history: History) -> History:
     """The same in order of event time, as training wants it."""
-    order = np.argsort(history.log.times_ms, kind="stable")
     log = history.log
+    if (log.times_ms[1:] >= log.times_ms[:-1]).all():
+        return history
+    order = np.argsort(log.times_ms, kind="stable")
     return History(
         ClickLog(log.sessions[order], log.items[order], log.times_ms[order]),
         take(history.item_ids, order),
-        history.user_features[order],
+        history.user_features.reordered(order),
         history.feature_names,
         history.failed,
+        history.offsets,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Log
 from streamrec.connectors.reading import has_messages
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import StartError
+from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
@@ -63,6 +63,9 @@ class Learned:
 Recommending = Recommended | Learned | Failed
 
 
+_AT_ONCE_MAX = 1 << 20  # any batch
+
+
 @dataclass(frozen=True, slots=True)
 class RecommendOptions:
     """What is asked of the step."""
@@ -83,6 +86,9 @@ class RecommendShard:
         self._serving = serving
         self._options = options
         self._recommender = serving.model.for_shard()
+        # A batch is answered before it is learned. The first clicks of a start are few at a time,
+        # so that one that knows nothing yet does not answer a whole batch with nothing.
+        self._at_once = 1
 
     def on_batch(self, values: list[ShardClicks]) -> list[Recommending]:
         out: list[Recommending] = []
@@ -107,14 +113,18 @@ class RecommendShard:
         clicks, rows = shard_clicks.clicks, shard_clicks.rows
         sessions = sessions_of(shard_clicks, self._serving.user_columns)
         asking = self._options.asks[clicks.matrix[kernels.EVENT_TYPE, rows]]
-        if is_one_by_one(self._recommender):
-            for i in range(len(rows)):
-                one = slice(i, i + 1)
-                # By itself, or the whole batch would be numbered anew with each click.
-                alone = replace(sessions.take(np.array([i])), part_of=None)
-                self._answer_and_learn(shard_clicks, rows[one], alone, asking[one], out)
-        else:
-            self._answer_and_learn(shard_clicks, rows, sessions, asking, out)
+        first = 0
+        while first < len(rows):
+            end = min(first + self._at_once, len(rows))
+            part = slice(first, end)
+            if end - first == len(rows):
+                some = sessions
+            else:  # by themselves, or the whole batch would be numbered anew each time
+                some = replace(sessions.take(np.arange(first, end)), part_of=None)
+            self._answer_and_learn(shard_clicks, rows[part], some, asking[part], out)
+            if not is_one_by_one(self._recommender):
+                self._at_once = min(2 * self._at_once, _AT_ONCE_MAX)
+            first = end
         if self._options.writer is not None:
             times_ms = clicks.matrix[kernels.TIME_MS, rows]
             out.append(
@@ -140,7 +150,11 @@ class RecommendShard:
         elif asking.any():
             picks = np.flatnonzero(asking)
             self._recommend(shard_clicks, rows[picks], sessions.take(picks), out)
-        self._serving.learn(self._recommender, sessions, _place(shard_clicks.clicks, rows))
+        clicks = shard_clicks.clicks
+        if self._serving.model.learned is not None:
+            sessions = self._serving.unlearned(sessions, clicks.topic, clicks.places(rows))
+        if len(sessions):
+            self._serving.learn(self._recommender, sessions, _place(clicks, rows))
 
     def _recommend(
         self,
@@ -231,6 +245,7 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
     settings, topic = job.settings, job.settings.topic(SESSIONS)
     model = make_model(job.log, settings.model, settings.model_path, topic)
     info = (model.shared or model.for_shard()).info
+    job.report.facts["model"] = f"{info.name} {info.version[:12]}"
     unknown = set(info.user_features) - set(features.names)
     if unknown:
         raise StartError(

@@ -21,6 +21,7 @@ from streamrec.models.sessions.candidates.memory import UNION_MAX, Scratch
 from streamrec.models.sessions.candidates.scores import METHODS, SCORES
 from streamrec.models.sessions.index import ClickIndex
 from streamrec.models.sessions.items import ItemTable
+from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.numbered import Candidates, NumberedRanking, NumberedSessions
 from streamrec.models.sessions.weights import Bounds, Weights
 
@@ -67,6 +68,7 @@ class SessionRecommender:
             user_features=user_features,
         )
         self.weights = weights or Weights()
+        self.learned: LearnedLog | None = None  # what training has learned; kept by `save`
         self._scratch = _scratch(1_024, len(self.index.state.lines), 0)
         self._use_weights()
 
@@ -134,6 +136,8 @@ class SessionRecommender:
             "features": list(self.info.features),
             "user_features": list(self.info.user_features),
         }
+        if self.learned is not None:
+            about["learned"] = self.learned.plain()
         if self.ranker is not None:
             about["ranker"] = save_ranker(self.ranker, folder)
             files += about["ranker"]["files"]
@@ -168,6 +172,8 @@ class SessionRecommender:
         )
         model.items.restore(read_arrays(folder / "items.npz"))
         model.index.restore(read_arrays(folder / "index.npz"))
+        if "learned" in about:
+            model.learned = LearnedLog.of_plain(about["learned"])
         info = model.info
         model.info = ModelInfo(info.name, version, info.methods, info.features, info.user_features)
         return model

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +53,17 @@ def item_key(text: str) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
+class FeatureRows(Protocol):
+    """Rows (n, width) of float32: an array, or rows that are packed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[np.float32]: ...
+
+
 class SessionRows:
-    """Each click of a log as the session that it makes, on demand and without a Python loop.
+    """Each click of a log as the session that it makes, on demand and without a Python loop; 20
+    bytes a click beside the log.
 
     `numbers` (n,) are the item numbers of the log's clicks. `key_base` keeps the keys of two logs
     apart. `user_features` (n, n_user_features) are those of each click's user right after it.
@@ -64,37 +74,40 @@ class SessionRows:
         log: ClickLog,
         numbers: NDArray[np.int32],
         key_base: int = 0,
-        user_features: NDArray[np.float32] | None = None,
+        user_features: FeatureRows | None = None,
     ) -> None:
-        unique, of_click = np.unique(log.sessions, return_inverse=True)
-        order = np.argsort(of_click, kind="stable")
-        counts = np.bincount(of_click, minlength=len(unique))
-        ends = np.cumsum(counts)
+        order = np.argsort(log.sessions, kind="stable")
+        ordered = log.sessions[order]
+        begins = np.ones(len(log), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+        del ordered
         self.numbers = numbers
-        self.keys = of_click.astype(np.int64) + key_base
-        self.place = np.empty(len(log), np.int64)  # of each click among those sorted by session
-        self.place[order] = np.arange(len(log))
-        self.row_of_place = order  # the click at each place
-        self.first = (ends - counts)[of_click]  # place of its session's first click
-        self.last = ends[of_click] - 1  # place of its session's last click
+        self._key_base = key_base
+        self._session = np.empty(len(log), np.int32)  # of each click, by the order of their keys
+        self._session[order] = np.cumsum(begins, dtype=np.int32) - 1
+        # Place of each session's first click among those sorted by session, and the end of all.
+        self._starts = np.append(np.flatnonzero(begins), len(log)).astype(np.int32)
+        self._row_of_place = order.astype(np.int32)  # the click at each place
+        self._place = np.empty(len(log), np.int32)  # of each click
+        self._place[order] = np.arange(len(log), dtype=np.int32)
         self._items = numbers[order]
         self._user_features = user_features
-        self._times = log.times_ms[order]
+        self._times_ms = log.times_ms
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def sessions(self, rows: slice | NDArray[np.int64]) -> NumberedSessions:
         """The sessions as they stand right after these clicks."""
-        place = self.place[rows]
-        positions = place - self.first[rows] + 1
+        place = self._place[rows].astype(np.int64)
+        positions = place - self._starts[self._session[rows]] + 1
         lengths = np.minimum(positions, KEPT_ITEMS)
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         index = np.repeat(place + 1 - lengths - bounds[:-1], lengths) + np.arange(bounds[-1])
         return NumberedSessions(
-            keys=self.keys[rows],
+            keys=self._session[rows] + np.int64(self._key_base),
             items=self._items[index],
-            times_ms=self._times[index],
+            times_ms=self._times_ms[self._row_of_place[index]],
             bounds=bounds,
             positions=positions.astype(np.int32),
             user_features=(
@@ -104,13 +117,21 @@ class SessionRows:
             ),
         )
 
+    def have_next(self, rows: slice) -> NDArray[np.bool_]:
+        """Which of these clicks have a next one in their session."""
+        return np.asarray(self._place[rows] + 1 < self._starts[self._session[rows] + 1])
+
+    def began(self, rows: slice) -> NDArray[np.int32]:
+        """The first click of each one's session."""
+        return np.asarray(self._row_of_place[self._starts[self._session[rows]]])
+
     def judged_rows(self) -> NDArray[np.int64]:
         """Clicks that have a next one in their session."""
-        return np.flatnonzero(self.place < self.last)
+        return np.flatnonzero(self.have_next(slice(None)))
 
     def targets(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Numbers of the items clicked next; `rows` as of `judged_rows`."""
-        return self._items[self.place[rows] + 1]
+        return self._items[self._place[rows] + 1]
 
     def judged(self, rows: NDArray[np.int64]) -> Judged:
         return Judged(self.sessions(rows), self.targets(rows))
@@ -133,21 +154,20 @@ def take(sessions: NumberedSessions, rows: slice | NDArray[np.int64]) -> Numbere
 
 
 def questions(
-    prefixes: list[NDArray[np.int64]], numbers: NDArray[np.int32], targets: NDArray[np.int32]
+    lengths: NDArray[np.int64], numbers: NDArray[np.int32], targets: NDArray[np.int32]
 ) -> Judged:
     """Prefixes, by the numbers of their items one after another, as sessions of their own."""
-    lengths = np.array([len(prefix) for prefix in prefixes], np.int64)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     kept = np.minimum(lengths, KEPT_ITEMS)
     kept_bounds = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
     index = np.repeat(bounds[1:] - kept - kept_bounds[:-1], kept) + np.arange(kept_bounds[-1])
     sessions = NumberedSessions(
         # Keys that no session of a log has: nothing was learned of these sessions.
-        keys=-1 - np.arange(len(prefixes), dtype=np.int64),
+        keys=-1 - np.arange(len(lengths), dtype=np.int64),
         items=numbers[index],
         times_ms=np.zeros(len(index), np.int64),
         bounds=kept_bounds,
         positions=lengths.astype(np.int32),
-        user_features=np.zeros((len(prefixes), 0), np.float32),
+        user_features=np.zeros((len(lengths), 0), np.float32),
     )
     return Judged(sessions, targets)

@@ -65,8 +65,8 @@ def questions_between(
     Of sessions that begin there, so that nothing of them was learned, as in a published test; of
     all sessions where that would leave fewer than half, as with users who stay for hours.
     """
-    goes_on = rows.place[begin:end] < rows.last[begin:end]
-    begins = rows.row_of_place[rows.first[begin:end]] >= begin
+    goes_on = rows.have_next(slice(begin, end))
+    begins = rows.began(slice(begin, end)) >= begin
     if 2 * (begins & goes_on).sum() >= goes_on.sum():
         goes_on &= begins
     questions: NDArray[np.int64] = np.arange(begin, end)[goes_on]

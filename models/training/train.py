@@ -11,13 +11,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamrec.models.contract import Ranker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.fitting import RANKERS, fit
-from streamrec.models.training.logs import ClickLog, SessionRows
+from streamrec.models.training.logs import ClickLog, FeatureRows, SessionRows
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
@@ -39,7 +38,7 @@ class TrainingSettings:
     """What training may cost and where its rows come from.
 
     The budget is turned into amounts of work here, not measured by a clock, so that equal seeds
-    give equal models; the clock only ends a search that takes far longer than planned.
+    give equal models; where that work takes longer than planned, the clock makes it less.
     """
 
     budget_minutes: float = 10.0
@@ -90,14 +89,16 @@ def train(
     ranker: str = "lightgbm",
     weights: Weights | None = None,
     user_features: tuple[str, ...] = (),
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
     progress: Progress = lambda message: None,
+    began_s: float | None = None,
 ) -> SessionRecommender:
     """A recommender that has learned the whole log, weights and ranker chosen within the budget.
 
     `ids` are the id strings of the log's items, row by row; None: the keys are the ids. `ranker`
     is lightgbm, sklearn, river or none; a log too short for it gives the blend. `weights` given
     are not tuned. `user_values` (n, n_user_features) are the user features right after each click.
+    `began_s` of `time.monotonic()` is since when the budget runs; None: since now.
     Raises ValueError where the log has more items than `bounds` keep.
     """
     settings = settings or TrainingSettings()
@@ -109,7 +110,7 @@ def train(
         raise ValueError(
             f"items_max expected at least the log's {distinct} items, got {bounds.items_max}"
         )
-    started = time.monotonic()
+    started = time.monotonic() if began_s is None else began_s
     whole = 60.0 * settings.budget_minutes
     rng = np.random.default_rng(settings.seed)
     split = int(len(log) * (1.0 - settings.validation_share))
@@ -121,7 +122,9 @@ def train(
 
     if weights is None:
         weights = Weights()
-        progress(f"learning {split} clicks to tune weights on the {len(log) - split} after them")
+        progress(
+            f"index: learning {split:,} clicks, to tune on the {len(log) - split:,} after them"
+        )
         model, rows = fresh(weights)
         learn_rows(model, rows, 0, split)
         asked = questions_between(rows, split, len(log), rng, settings.trial_questions)
@@ -130,8 +133,10 @@ def train(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
 
+        del model, rows  # before there are others of their size
     model, rows = fresh(weights)
-    made, n_tuning, held_out = _replay(model, rows, split, settings, rng, progress)
+    until = started + 0.5 * whole
+    made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)
     n_questions = sum(len(each.groups) for each in made)
     if ranker == "none" or n_questions < _ENOUGH_QUESTIONS:
         return model
@@ -142,10 +147,11 @@ def train(
         all_rows,
         all_rows.first(n_before_split).last(settings.tuning_questions),
         held_out,
-        settings.configurations,
+        # Where the clock has eaten what the search was to have, the first options must do.
+        settings.configurations if time.monotonic() < started + 0.6 * whole else 1,
         settings.seed,
         settings.threads,
-        started + 0.6 * whole,
+        started + 0.93 * whole,
         progress,
     )
     return model
@@ -156,7 +162,7 @@ def retrain(
     like: SessionRecommender,
     kind: str = "lightgbm",
     settings: TrainingSettings | None = None,
-    user_values: NDArray[np.float32] | None = None,
+    user_values: FeatureRows | None = None,
 ) -> Ranker | None:
     """A new ranker from the stream's own recent past, for `like.ranker` to become.
 
@@ -182,10 +188,11 @@ def _replay(
     split: int,
     settings: TrainingSettings,
     rng: np.random.Generator,
+    until: float,
     progress: Progress,
 ) -> tuple[list[Rows], int, HeldOut]:
     """Learn the whole log block by block; rows of each block, how many blocks end by `split`, and
-    what is held out after it."""
+    what is held out after it. Where all would take longer than `until`, fewer are asked."""
     start = int(len(rows) * settings.rows_from_share)
     edges = np.linspace(start, len(rows), settings.blocks + 1).astype(np.int64)
     edges = np.unique(np.concatenate([edges, [split]]))
@@ -193,14 +200,19 @@ def _replay(
     made: list[Rows] = []
     n_tuning = 0
     held_out = hold_out(model, rows.judged(np.zeros(0, np.int64)))
+    began = time.monotonic()
+    share = 1.0
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if begin == split:
             n_tuning = len(made)
             asked = questions_between(rows, split, len(rows), rng, _HELD_OUT_MAX)
             held_out = hold_out(model, rows.judged(asked))
-        wanted = round(settings.questions * (end - begin) / max(len(rows) - start, 1))
+        wanted = round(share * settings.questions * (end - begin) / max(len(rows) - start, 1))
         made.append(rows_of(model, rows.judged(questions_between(rows, begin, end, rng, wanted))))
         learn_rows(model, rows, begin, end)
         n_questions = sum(len(each.groups) for each in made)
-        progress(f"replaying: {end} of {len(rows)} clicks learned, {n_questions} sessions asked")
+        progress(f"replay: {end:,} of {len(rows):,} clicks learned, {n_questions:,} sessions asked")
+        left = (time.monotonic() - began) / (end - start) * (len(rows) - end) / share
+        if left > 0:
+            share = min(1.0, max(0.1, (until - time.monotonic()) / left))
     return made, n_tuning, held_out

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.local.guarded_process import GuardedProcess
-from streamrec.connectors.log import Log
+from streamrec.connectors.log import Log, schema_named
 from streamrec.connectors.reading import read_batches, read_range, whole
 from streamrec.dataflows.errors.redrive import read_errors
 from streamrec.dataflows.job.settings import Settings
@@ -49,6 +50,7 @@ from streamrec.shop.world import ShopClicks
 
 _FLUSH_S = 60.0
 _LOOK_S = 0.2
+_SAMPLED = 50  # records that are looked through for one to show
 _LINGER_S = 120.0  # how long a run may take after the last sign of progress
 
 Progress = Callable[[int], None]
@@ -168,7 +170,7 @@ def read_answers(log: Log, settings: Settings, sent: SentClicks) -> Answers:
     topic = settings.topic(RECOMMENDATIONS)
     rows_of = _RowsByPlace(sent)
     with closing(log.registry()) as registry:
-        decoder = WireDecoder(RECOMMENDATIONS.schema, registry.by_id)
+        decoder = WireDecoder(RECOMMENDATIONS.schema, partial(schema_named, registry))
         rows, items = [np.empty(0, np.int64)], [np.empty((0, K), np.int64)]
         for batch in read_batches(log, topic, *whole(log, topic)):
             decoded = decoder.decode(batch.values)
@@ -217,17 +219,24 @@ def _best(column: Any) -> NDArray[np.int64]:
 
 
 def sample(log: Log, settings: Settings) -> dict[str, Any] | None:
-    """One of the last recommendations, as it stands on the topic; None: there is none."""
+    """One of the last recommendations, as it stands on the topic, of those that more than the
+    fallback proposed; None: there is none."""
     topic = settings.topic(RECOMMENDATIONS)
     starts, stops = whole(log, topic)
     filled = [partition for partition in stops if starts[partition] < stops[partition]]
     if not filled:
         return None
     partition = filled[0]
-    last = {partition: stops[partition] - 1}
+    last = {partition: max(starts[partition], stops[partition] - _SAMPLED)}
+    found: dict[str, Any] | None = None
     with closing(log.registry()) as registry:
+        decoder = JsonDecoder(partial(schema_named, registry))
         for record in read_range(log, topic, last, {partition: stops[partition]}):
-            if record.value is not None:
-                decoded: dict[str, Any] = JsonDecoder(registry.by_id).decode(record.value)
-                return decoded
-    return None
+            if record.value is None:
+                continue
+            decoded: dict[str, Any] = decoder.decode(record.value)
+            names = decoded["method_names"].split(",")
+            fallback = 1 << names.index("popular") if "popular" in names else 0
+            if found is None or any(item["methods"] & ~fallback for item in decoded["items"][:5]):
+                found = decoded
+    return found

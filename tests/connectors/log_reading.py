@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from pathlib import Path
 
+from streamrec.connectors.leases.holder import Claim
+from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import (
     Log,
     LogAdmin,
@@ -75,6 +78,7 @@ class Silent:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self.patience = log.patience
 
     def reader(self, ends: bool = False) -> LogReader:
         return _SilentReader(self._log.reader(ends))
@@ -93,6 +97,14 @@ class Silent:
 
     def describe_target(self) -> str:
         return self._log.describe_target()
+
+    def lease(
+        self, name: str, claim: Claim, locks: Path | None, on_lost: Callable[[str], None]
+    ) -> Lease:
+        return self._log.lease(name, claim, locks, on_lost)
+
+    def handed_over(self) -> int:
+        return self._log.handed_over()
 
 
 class _SilentReader:

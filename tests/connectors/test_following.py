@@ -59,7 +59,7 @@ def test_markers_at_the_end_hold_no_message_and_are_not_waited_for(
     writer = kafka_log.transactional_writer(topic_name, 60.0)
     writer.write(topic_name, [Outgoing(b"k", b"within")])
     if committed:
-        writer.commit(None, 20.0)
+        writer.commit(20.0)
     else:
         writer.flush(20.0)
         # The next writer of the name aborts it: a record and a marker that hold no message.

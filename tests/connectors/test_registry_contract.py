@@ -135,7 +135,7 @@ def test_a_registry_that_hangs_is_unavailable_in_bounded_time() -> None:
         port = silent.getsockname()[1]
         with closing(ConfluentRegistry(f"http://127.0.0.1:{port}")) as registry:
             start = time.monotonic()
-            with pytest.raises(RegistryUnavailableError, match="Timeout"):
+            with pytest.raises(RegistryUnavailableError, match="no whole answer within 5 s"):
                 registry.latest("clicks-value")
             assert time.monotonic() - start < 15
 

@@ -11,7 +11,6 @@ from streamrec.connectors.state_files import (
     StateFileError,
     StateFiles,
     read_newest,
-    write_once,
 )
 
 
@@ -133,11 +132,3 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_no_manifest_is_no_state(tmp_path: Path) -> None:
     assert read_newest(tmp_path) == []
     assert not (tmp_path / MANIFEST).exists()
-
-
-def test_first_who_asks_decides(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "start.json"
-
-    assert write_once(path, lambda: b"first") == b"first"
-    assert write_once(path, lambda: b"second") == b"first"
-    assert [p.name for p in path.parent.iterdir()] == ["start.json"]

@@ -1,13 +1,24 @@
 """The step `decode`: which clicks are valid, which shard owns them, and where they stood."""
 
+import uuid
+from typing import Any
+
 import numpy as np
 import pytest
 
-from streamrec.connectors.log import NO_TIMESTAMP_MS
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Headers, RawBatch
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.steps.batches import ShardClicks
-from streamrec.dataflows.steps.decode import MAX_ID_BYTES, MAX_PRICE_CENTS, MAX_TIME_MS, Decoded
+from streamrec.dataflows.steps.decode import (
+    MAX_ID_BYTES,
+    MAX_PRICE_CENTS,
+    MAX_TIME_MS,
+    DecodeClicks,
+    Decoded,
+)
 from streamrec.models.users import kernels
+from streamrec.schemas import load
+from streamrec.schemas.wire import WireDecoder
 from tests.dataflows.click_batches import AHEAD_S, START_MS, click, make_decode, raw_batch
 
 LATEST_MS = START_MS + AHEAD_S * 1000
@@ -80,6 +91,20 @@ def test_rows_know_their_partition_and_offset_whatever_failed_before_them() -> N
             f"300 s ahead of the record's own in the log, got {LATEST_MS + 1}",
         ),
         (
+            {"timestamp": START_MS * 1_000},
+            f"got {START_MS * 1_000}, which looks like microseconds",
+        ),
+        (
+            {"timestamp": START_MS * 1_000_000},
+            f"got {START_MS * 1_000_000}, which looks like nanoseconds",
+        ),
+        (
+            {"timestamp": START_MS // 1_000},
+            "field timestamp expected Unix milliseconds, got 1767225600, which looks like seconds",
+        ),
+        ({"timestamp": 10**8}, "got 100000000, which looks like seconds"),
+        ({"timestamp": 10**11 - 1}, "got 99999999999, which looks like seconds"),
+        (
             {"price_cents": -1},
             "field price_cents expected an integer from 0 to 1000000000000, got -1",
         ),
@@ -102,6 +127,8 @@ def test_value_out_of_range_is_named(fields: dict[str, object], expected: str) -
         {"user_id": "x" * MAX_ID_BYTES},
         {"item_id": "ü" * (MAX_ID_BYTES // 2)},
         {"timestamp": 1},
+        {"timestamp": 10**8 - 1},
+        {"timestamp": 10**11},
         {"timestamp": LATEST_MS},
         {"price_cents": 0},
         {"price_cents": MAX_PRICE_CENTS},
@@ -128,6 +155,30 @@ def test_batch_of_nothing_but_bad_records_emits_errors_only() -> None:
     good, failed = parts(make_decode()([raw_batch([None, b"x", click()[:-1]])]))
     assert good == []
     assert [f.reason for f in failed] == ["not_wire_format", "not_wire_format", "undecodable"]
+
+
+def test_values_whose_schema_stands_in_a_header_are_read_from_several_batches() -> None:
+    guid = uuid.UUID(int=7)
+    schemas: dict[Any, str] = {1: load("clicks"), str(guid): load("clicks")}
+    decoder = WireDecoder(load("clicks"), schemas.__getitem__)
+    values = [click(user_id="a"), click(user_id="b")[5:], click(user_id="c")]
+    headers: list[Headers] = [[], [("__value_schema_id", b"\1" + guid.bytes)], []]
+    batches = [
+        RawBatch(
+            "clicks",
+            partition,
+            np.arange(3),
+            list(values),
+            lambda index: Detail(None, headers[index], START_MS),
+            np.full(3, START_MS),
+        )
+        for partition in range(2)
+    ]
+    good, failed = parts(DecodeClicks(lambda: decoder, 3, 1, AHEAD_S)(batches))
+    assert failed == []
+    assert places(good) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    [part] = good
+    assert [part.clicks.user_ids.bytes_at(row) for row in range(6)] == [b"a", b"b", b"c"] * 2
 
 
 def test_split_is_the_same_for_every_batch_size() -> None:

@@ -2,16 +2,20 @@
 
 import io
 import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import fastavro
 import numpy as np
+import pytest
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS
 from streamrec.connectors.out import Out, by_partition
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.encoding import Encode, EncodeOptions
+from streamrec.dataflows.job.encoding import Encode, EncodeOptions, Records
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.encode import recommendation_columns, session_columns
 from streamrec.dataflows.steps.recommend import Learned, Recommended
@@ -27,7 +31,7 @@ PARTITIONS, LANES = 5, 2
 
 def encode_recommendations(max_bytes: int = 1_000_000) -> Encode:
     encoder = WireEncoder(load("recommendations"), 3)
-    options = EncodeOptions("user_id", LANES, max_bytes, keeps_failed=True)
+    options = EncodeOptions("user_id", max_bytes, reads_back=True, keeps_failed=True)
     return Encode(recommendation_columns, lambda: encoder, lambda: PARTITIONS, options)
 
 
@@ -104,6 +108,27 @@ def test_record_that_cannot_be_encoded_falls_out_and_its_neighbours_stay() -> No
     assert "record expected at most 1000 bytes, got 2" in failed[1].message
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (
+            lambda r: replace(r, rows=np.zeros_like(r.rows)),
+            "a topic with `answers` expected one record for an input, got 3 for partition 9, "
+            "offset 0",
+        ),
+        (lambda r: replace(r, inputs=None), "expected the inputs that they answer, got none"),
+        (lambda r: replace(r, rows=r.rows[:1]), "rows expected 3, one for each record, got 1"),
+    ],
+)
+def test_records_that_could_not_be_read_back_are_refused(
+    broken: Callable[[Records], Records], told: str
+) -> None:
+    step = encode_recommendations()
+    step._columns_of = lambda batch: map(broken, recommendation_columns(batch))
+    with pytest.raises(ValueError, match=re.escape(told)):
+        step(recommended(["u1"] * 3, [[b"a"]] * 3))
+
+
 def test_order_is_kept_in_each_partition() -> None:
     targets = np.array([2, 0, 2, 2, 0], np.int32)
     keys: list[bytes | None] = [b"a", b"b", b"c", b"d", None]
@@ -130,7 +155,7 @@ def test_columns_over_one_buffer_share_it_and_others_are_joined() -> None:
 
 def test_sessions_of_several_shards_are_one_record_of_the_writer() -> None:
     encoder = WireEncoder(load("sessions"), 4)
-    options = EncodeOptions("writer", LANES, 1_000_000, keeps_failed=False)
+    options = EncodeOptions("writer", 1_000_000, reads_back=False, keeps_failed=False)
     step = Encode(session_columns, lambda: encoder, lambda: PARTITIONS, options)
     learned = [
         Learned("a", "run-1", np.array([7, 8]), np.array([1, 2]), strings([b"i1", b"i2"])),

@@ -3,8 +3,11 @@
 import json
 import shlex
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from tests.docs.pages import Reader, blocks
@@ -16,9 +19,10 @@ Place = tuple[int, int]
 
 
 def write_files(reader: Reader) -> None:
-    (schema,), (module,) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (schema,), (module, test) = blocks(PAGE, "json"), blocks(PAGE, "python")
     (reader.folder / "cart_counts.avsc").write_text(schema, encoding="utf-8")
     (reader.folder / "carts.py").write_text(module, encoding="utf-8")
+    (reader.folder / "test_carts.py").write_text(test, encoding="utf-8")
 
 
 def commands() -> list[list[str]]:
@@ -62,8 +66,21 @@ def expected(sent: list[dict[str, Any]]) -> tuple[dict[Place, tuple[str, int]], 
 
 
 def test_the_module_fits_on_a_screen() -> None:
-    (module,) = blocks(PAGE, "python")
+    module, _ = blocks(PAGE, "python")
     assert len(module.splitlines()) <= LINES_MAX
+
+
+def test_the_test_of_the_page_passes_and_can_fail(tmp_path: Path) -> None:
+    reader = Reader(tmp_path, {})
+    write_files(reader)
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_carts.py"]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": reader.environment, "timeout": 90}
+    passed = subprocess.run(test, capture_output=True, text=True, **options)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    module = (tmp_path / "carts.py").read_text(encoding="utf-8")
+    (tmp_path / "carts.py").write_text(module.replace('== "cart")', '== "view")'), encoding="utf-8")
+    failed = subprocess.run(test, capture_output=True, text=True, **options)
+    assert "assert [(0, 0), (2, 0)] == [(0, 1), (2, 2)]" in failed.stdout
 
 
 def test_every_click_is_answered_once_also_over_kills(reader: Reader) -> None:

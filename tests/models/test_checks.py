@@ -128,7 +128,7 @@ def test_a_class_that_keeps_the_contract_passes() -> None:
         (Twice, "recommend expected no item twice"),
         (NotANumber, "scores expected finite numbers"),
         (Rising, "scores expected to fall, best first"),
-        (TooFew, "recommend expected answers to 5 sessions, got 1"),
+        (TooFew, "recommend expected a ranking of 5 sessions, got 1"),
         (ListOfLists, "recommend expected a Ranking, got list"),
         (Drifting, "predicting changes no answer: recommend expected the same answer"),
         (ByBatch, "a batch says what its sessions say alone: a session alone expected"),
@@ -136,7 +136,7 @@ def test_a_class_that_keeps_the_contract_passes() -> None:
         (Scribbling, "sessions are left as they were: the arrays handed over"),
         (Forgetful, "saved state resumes exactly: one that was restored expected"),
         (Objects, "state['counts'] expected an array without objects"),
-        (Failing, "raised KeyError('i7')"),
+        (Failing, "raised KeyError('i7') at "),
     ],
 )
 def test_each_way_to_break_it_is_told(broken: type[Popular], told: str) -> None:

@@ -6,7 +6,7 @@ from streamrec.models.training.logs import ClickLog, SessionRows, questions
 def test_questions_keep_the_newest_items() -> None:
     prefixes = [np.arange(3), np.arange(120), np.arange(0)]
     numbers = np.concatenate(prefixes).astype(np.int32)
-    judged = questions(prefixes, numbers, np.array([1, 2, -1], np.int32))
+    judged = questions(np.array(list(map(len, prefixes))), numbers, np.array([1, 2, -1], np.int32))
     assert judged.sessions.bounds.tolist() == [0, 3, 53, 53]
     assert judged.sessions.items[3:].tolist() == list(range(70, 120))
     assert judged.sessions.positions.tolist() == [3, 120, 0]

@@ -1,10 +1,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Record
 from streamrec.connectors.reading import read_all
 from tests.program.conftest import Shell
 from tests.program.error_records import FAILED_AT_MS, error, write_errors
@@ -97,7 +99,11 @@ def test_redrive_puts_back_key_bytes_and_headers(shell: Shell) -> None:
     assert (answer.status, answer.out) == (0, "redriven 1, were already 0\n")
     (record,) = read_all(_log(), "clicks")
     assert (record.partition, record.key, record.value) == (3, b"u2", b"\x00\x00value 2")
-    assert record.headers == [("trace", b"t1"), ("redriven_from", b"clicks/3/2")]
+    assert record.headers == [
+        ("trace", b"t1"),
+        ("redriven_from", b"clicks/3/2"),
+        ("redrive_attempts", b"1"),
+    ]
 
 
 def test_redriving_again_does_nothing(shell: Shell) -> None:
@@ -107,3 +113,46 @@ def test_redriving_again_does_nothing(shell: Shell) -> None:
     assert len(list(read_all(_log(), "clicks"))) == 4
     listed = shell("errors", "list").lines
     assert [line.split("\t")[4] for line in listed] == ["redriven"] * 4
+
+
+def failed_again(record: Record, offset: int) -> dict[str, Any]:
+    """The error of a record that was put back and failed again, where it stands now."""
+    headers = [{"name": n, "value": (v or b"").decode()} for n, v in record.headers]
+    return error(offset, partition=record.partition, headers=headers)
+
+
+def test_what_failed_again_is_left_out_unless_again_and_attempts_are_counted(shell: Shell) -> None:
+    assert shell("errors", "redrive", "--all").out == "redriven 4, were already 0\n"
+    for attempt in (1, 2, 3):
+        newest = list(read_all(_log(), "clicks"))[-1]
+        assert dict(newest.headers)["redrive_attempts"] == str(attempt).encode()
+        assert [name for name, _ in newest.headers].count("redriven_from") == 1
+        write_errors(_log(), [failed_again(newest, offset=100 + attempt)])
+        name = f"clicks/{newest.partition}/{100 + attempt}"
+        listed = {
+            line.split("\t")[0]: line.split("\t")[4] for line in shell("errors", "list").lines
+        }
+        assert listed[name] == f"- after {attempt}"
+
+        answer = shell("errors", "redrive", "--all")
+        assert answer.out == "redriven 0, were already 4\n"
+        assert f"left out {attempt} that failed again; --again redrives them" in answer.err
+        assert len(list(read_all(_log(), "clicks"))) == 3 + attempt
+
+        again = shell("errors", "redrive", "--all", "--again")
+        assert again.out == f"redriven 1, were already {3 + attempt}\n"
+    shown = shell("errors", "show", name)
+    assert "attempts:  3 before this" in shown.out
+
+
+def test_what_failed_again_is_redriven_by_its_name(shell: Shell) -> None:
+    shell("errors", "redrive", "clicks/3/2")
+    (record,) = read_all(_log(), "clicks")
+    write_errors(_log(), [failed_again(record, offset=9)])
+    assert shell("errors", "redrive", "clicks/3/9").out == "redriven 1, were already 0\n"
+
+
+def test_a_reason_that_is_none_is_said(shell: Shell) -> None:
+    answer = shell("errors", "list", "--reason", "nosuch")
+    assert (answer.status, answer.out) == (0, "")
+    assert "no reason 'nosuch' is known; there are not_wire_format" in answer.err

@@ -9,14 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamrec.connectors.click_files.names import Names
+from streamrec.connectors.click_files.reading import ReadAs
 from streamrec.connectors.click_files.rejecting import ClickFileError
-from streamrec.connectors.click_files.sessions import is_json_lines
 from streamrec.models.training.logs import item_key
 from streamrec.program.learning.evaluate_files import (
     Skipped,
     read_log,
     read_questions,
-    read_sessions,
 )
 
 
@@ -27,15 +26,15 @@ def test_session_log_is_sorted_by_time_and_bad_rows_are_named(tmp_path: Path) ->
         "9,100\n7,101,yesterday\n8,102,2017-11-26T01:00:05\n"
     )
     bad = Skipped()
-    log = read_log([path], Names(), bad)
+    log = read_log([path], ReadAs(), bad)
     assert log.sessions.tolist() == [8, 7, 8]
     assert log.items.tolist() == [item_key("abc"), 100, 102]
     assert log.times_ms.tolist() == [1511658000500, 1511658002000, 1511658005000]
     assert sorted(bad.first) == [
-        "log.csv line 4: item_id expected 1 to 256 bytes, got 0",
+        "log.csv line 4: item_id expected 1 to 256 bytes, got nothing",
         "log.csv line 5: expected 3 columns, got 2: '9,100'",
-        "log.csv line 6: timestamp_s expected a time after 1970 (a number or ISO 8601), got "
-        "'yesterday'",
+        "log.csv line 6: timestamp_s expected a time before 2100 (a number of s, ISO 8601; see "
+        "--time-unit and --time-format), got 'yesterday'",
     ]
 
 
@@ -49,10 +48,9 @@ def test_formats_are_told_by_content(tmp_path: Path, form: str) -> None:
         mark = "\t" if form == "tsv" else ","
         text = "\n".join(mark.join(map(str, row)) for row in [("s", "i", "t"), *rows]) + "\n"
         path.write_bytes(gzip.compress(text.encode()) if form == "csv.gz" else text.encode())
-    log = read_log([path], Names(session="s", item="i", time="t"), Skipped())
+    log = read_log([path], ReadAs(Names(session="s", item="i", time="t")), Skipped())
     assert (log.sessions.tolist(), log.items.tolist()) == ([1, 1], [20, 21])
     assert log.times_ms.tolist() == [1_600_000_000_000, 1_600_000_001_000]
-    assert not is_json_lines(path)
 
 
 def test_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
@@ -61,25 +59,25 @@ def test_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(
         ClickFileError, match=r"for the user, got columns \['a', 'item_id', 'time'\]"
     ):
-        read_log([path], Names(), Skipped())
+        read_log([path], ReadAs(), Skipped())
     with pytest.raises(ClickFileError, match=r"--item expected one of the columns .*'thing'"):
-        read_log([path], Names(session="a", item="thing"), Skipped())
+        read_log([path], ReadAs(Names(session="a", item="thing")), Skipped())
 
 
 def test_json_lines_with_integers_and_strings(tmp_path: Path) -> None:
     train, test = tmp_path / "train.jsonl.gz", tmp_path / "test.jsonl"
     train.write_bytes(gzip.compress(b'[5, "5", "x"]\n{"no": 1}\n[]\nnot json\n[true]\n[7]\n'))
     bad = Skipped()
-    log = read_sessions([train], bad)
-    assert is_json_lines(train)
-    assert log.sessions.tolist() == [0, 0, 0, 1]
+    log = read_log([train], ReadAs(), bad)
+    assert log.sessions.tolist() == [1, 1, 1, 6]
+    assert log.times_ms.tolist() == [0, 0, 0, 0]
     assert log.items.tolist() == [5, 5, item_key("x"), 7]
     assert [text.split(":")[0] for text in bad.first] == [
         f"train.jsonl.gz line {line}" for line in (2, 3, 4, 5)
     ]
     lines = [{"prefix": [1, 2], "target": 3}, {"prefix": [], "target": "x"}, {"prefix": 1}]
     test.write_text("\n".join(map(json.dumps, lines)))
-    prefixes, targets = read_questions([test], bad)
-    assert [prefix.tolist() for prefix in prefixes] == [[1, 2], []]
-    assert targets.tolist() == [3, item_key("x")]
+    found = read_questions([test], bad)
+    assert (found.items.tolist(), found.lengths.tolist()) == ([1, 2], [2, 0])
+    assert found.targets.tolist() == [3, item_key("x")]
     assert bad.count == 5

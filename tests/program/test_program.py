@@ -1,3 +1,6 @@
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,3 +99,72 @@ def test_what_follows_the_dataflow_goes_to_the_engine_as_it_stands(
     (options,) = started
     assert (options.processes, options.workers, options.flags) == (3, 2, list(flags))
     assert options.flow == "streamrec.dataflows.recommender"
+
+
+def in_a_terminal(encoding: str, *arguments: str, **environment: str) -> tuple[int, bytes, bytes]:
+    """A process of its own, for what hangs on the terminal's encoding."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streamrec", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": encoding, **environment},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_what_a_terminal_cannot_show_is_escaped_as_in_json(
+    encoding: str, embedded_shell: Shell
+) -> None:
+    embedded_shell("topics", "create")
+    item = "ü漢😀"
+    click = {"user_id": "u", "item_id": item, "event_type": "view", "timestamp": 1}
+    embedded_shell("send", "clicks", stdin=json.dumps(click))
+    status, out, err = in_a_terminal(encoding, "receive", "clicks")
+    assert (status, err) == (0, b"")
+    assert (
+        json.loads(out.decode("latin-1" if encoding == "latin-1" else "utf-8"))["item_id"] == item
+    )
+    status, _, err = in_a_terminal(encoding, "receive", item)
+    assert status == 1
+    assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:geheim@127.0.0.1:1", "nonsense://user:geheim@x"])
+@pytest.mark.parametrize(
+    "command", [("send", "clicks"), ("receive", "clicks"), ("topics", "create")]
+)
+def test_a_proxy_that_cannot_be_used_is_named(
+    embedded_shell: Shell, command: tuple[str, ...], proxy: str
+) -> None:
+    embedded_shell("topics", "create")
+    environment = {"SCHEMA_REGISTRY_URL": "http://registry.invalid:8081", "ALL_PROXY": proxy}
+    answer = embedded_shell(*command, "--debug", **environment)
+    assert answer.status == 1
+    assert "Traceback (most recent call last)" in answer.err
+    assert "the proxy that the environment names" in answer.err.splitlines()[-1]
+    assert "geheim" not in answer.err
+    quiet = embedded_shell(*command, **environment)
+    assert quiet.err.splitlines() == answer.err.splitlines()[-1:]
+
+
+def test_an_error_that_nobody_expected_is_one_line(
+    embedded_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("streamrec.program.shared.load_settings", fails)
+    answer = embedded_shell("topics", "list")
+    assert answer.status == 1
+    assert answer.err == "streamrec: RuntimeError: first line second line; --debug shows where\n"
+    assert "in fails" in embedded_shell("topics", "list", "--debug").err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "notes", "--partitions", "1")
+    embedded_shell("send", "notes", "--raw", stdin="x" * 100 + "\n" + ("y" * 100 + "\n") * 20_000)
+    script = f"set -o pipefail; {sys.executable} -m streamrec receive notes --raw | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == json.dumps("x" * 100) + "\n"

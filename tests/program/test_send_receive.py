@@ -1,8 +1,13 @@
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Outgoing
 from tests.program.conftest import Shell
 
 
@@ -127,3 +132,55 @@ def test_bytes_survive_the_way_through_json(embedded_shell: Shell, tmp_path: Pat
     answer = embedded_shell("send", "blobs", stdin=lines(blob, {**blob, "inner": ["x"]}))
     assert "line 2: field inner[0] expected 2 bytes, got 1" in answer.err
     assert json.loads(embedded_shell("receive", "blobs").out) == blob
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (lines(click(user="\ud800x")), r"field user_id expected string of whole characters, got "),
+        (b'{"user_id": "\xff"}\n', r"""expected JSON, got '{"user_id": "\xff"}'"""),
+        ('{"user_id": "a", "user_id": "b"}\n', "expected each field once, got 'user_id' again"),
+        ("[" * 100_000 + "\n", "expected fewer levels, one inside the other"),
+        ('{"user_id": ' + "[" * 900 + "]" * 900 + "}\n", ""),
+        ("1" * 5_000 + "\n", "expected JSON, got '111"),
+        (lines(click(timestamp=10**400)), "field timestamp expected long"),
+        (lines(click(user="x" * 2_000_000)), "max.message.bytes"),
+        ("null\n", "expected an object"),
+        ("[1]\n", "expected an object"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_what_stands_before_and_behind_a_bad_line_is_sent(
+    embedded_shell: Shell, line: str | bytes, said: str
+) -> None:
+    embedded_shell("topics", "create")
+    bad = line if isinstance(line, bytes) else line.encode()
+    stdin = lines(click("before")).encode() + bad + lines(click("behind")).encode()
+    answer = embedded_shell("send", "clicks", stdin=stdin)
+    assert answer.status == 1
+    first, last = answer.err.splitlines()
+    assert first.startswith("line 2: ")
+    assert said in first
+    assert last == "sent 2 to 'clicks', refused 1"
+    users = {json.loads(each)["user_id"] for each in embedded_shell("receive", "clicks").lines}
+    assert users == {"before", "behind"}
+
+
+def test_a_number_that_no_double_holds_is_named(embedded_shell: Shell, tmp_path: Path) -> None:
+    schema = tmp_path / "double.avsc"
+    schema.write_text('"double"')
+    embedded_shell("topics", "create", "numbers", "--schema", str(schema))
+    answer = embedded_shell("send", "numbers", stdin=f"1.5\n{10**400}\n-2\n")
+    assert answer.err.splitlines()[0].startswith("line 2: expected double, got 1000")
+    received = {float(line) for line in embedded_shell("receive", "numbers").lines}
+    assert received == {1.5, -2.0}
+
+
+def test_headers_of_one_name_are_all_shown(embedded_shell: Shell, tmp_path: Path) -> None:
+    embedded_shell("topics", "create", "notes", "--partitions", "1")
+    log = EmbeddedLog(tmp_path / "log.sqlite")
+    with closing(log.writer()) as writer:
+        headers = [("trace", b"one"), ("once", b"x"), ("trace", None), ("trace", b"\xff")]
+        writer.write("notes", [Outgoing(None, b"value", headers)])
+    shown = json.loads(embedded_shell("receive", "notes", "--raw", "--meta").out)
+    assert shown["headers"] == {"trace": ["one", None, "\\xff"], "once": "x"}

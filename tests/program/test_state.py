@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from streamrec.dataflows.steps.shards import shard_name
 from streamrec.program import app
+from tests.connectors.test_leases import held_by_another
 from tests.dataflows.click_batches import START_MS, click
 from tests.dataflows.test_recovery import decoding, shards, take
 
@@ -63,3 +64,30 @@ def test_damaged_file_is_named_and_not_shown(recovery: Path) -> None:
     assert result.exit_code == 1
     assert base.name in result.output
     assert "torn or altered" in result.output
+
+
+def test_reset_puts_all_that_is_saved_aside(recovery: Path) -> None:
+    (recovery / "part-0.sqlite3").write_bytes(b"")
+
+    result = CliRunner().invoke(app, ["state", "reset", "-r", str(recovery)])
+
+    assert result.exit_code == 0, result.output
+    [aside] = recovery.glob("replaced-*")
+    assert str(aside) in result.output
+    assert {path.name for path in aside.iterdir()} == {"part-0.sqlite3", "state"}
+    assert not (recovery / "state").exists()
+    again = CliRunner().invoke(app, ["state", "reset", "-r", str(recovery)])
+    assert again.exit_code == 1
+    assert "expected saved state in" in again.output
+
+
+def test_reset_is_refused_while_a_dataflow_runs_there(
+    recovery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMREC_LEASE_S", "1")
+    with held_by_another(recovery / "leases", 0, 1.0):
+        result = CliRunner().invoke(app, ["state", "reset", "-r", str(recovery)])
+
+    assert result.exit_code == 1
+    assert f"recovery directory {recovery} is in use by host" in result.output
+    assert (recovery / "state").exists()

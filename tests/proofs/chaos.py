@@ -25,6 +25,7 @@ from streamrec.shop.faults import SchemaIds
 from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
+from tests.proofs.chaos_troubles import subscriber, unwell_registry
 
 _ERROR_FIELDS = ("reason", "stage", "exception", "key", "value", "timestamp")
 
@@ -99,18 +100,23 @@ def chaos(
     reference_topics = Topics.make(place, flow)
     group = f"{place.prefix}-{options.seed}"
     settings = {"clicks_topic": clicks, "consumer_group": group, "model": model}
-    run = ChaosRun(
-        options,
-        place,
-        place.process_environment(**settings, **topics.settings(flow), delivery=options.delivery),
-        clicks,
-        topics.answers,
-        group + flow.group_suffix,
-        say,
+    environment = place.process_environment(
+        **settings, **topics.settings(flow), delivery=options.delivery
     )
-    run.run()
+    with ExitStack() as stack:
+        if options.unwell_registry:
+            url = environment["SCHEMA_REGISTRY_URL"]
+            url = stack.enter_context(unwell_registry(url, options.seed))
+            environment["SCHEMA_REGISTRY_URL"] = url
+        under = group + flow.group_suffix
+        run = ChaosRun(options, place, environment, clicks, topics.answers, under, say)
+        if options.subscriber:
+            servers = environment["KAFKA_BOOTSTRAP_SERVERS"]
+            run.while_killing = lambda: subscriber(servers, under, clicks)
+        run.run()
     say(
-        f"{run.kills} kills ({run.moments}); after a kill the others ended within "
+        f"{run.kills} kills ({run.moments}), {run.second_starts} second starts, {run.stops} that "
+        "hung and woke; after a kill the others ended within "
         f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
     )
     say("running once without kills")
@@ -154,8 +160,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="threads of each process")
     parser.add_argument("--backend", choices=("kafka", "embedded"), default="kafka")
     parser.add_argument("--delivery", choices=("read_back", "transactions"), default="read_back")
+    parser.add_argument(
+        "--second-start", action="store_true", help="start all again now and then: it is refused"
+    )
+    parser.add_argument(
+        "--stopped",
+        choices=("never", "goes-on", "replaced"),
+        default="never",
+        help="processes that hang now and then (SIGSTOP) for longer than a lease, and wake; with "
+        "`replaced` others have taken over by then (embedded, or transactions)",
+    )
     parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
     parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
+    parser.add_argument(
+        "--subscriber", action="store_true", help="a consumer subscribes under the group (Kafka)"
+    )
+    parser.add_argument(
+        "--unwell-registry",
+        action="store_true",
+        help="a registry that answers nonsense in turns (Kafka)",
+    )
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
     parser.add_argument(
         "--wrong-clocks",
@@ -171,7 +195,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="local",
         help="start a broker, or use KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL",
     )
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.stopped == "replaced" and (given.backend, given.delivery) == ("kafka", "read_back"):
+        parser.error(
+            "--stopped replaced: on Kafka what the client had taken is sent when it wakes, which "
+            "only --delivery transactions rules out"
+        )
+    for name in ("subscriber", "unwell_registry"):
+        if getattr(given, name) and given.backend == "embedded":
+            parser.error(f"--{name.replace('_', '-')} expected --backend kafka, got embedded")
+    return given
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -189,7 +222,13 @@ def main(arguments: list[str] | None = None) -> int:
         given.workers,
         seed,
         given.delivery,
-        given.wrong_clocks,
+        wrong_clocks=given.wrong_clocks,
+        subscriber=given.subscriber,
+        unwell_registry=given.unwell_registry,
+        # Rivals take their time, and the load must last until the kill.
+        seconds_per_kill=30.0 if given.second_start or given.stopped != "never" else 6.0,
+        second_start=given.second_start,
+        stopped=given.stopped,
     )
     began_s = time.monotonic()
     with ExitStack() as stack:

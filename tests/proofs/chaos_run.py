@@ -1,11 +1,12 @@
 """A dataflow under load whose processes are killed at random and brought back."""
 
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,11 @@ _MOMENTS: tuple[tuple[Moment, float], ...] = (
     ("running", 0.45),
     ("snapshot", 0.35),
 )
+# A process that hangs (SIGSTOP) for longer than its lease: goes on, or is replaced meanwhile by
+# another that cannot see its locks, as on another machine, and goes on then.
+Stopped = Literal["never", "goes-on", "replaced"]
+_OFTEN = 0.5  # how many of the lives of a cluster have such an event
+_LEASE_S = 2.0
 _ALL_SHARE = 0.15  # of the kills that hit every process at once
 
 
@@ -48,7 +54,11 @@ class ChaosOptions:
     seed: int
     delivery: str
     wrong_clocks: float = 0.0  # share of the clicks whose producers are years ahead
+    subscriber: bool = False  # somebody subscribes under the group
+    unwell_registry: bool = False  # the registry answers nonsense in turns
     seconds_per_kill: float = 6.0  # the load of one life of the cluster is spread over so long
+    second_start: bool = False  # now and then start all again while they run
+    stopped: Stopped = "never"
 
 
 @dataclass
@@ -62,7 +72,10 @@ class ChaosRun:
     output: str
     group: str
     say: Callable[[str], None]
+    while_killing: Callable[[], AbstractContextManager[None]] = nullcontext
     kills: int = 0
+    second_starts: int = 0
+    stops: int = 0
     stop_s: float = 0.0
     moments: dict[str, int] = field(default_factory=dict)
     longest_leave_s: float = 0.0
@@ -70,15 +83,24 @@ class ChaosRun:
     def __post_init__(self) -> None:
         self._random = random.Random(self.options.seed)
         self._recovery = self.place.folder / "recovery"
+        if self._has_rivals():
+            self.environment = {**self.environment, "STREAMREC_LEASE_S": str(_LEASE_S)}
+        self._cluster = self._make_cluster(self.place.folder)
+
+    def _has_rivals(self) -> bool:
+        return self.options.second_start or self.options.stopped != "never"
+
+    def _make_cluster(self, logs: Path) -> Cluster:
         flags = ["-r", str(self._recovery), "-s", str(int(_SNAPSHOT_S)), "-b", "0"]
-        self._cluster = Cluster(
+        logs.mkdir(exist_ok=True)
+        return Cluster(
             ClusterOptions(
                 self.options.flow,
                 flags,
                 self.options.processes,
                 self.options.workers,
                 self.environment,
-                self.place.folder,
+                logs,
             )
         )
 
@@ -87,9 +109,10 @@ class ChaosRun:
         feeder = self._feeder()
         try:
             with closing(self.place.log.admin()) as admin:
-                while self.kills < self.options.kills:
-                    self._allow(feeder, self._load_by(self.kills + 1))
-                    self._live_and_die(admin)
+                with self.while_killing():
+                    while self.kills < self.options.kills:
+                        self._allow(feeder, self._load_by(self.kills + 1))
+                        self._live_and_die(admin)
                 self._allow(feeder, self.options.events)
                 self._cluster.start()
                 self._await_end_of(feeder)
@@ -140,6 +163,8 @@ class ChaosRun:
             else:
                 self._await_snapshot()
                 time.sleep(wait * 0.03)
+            if self._has_rivals():
+                self._meet_rivals(admin)
         if self._cluster.failed():
             self._fail("ended without having been killed")
         processes = self._cluster.processes
@@ -156,6 +181,56 @@ class ChaosRun:
         self.moments[moment] = self.moments.get(moment, 0) + 1
         if self.kills % 10 < (len(processes) if hit_all else 1):
             self.say(f"{self.kills} kills, {self._written(admin)} outputs")
+
+    def _meet_rivals(self, admin: LogAdmin) -> None:
+        if self.options.second_start and self._random.random() < _OFTEN:
+            self._start_again()
+        if self.options.stopped != "never" and self._random.random() < _OFTEN:
+            if self.options.stopped == "goes-on":
+                self._stop_one_for_a_while(admin)
+            else:
+                self._replace_stopped(admin)
+
+    def _start_again(self) -> None:
+        """All once more, which must be refused."""
+        second = self._make_cluster(self.place.folder / "second")
+        second.start()
+        try:
+            second.wait(_READY_S)
+            statuses = [process.status for process in second.processes]
+        finally:
+            second.end(0.0)
+        said = "".join(_tail(log) for log in (self.place.folder / "second").glob("*.log"))
+        if not all(statuses) or "is in use by" not in said:
+            raise BenchmarkError(f"a second start was not refused: {statuses}\n{said}")
+        self.second_starts += 1
+
+    def _stop_one_for_a_while(self, admin: LogAdmin) -> None:
+        process = self._cluster.processes[self._random.randrange(self.options.processes)]
+        process.pause()
+        time.sleep(2 * _LEASE_S)
+        process.resume()
+        self._await_ready(admin)
+        self.stops += 1
+
+    def _replace_stopped(self, admin: LogAdmin) -> None:
+        """All hang, others take over that cannot see their locks, and then all wake."""
+        old, self._cluster = self._cluster, self._make_cluster(self.place.folder)
+        try:
+            for process in old.processes:
+                process.pause()
+            for folder in self.place.folder.glob("**/*leases"):
+                shutil.rmtree(folder)
+            self._cluster.start()
+            self._await_ready(admin)
+            for process in old.processes:
+                process.resume()
+            old.wait(_READY_S)
+            if old.running() or len(old.failed()) < len(old.processes):
+                self._fail("was replaced, and goes on")
+        finally:
+            old.end(0.0)
+        self.stops += 1
 
     def _written(self, admin: LogAdmin) -> int:
         return sum(bounds.high for bounds in admin.bounds(self.output).values())

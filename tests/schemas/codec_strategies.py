@@ -88,7 +88,8 @@ def covered_schemas(draw: st.DrawFn) -> str:
 
 @st.composite
 def uncovered_writers(draw: st.DrawFn) -> tuple[str, str]:
-    """A writer that the kernels do not cover, and a reader that columns can hold."""
+    """A writer with a field of any shape that is not read, and mostly one that the kernels do not
+    cover (`odd`), and a reader that columns can hold."""
     reader = json.loads(draw(covered_schemas()))
     writer = copy.deepcopy(reader)
     strange = draw(
@@ -98,9 +99,13 @@ def uncovered_writers(draw: st.DrawFn) -> tuple[str, str]:
                 ["int", "string"],
                 ["null", "int", "string"],
                 {"type": "array", "items": {"type": "array", "items": "float"}},
+                {"type": "map", "values": ["null", {"type": "array", "items": "string"}]},
             ]
         )
     )
+    if draw(st.integers(0, 3)):
+        reader["fields"].append({"name": "odd", "type": "long"})
+        writer["fields"].append({"name": "odd", "type": ["long", "int"]})
     at = draw(st.integers(0, len(writer["fields"])))
     writer["fields"].insert(at, {"name": "strange", "type": strange})
     return json.dumps(writer), json.dumps(reader)

@@ -121,11 +121,13 @@ def test_encodes_what_fastavro_writes(data: st.DataObject) -> None:
 
 @settings(bounded, max_examples=40)
 @given(st.data())
-def test_writers_beyond_the_kernel_take_the_slow_path(data: st.DataObject) -> None:
+def test_writers_of_any_shape_are_read_by_the_kernel_or_slowly(
+    data: st.DataObject,
+) -> None:
     writer_json, reader_json = data.draw(uncovered_writers())
     writer = parsed(writer_json)
     messages = [write(writer, record) for record in data.draw(records(writer_json))]
-    assert not Decoder(writer_json, reader_json).is_fast
+    assert Decoder(writer_json, reader_json).is_fast is ('"odd"' not in reader_json)
     check(writer_json, reader_json, messages, [True] * len(messages))
     intact = [data.draw(st.booleans()) for _ in messages]
     messages = [
@@ -138,7 +140,7 @@ def test_writers_beyond_the_kernel_take_the_slow_path(data: st.DataObject) -> No
 @settings(bounded, max_examples=60)
 @given(st.data())
 def test_mixed_writers_decode_as_each_would_alone(data: st.DataObject) -> None:
-    """Several ids, one of them on the slow path, with damage, garbage and tombstones between."""
+    """Several ids, one of them mostly read slowly, with damage, garbage and tombstones between."""
     slow_json, reader_json = data.draw(uncovered_writers())
     schemas = {3: reader_json, 70_000: slow_json}
     sources = {schema_id: parsed(text) for schema_id, text in schemas.items()}

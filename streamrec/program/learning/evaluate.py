@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from streamrec.program.file_options import FileOptions, file_errors, with_file_options
 
+
+@with_file_options
 def evaluate(
-    train_files: Annotated[list[Path], typer.Option("--train", exists=True, dir_okay=False)],
-    test_files: Annotated[list[Path], typer.Option("--test", exists=True, dir_okay=False)],
+    train_files: Annotated[list[Path], typer.Option("--train", help="What to train on.")],
+    test_files: Annotated[list[Path], typer.Option("--test", help="What to be judged by.")],
+    options: FileOptions,
     budget: Annotated[float, typer.Option(help="Minutes that training may take.")] = 10.0,
     models: Annotated[
         str | None,
@@ -25,37 +29,24 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the table as JSON, too.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same table.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="For growing trees.")] = 2,
-    session: Annotated[
-        str | None, typer.Option("--session", "--session-column", help="Column of the session.")
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="Column of the user, for logs without sessions.")
-    ] = None,
-    item: Annotated[
-        str | None, typer.Option("--item", "--item-column", help="Column of the item.")
-    ] = None,
-    at: Annotated[
-        str | None, typer.Option("--time", "--time-column", help="Column of the event time.")
-    ] = None,
 ) -> None:
     """Train on some files, judge on others; print the table of accuracy and cost.
 
-    Two formats, found by content. A session log, read as `import` reads it: each click after a
-    session's first is judged from those before it. JSON lines: an array of item ids a session to
-    train on, and {"prefix": [ids], "target": id} to be judged by. Nothing is ever fitted to a test
-    file.
+    Click logs are read as `import` reads them: each click after a session's first is judged from
+    those before it. A line may also be a session, an array of item ids; and, to be judged by, a
+    question, {"prefix": [ids], "target": id}. Nothing is ever fitted to a test file.
     """
     # Here and not above: the other commands need not wait for the kernels.
-    from streamrec.connectors.click_files.names import Names
     from streamrec.program.learning.evaluate_run import Evaluation, evaluate_models
 
-    names = Names(user=user, item=item, time=at, session=session)
+    with file_errors("evaluate"):
+        read_as = options.read_as()
     evaluate_models(
         Evaluation(
             train_files,
             test_files,
             models,
-            names,
+            read_as,
             budget,
             seed,
             threads,

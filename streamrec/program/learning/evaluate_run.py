@@ -9,26 +9,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamrec.connectors.click_files.names import Names
-from streamrec.connectors.click_files.rejecting import ClickFileError
-from streamrec.connectors.click_files.sessions import is_json_lines
+from streamrec.connectors.click_files.questions import are_questions
+from streamrec.connectors.click_files.reading import ReadAs
 from streamrec.models.sessions.candidate_kernel import METHODS
 from streamrec.models.training.fitting import RANKERS
 from streamrec.models.training.judge import MODELS, Judge, Result
 from streamrec.models.training.logs import questions
 from streamrec.models.training.train import TrainingSettings, train
+from streamrec.program.file_options import file_errors
 from streamrec.program.learning.evaluate_files import (
     Skipped,
     read_log,
     read_questions,
-    read_sessions,
 )
-from streamrec.program.shared import UsageError
+from streamrec.program.shared import CommandError, UsageError
 
 _DEFAULT_MODELS = ("lightgbm", "blend", *METHODS)
 
@@ -40,7 +38,7 @@ class Evaluation:
     train_files: list[Path]
     test_files: list[Path]
     models: str | None  # names with commas between; None: all but the slower rankers
-    names: Names
+    read_as: ReadAs
     budget: float
     seed: int
     threads: int
@@ -51,10 +49,8 @@ class Evaluation:
 def evaluate_models(asked: Evaluation, out: Path | None) -> None:
     """The command, its options parsed."""
     console = Console(stderr=True)
-    try:
+    with file_errors("evaluate"):
         results = evaluate(asked, console)
-    except (ClickFileError, ValueError) as error:
-        raise UsageError(f"evaluate: {error}") from error
     show(results, Console(width=max(Console().width, 150)))
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if sys.platform == "darwin":
@@ -74,22 +70,21 @@ def evaluate_models(asked: Evaluation, out: Path | None) -> None:
 def evaluate(asked: Evaluation, console: Console) -> list[Result]:
     """Train within the budget, then judge. With `prequential` every model comes twice: as it was
     after training, and learning live from the clicks of the test log."""
-    settings = TrainingSettings(budget_minutes=asked.budget, seed=asked.seed, threads=asked.threads)
+    try:
+        settings = TrainingSettings(
+            budget_minutes=asked.budget, seed=asked.seed, threads=asked.threads
+        )
+    except ValueError as error:
+        raise UsageError(f"evaluate: {error}") from error
     given = asked.models.split(",") if asked.models else _DEFAULT_MODELS
     names = [name.strip() for name in given if name.strip()]
     if unknown := set(names) - set(MODELS):
         raise UsageError(f"--models expected some of {', '.join(MODELS)}, got {sorted(unknown)!r}")
-    skipped = Skipped()
+    skipped = Skipped(lambda text: _say(console, text))
     results: list[Result] = []
     with _progress(console) as progress:
         task = progress.add_task("reading the training files", total=None)
-        log = (
-            read_sessions(asked.train_files, skipped)
-            if is_json_lines(asked.train_files[0])
-            else read_log(asked.train_files, asked.names, skipped)
-        )
-        if len(log) == 0:
-            raise UsageError(f"{asked.train_files[0].name} expected clicks, got none")
+        log = read_log(asked.train_files, asked.read_as, skipped)
         wanted = [name for name in names if name in RANKERS] or ["none"]
         for place, ranker in enumerate(wanted):
             begin = time.monotonic()
@@ -115,32 +110,34 @@ def evaluate(asked: Evaluation, console: Console) -> list[Result]:
                 ),
             )
             results += _judged(asked, judge, skipped)
-            if place == 0:
-                for text in skipped.first:
-                    console.print(f"[yellow]skipped[/yellow] {text}", highlight=False)
-                if skipped.count > len(skipped.first):
-                    console.print(f"skipped {skipped.count - len(skipped.first)} more rows")
+            if place == 0 and skipped.count > len(skipped.first):
+                _say(console, f"skipped {skipped.count - len(skipped.first)} more rows")
     return results
+
+
+def _say(console: Console, text: str) -> None:
+    # Not as markup: there may be brackets in it.
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _judged(asked: Evaluation, judge: Judge, skipped: Skipped) -> list[Result]:
     first = asked.test_files[0]
-    if is_json_lines(first):
+    if are_questions(first):
         if asked.prequential:
             raise UsageError(
                 f"--prequential expected a session log, got questions in {first.name}: "
                 "each is judged by itself, so there is no order to learn in"
             )
-        prefixes, targets = read_questions(asked.test_files, skipped)
+        found = read_questions(asked.test_files, skipped)
         number = judge.model.items.numbers
-        items = number(np.concatenate([np.zeros(0, np.int64), *prefixes]), None, add=False)
-        judged = questions(prefixes, items, number(targets, None, add=False))
+        items = number(found.items, None, add=False)
+        judged = questions(found.lengths, items, number(found.targets, None, add=False))
         results = judge.of_questions(judged[: asked.limit])
     else:
-        test = read_log(asked.test_files, asked.names, skipped)
+        test = read_log(asked.test_files, asked.read_as, skipped)
         results = judge.of_log(test, asked.limit, asked.prequential)
     if not results:
-        raise UsageError(f"{first.name} expected something to judge, got nothing")
+        raise CommandError(f"evaluate: {first.name} expected something to judge, got nothing")
     return results
 
 

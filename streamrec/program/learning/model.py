@@ -22,18 +22,29 @@ def check(
     Exit status 0: STREAMREC_MODEL=NAME can serve it; 1: a check failed; 2: it cannot be made.
     """
     # Here and not above: the other commands need not wait for the kernels.
-    from streamrec.models.checks import checks_of
+    from streamrec.dataflows.job.settings import SettingsError, load_settings
+    from streamrec.models.checks import Check, checks_of
     from streamrec.models.loading import BadArtifact, BadModel, load_model
+    from streamrec.models.users.features import declared
 
     try:
-        load_model(name)
+        known = declared(load_settings().windows).names
+        reads = load_model(name).for_shard().info.user_features
+        unknown = [feature for feature in reads if feature not in known]
+        complaint = f"expected some of {', '.join(known)}, got {', '.join(unknown)}"
+        first = Check("user features are declared", complaint if unknown else None)
         failed = 0
-        for found in checks_of(lambda: load_model(name).for_shard()):
+        told: set[str] = set()
+        for found in (first, *checks_of(lambda: load_model(name).for_shard())):
             typer.echo(f"{'ok    ' if found.complaint is None else 'BROKEN'}  {found.name}")
             if found.complaint is not None:
                 failed += 1
-                typer.echo(f"        {found.complaint}")
+                is_new = found.complaint not in told
+                typer.echo(f"        {found.complaint if is_new else 'the same'}")
+                told.add(found.complaint)
     except (BadArtifact, BadModel) as error:
         raise UsageError(str(error)) from None
+    except SettingsError as error:
+        raise UsageError(f"settings: {error}") from None
     if failed:
         raise CommandError(f"model {name!r}: {failed} checks failed")

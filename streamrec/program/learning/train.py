@@ -5,11 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from streamrec.program.file_options import FileOptions, with_file_options
 
+
+@with_file_options
 def train(
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="A click log, read as `import` reads it.", exists=True, dir_okay=False),
+    options: FileOptions,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Click logs, read as `import` reads them.")
     ] = None,
     shop: Annotated[
         int | None, typer.Option(min=10_000, help="Train on so many clicks of the simulated shop.")
@@ -26,12 +29,6 @@ def train(
     budget: Annotated[float, typer.Option(help="Minutes that training may take, about.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of the shop and of the training.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="For growing trees.")] = 2,
-    user: Annotated[str | None, typer.Option(help="Column of the user.")] = None,
-    item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
-    at: Annotated[str | None, typer.Option("--time", help="Column of the event time.")] = None,
-    event_type: Annotated[str | None, typer.Option("--type", help="Column of the type.")] = None,
-    price: Annotated[str | None, typer.Option(help="Column of the price.")] = None,
-    session: Annotated[str | None, typer.Option(help="Column of the session.")] = None,
 ) -> None:
     """Train the ranker on a click log, the simulated shop, or the topic of clicks.
 
@@ -40,8 +37,6 @@ def train(
     when STREAMREC_MODEL_PATH names its folder.
     """
     # Here and not above: the other commands need not wait for the kernels.
-    from streamrec.connectors.click_files.names import Names
     from streamrec.program.learning.train_run import Source, train_model
 
-    names = Names(user=user, item=item, time=at, type=event_type, price=price, session=session)
-    train_model(Source(file, names, shop, topic), out, ranker, budget, seed, threads)
+    train_model(Source(files or [], options, shop, topic), out, ranker, budget, seed, threads)

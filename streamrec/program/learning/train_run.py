@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from streamrec.connectors.click_files.clicks import load
-from streamrec.connectors.click_files.formats import FileForm
-from streamrec.connectors.click_files.meaning import Meaning
-from streamrec.connectors.click_files.names import Names
-from streamrec.connectors.click_files.rejecting import ClickFileError
+from streamrec.connectors.click_files.reading import ClickFiles
+from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.steps.history import History, by_time, file_history, topic_history
+from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.training.logs import SessionRows
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
-from streamrec.models.training.rows import CUT_OFF, questions_between
+from streamrec.models.training.rows import CUT_OFF, learn_rows, questions_between
+from streamrec.models.training.telling import Telling
 from streamrec.models.training.train import TrainingSettings, train
+from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.history import SHOP_IDS, shop_history
@@ -26,14 +26,15 @@ from streamrec.shop.shop import Shop
 
 _HELD_OUT_SHARE = 0.1  # of the clicks, the newest
 _QUESTIONS_MAX = 5_000
+_LINES = 8  # of progress within the budget, beside one for each phase
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where clicks are taken from: one of the three."""
 
-    file: Path | None
-    names: Names
+    files: list[Path]
+    options: FileOptions
     shop: int | None
     topic: bool
 
@@ -42,7 +43,7 @@ def train_model(
     source: Source, out: Path, ranker: str, budget: float, seed: int, threads: int
 ) -> None:
     """The command, its options parsed."""
-    if sum((source.file is not None, source.shop is not None, source.topic)) != 1:
+    if sum((bool(source.files), source.shop is not None, source.topic)) != 1:
         raise UsageError("train expected one of FILE, --shop CLICKS and --topic")
     try:
         settings = load_settings()
@@ -50,6 +51,8 @@ def train_model(
     except (SettingsError, ValueError) as error:
         raise UsageError(f"settings: {error}") from None
     began = time.monotonic()
+    every_s = 60.0 * budget / _LINES
+    telling = Telling(lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"), every_s)
     try:
         history = by_time(_history(source, settings, seed))
         say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
@@ -61,25 +64,30 @@ def train_model(
             settings=training,
             ranker=ranker,
             user_features=history.feature_names,
-            user_values=history.user_features[:cut],
-            progress=lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"),
+            user_values=history.user_features.first(cut),
+            progress=telling,
+            began_s=began,
         )
+        telling.end()
     except ValueError as error:
         raise CommandError(f"train: {error}") from error
     if model.ranker is None:
         say("too few clicks for a ranker: the artifact holds the blend alone")
     typer.echo(held_out_table(model, history, cut, seed))
-    # The main job fills its index from the topics: what it needs of the training is the ranker and
-    # the weights, not the clicks.
-    SessionRecommender(
-        model.bounds,
-        model.weights,
-        model.ranker,
-        model.methods,
-        model.slots,
-        model.info.user_features,
-    ).save(out)
+    learn_the_rest(model, history, cut)
+    model.save(out)
     say(f"trained in {time.monotonic() - began:.0f} s: STREAMREC_MODEL_PATH={out}")
+
+
+def learn_the_rest(model: SessionRecommender, history: History, cut: int) -> None:
+    """Learn the clicks that were held out, and note what has been learned: a flow starts with it
+    and learns none of it again."""
+    log = history.log
+    numbers = model.items.numbers(log.items, history.item_ids, add=True)
+    rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
+    learn_rows(model, rows, cut, len(log))
+    times_ms = log.times_ms
+    model.learned = LearnedLog(int(times_ms.min()), int(times_ms.max()), history.offsets)
 
 
 def held_out_table(model: SessionRecommender, history: History, cut: int, seed: int) -> str:
@@ -109,16 +117,15 @@ def _history(source: Source, settings: Settings, seed: int) -> History:
         # Only good records: what is broken is nothing to learn from.
         shop = Shop(seed=seed, clicks=source.shop, schema_ids=SHOP_IDS, broken_share=0.0)
         return shop_history(shop, settings)
-    if source.file is not None:
-        try:
-            names, clicks = load(source.file, FileForm(), source.names, Meaning(), by_time=True)
-        except ClickFileError as error:
-            raise UsageError(f"train {source.file.name}: {error}") from None
-        say(f"columns: {names}")
-        for rejected in clicks.rejected[:20]:
-            say(f"line {rejected.row}: {rejected.message}")
-        if len(clicks.rejected) > 20:
-            say(f"and {len(clicks.rejected) - 20:,} more rows rejected")
-        return file_history(clicks, settings)
+    if source.files:
+        with file_errors("train"):
+            files = ClickFiles(source.files, source.options.read_as())
+            for guess in files.guesses:
+                say(guess)
+            rows = RejectedRows(files.several)
+            try:
+                return file_history(in_time_order(rows.passing(files.batches())), settings)
+            finally:
+                rows.done()
     with opened() as (log, _):
         return topic_history(log, settings)

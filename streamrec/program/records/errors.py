@@ -22,6 +22,7 @@ from streamrec.dataflows.job.topics import ERRORS
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms, show_time_ms
 from streamrec.schemas.json_codec import UnreadableError, to_json
+from streamrec.schemas.reasons import Reason
 
 errors = typer.Typer(
     no_args_is_help=True,
@@ -80,6 +81,8 @@ def _filter(
     since: str | None,
     until: str | None,
 ) -> _Filter:
+    for name in sorted(set(reasons or ()) - set(Reason)):
+        say(f"note: no reason {name!r} is known; there are {', '.join(Reason)}")
     return _Filter(
         frozenset(reasons or ()),
         topic,
@@ -159,6 +162,10 @@ def redrive(
     since: Since = None,
     until: Until = None,
     everything: Annotated[bool, typer.Option("--all", help="All errors that there are.")] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Also those that failed again after they were redriven."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be redriven.")
     ] = False,
@@ -166,7 +173,8 @@ def redrive(
     """Put originals back on their source topic, with their key, bytes and headers.
 
     A header redriven_from names the error. Redriving the same error again does nothing, also after
-    a kill and from several processes at once; what fails again is a new error.
+    a kill and from several processes at once. What fails again is a new error: filters and --all
+    leave it out unless --again, and redrive_attempts counts how often it was put back.
     """
     wanted = _filter(reason, topic, partition, offsets, since, until)
     if sum((bool(names), not wanted.admits_all(), everything)) != 1:
@@ -176,6 +184,11 @@ def redrive(
             chosen = list(_find(log, settings, _parse_names(names)).values())
         else:
             chosen = [failed for failed in _read(log, settings) if wanted.admits(failed)]
+            if not again:
+                failed_again = sum(failed.attempts > 0 for failed in chosen)
+                chosen = [failed for failed in chosen if not failed.attempts]
+                if failed_again:
+                    say(f"left out {failed_again} that failed again; --again redrives them")
         if dry_run:
             done = _redriven(log, settings)
             for failed in chosen:
@@ -231,10 +244,16 @@ def _line(failed: ErrorRecord, is_redriven: bool) -> str:
             fields["reason"],
             fields["stage"],
             show_time_ms(fields["failed_at"]),
-            "redriven" if is_redriven else "-",
+            _attempts(failed, is_redriven),
             fields["message"],
         )
     )
+
+
+def _attempts(failed: ErrorRecord, is_redriven: bool) -> str:
+    """Whether it was redriven, and how often its original was before."""
+    before = f" after {failed.attempts}" if failed.attempts else ""
+    return ("redriven" if is_redriven else "-") + before
 
 
 def _page(failed: ErrorRecord, is_redriven: bool) -> str:
@@ -247,6 +266,7 @@ def _page(failed: ErrorRecord, is_redriven: bool) -> str:
         f"  step:      {fields['stage']}",
         f"  failed at: {show_time_ms(fields['failed_at'])}",
         f"  redriven:  {'yes' if is_redriven else 'no'}",
+        f"  attempts:  {failed.attempts} before this",
     ]
     if fields["timestamp"] is not None:
         lines.append(f"  timestamp: {show_time_ms(fields['timestamp'])} (the original's)")

@@ -1,113 +1,112 @@
-"""What `import` does: read a file, say what is wrong with it, send the rest."""
+"""What `import` does: read files, say what is wrong with them, send the rest, batch by batch."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.clicks import FileClicks, load
-from streamrec.connectors.click_files.formats import FileForm
-from streamrec.connectors.click_files.meaning import EVENT_TYPES, Meaning
-from streamrec.connectors.click_files.names import Names
-from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected
+from streamrec.connectors.click_files.clicks import FileClicks
+from streamrec.connectors.click_files.reading import ClickFiles
+from streamrec.connectors.click_files.rejecting import ClickFileError
+from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.making_topics import subject_of
-from streamrec.connectors.partitioner import partition_for_key
-from streamrec.program.shared import CommandError, UsageError, opened, say
+from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
+from streamrec.program.shared import CommandError, opened, say
+from streamrec.schemas.hashing import partitions
 from streamrec.schemas.wire import WireEncoder
 
 _CHUNK = 20_000
+# What is handed over and not yet acknowledged is in memory, at some 400 bytes a click.
+_FLUSHED_EVERY = 60_000
 _FLUSH_S = 60.0
-_SHOWN_MAX = 20
 
 
 def import_clicks(
-    file: Path,
-    topic: str,
-    form: FileForm,
-    given: Names,
-    meaning: Meaning,
-    *,
-    by_time: bool,
-    rejects: Path | None,
+    paths: list[Path], topic: str, options: FileOptions, *, by_time: bool, rejects: Path | None
 ) -> None:
     """The command, its options parsed."""
     started = time.monotonic()
-    try:
-        names, clicks = load(file, form, given, meaning, by_time)
-    except ClickFileError as error:
-        raise UsageError(f"import {file.name}: {error}") from None
-    say(f"columns: {names}")
-    _report(clicks, rejects)
-    if not len(clicks):
-        raise CommandError(f"import {file.name}: expected clicks, got none that is good")
-    with opened() as (log, _):
-        _send(log, topic, clicks)
+    with file_errors("import"):
+        files = ClickFiles(paths, options.read_as())
+        for guess in files.guesses:
+            say(guess)
+        rows = RejectedRows(files.several, rejects)
+        batches = rows.passing(files.batches())
+        clicks = in_time_order(batches) if by_time else batches
+        sent = 0
+        try:
+            with opened() as (log, _):
+                sent = _send(log, topic, clicks, files.have_rows)
+        finally:
+            rows.done("; --rejects FILE lists all" if rejects is None else "")
+    if not sent and rows.count:
+        raise CommandError("import: expected clicks, got no row that is one")
+    if not sent:
+        say("no rows: nothing to import")
+        return
     took_s = time.monotonic() - started
     say(
-        f"imported {len(clicks):,} clicks to {topic!r} in {took_s:.1f} s, "
-        f"{len(clicks) / took_s:,.0f} a second; rejected {len(clicks.rejected):,} rows"
+        f"imported {sent:,} clicks to {topic!r} in {took_s:.1f} s, "
+        f"{sent / took_s:,.0f} a second; rejected {rows.count:,} rows"
     )
 
 
-def parse_mapping(text: str | None) -> dict[str, str]:
-    pairs = {}
-    for part in text.split(",") if text else ():
-        theirs, _, ours = part.partition("=")
-        if ours not in EVENT_TYPES:
-            raise UsageError(f"--map expected NAME={'|'.join(EVENT_TYPES)},..., got {part!r}")
-        pairs[theirs] = ours
-    return pairs
+def _send(log: Log, topic: str, clicks: Iterator[FileClicks], have_rows: bool) -> int:
+    """How many were sent. Where there are rows, a topic that is missing is told before they are
+    read; where there are none, nothing is asked of the log."""
+    sender = _Sender(log, topic) if have_rows else None
+    try:
+        for each in clicks:
+            if len(each):
+                sender = sender or _Sender(log, topic)
+                sender.send(each)
+        if sender is None:
+            return 0
+        sender.writer.flush(_FLUSH_S)
+        return sender.sent
+    except ClickFileError:
+        if sender is not None and sender.sent:
+            say(f"sent {sender.sent:,} clicks to {topic!r} before what follows")
+        raise
+    finally:
+        if sender is not None:
+            sender.writer.close()
 
 
-def _report(clicks: FileClicks, path: Path | None) -> None:
-    for name, count in clicks.unknown_types.items():
-        say(f"event type {name!r} taken as other in {count:,} rows; see --map")
-    for rejected in clicks.rejected[:_SHOWN_MAX]:
-        say(_line(rejected))
-    if (more := len(clicks.rejected) - _SHOWN_MAX) > 0:
-        say(f"and {more:,} more rows rejected; --rejects FILE lists all")
-    if path is not None:
-        path.write_text("".join(f"{_line(r)}\n" for r in clicks.rejected), encoding="utf-8")
+class _Sender:
+    """Encodes and writes clicks."""
 
+    def __init__(self, log: Log, topic: str) -> None:
+        with closing(log.admin()) as admin:
+            self._partitions = len(admin.bounds(topic))
+        with closing(log.registry()) as registry:
+            registered = registry.latest(subject_of(topic))
+        self._encoder = WireEncoder(registered.schema, registered.id)
+        self._topic = topic
+        self._unflushed = 0
+        self.sent = 0
+        self.writer: LogWriter = log.writer()
 
-def _line(rejected: Rejected) -> str:
-    return f"line {rejected.row}: {rejected.message}"
-
-
-def _send(log: Log, topic: str, clicks: FileClicks) -> None:
-    with closing(log.admin()) as admin:
-        partitions = len(admin.bounds(topic))
-    with closing(log.registry()) as registry:
-        registered = registry.latest(subject_of(topic))
-    encoder = WireEncoder(registered.schema, registered.id)
-    # The partition is reckoned once a user.
-    codes, keys = clicks.numbered("user_id")
-    by_user = np.array([partition_for_key(key, partitions) for key in keys])
-    with closing(log.writer()) as writer:
-        for part, columns in clicks.chunks(_CHUNK):
-            encoded = encoder.encode(columns)
+    def send(self, clicks: FileClicks) -> None:
+        for part in clicks.chunks(_CHUNK):
+            encoded = self._encoder.encode(dict(part.columns))
             if encoded.failures:
                 raise CommandError(f"import: {encoded.failures[0].message}")
-            _write(writer, topic, by_user[codes[part]], codes[part], keys, encoded.values)
-        writer.flush(_FLUSH_S)
-
-
-def _write(
-    writer: LogWriter,
-    topic: str,
-    partitions: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    keys: list[bytes],
-    values: list[bytes],
-) -> None:
-    for partition in np.unique(partitions).tolist():
-        rows = np.flatnonzero(partitions == partition)
-        writer.write_columns(
-            topic,
-            partition,
-            [keys[code] for code in codes[rows].tolist()],
-            [values[row] for row in rows.tolist()],
-        )
+            keys = part.keys()
+            of_row = partitions(part.columns["user_id"], self._partitions)  # type: ignore[arg-type]  # strings
+            for partition in np.unique(of_row).tolist():
+                rows = np.flatnonzero(of_row == partition).tolist()
+                self.writer.write_columns(
+                    self._topic,
+                    partition,
+                    [keys[row] for row in rows],
+                    [encoded.values[row] for row in rows],
+                )
+            self.sent += len(part)
+            self._unflushed += len(part)
+            if self._unflushed >= _FLUSHED_EVERY:
+                self.writer.flush(_FLUSH_S)
+                self._unflushed = 0

@@ -2,11 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from streamrec.connectors.log import Log, LogAdmin, OffsetBounds, Record
+from streamrec.connectors.log import (
+    Log,
+    LogAdmin,
+    OffsetBounds,
+    Record,
+    SchemaError,
+    schema_named,
+)
 from streamrec.connectors.reading import read_range, records_of
 from streamrec.program.shared import UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms
@@ -32,7 +40,9 @@ def receive(
     meta: Annotated[
         bool,
         typer.Option(
-            "--meta", help="Wrap each value with its partition, offset, timestamp, key, headers."
+            "--meta",
+            help="Wrap each value with its partition, offset, timestamp, key, headers; a header "
+            "that is there several times has the list of its values.",
         ),
     ] = False,
     raw: Annotated[
@@ -46,12 +56,12 @@ def receive(
     the rest goes on, and the exit status is 1.
     """
     with opened() as (log, _), closing(log.registry()) as registry:
-        decoder = JsonDecoder(registry.by_id)
+        decoder = JsonDecoder(partial(schema_named, registry))
         failed = printed = 0
         for record in _records(log, topic, start, follow):
             try:
                 value = _value(record, decoder, raw)
-            except UnreadableError as error:
+            except (UnreadableError, SchemaError) as error:
                 failed += 1
                 place = f"partition {record.partition}, offset {record.offset}"
                 say(f"topic {topic!r}, {place}: {error}")
@@ -67,7 +77,9 @@ def receive(
 def _value(record: Record, decoder: JsonDecoder, raw: bool) -> Any:
     if record.value is None:
         return None
-    return record.value.decode(errors="backslashreplace") if raw else decoder.decode(record.value)
+    if raw:
+        return record.value.decode(errors="backslashreplace")
+    return decoder.decode(record.value, record.headers)
 
 
 def _with_meta(record: Record, value: Any) -> dict[str, Any]:
@@ -76,9 +88,17 @@ def _with_meta(record: Record, value: Any) -> dict[str, Any]:
         "offset": record.offset,
         "timestamp": record.timestamp_ms,
         "key": _text(record.key),
-        "headers": {name: _text(content) for name, content in record.headers},
+        "headers": _headers(record),
         "value": value,
     }
+
+
+def _headers(record: Record) -> dict[str, Any]:
+    """By name; of several of one name the list of their values, in order."""
+    values: dict[str, list[str | None]] = {}
+    for name, content in record.headers:
+        values.setdefault(name, []).append(_text(content))
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def _text(content: bytes | None) -> str | None:

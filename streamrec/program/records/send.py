@@ -4,16 +4,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from io import BufferedReader
 from typing import Annotated, cast
 
 import typer
 
-from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.log import Log, LogWriter, Outgoing, TooLargeError
 from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
+from streamrec.schemas.json_text import parse_json
 
 _READ_BYTES = 1 << 20
 _FLUSH_S = 60.0
@@ -51,25 +53,53 @@ def send(
             if raw
             else _json_lines(log, topic, _key_of(topic, key_field, settings))
         )
-        sent = refused = number = 0
+        number = 0
         with closing(log.writer()) as writer:
+            sending = _Sending(writer, topic)
             for lines in _lines_as_they_come(cast(BufferedReader, sys.stdin.buffer)):
-                messages = []
+                messages: dict[int, Outgoing] = {}
                 for line in lines:
                     number += 1
                     if not line.strip():
                         continue
                     try:
-                        messages.append(to_message(line))
+                        messages[number] = to_message(line)
                     except MisfitError as error:
-                        refused += 1
-                        say(f"line {number}: {error}")
-                writer.write(topic, messages)
-                writer.flush(_FLUSH_S)
-                sent += len(messages)
-    say(f"sent {sent} to {topic!r}" + (f", refused {refused}" if refused else ""))
+                        sending.refuse(number, error)
+                    except RecursionError:
+                        sending.refuse(number, "expected fewer levels, one inside the other")
+                sending.send(messages)
+    refused = sending.refused
+    say(f"sent {sending.sent} to {topic!r}" + (f", refused {refused}" if refused else ""))
     if refused:
         raise typer.Exit(1)
+
+
+@dataclass
+class _Sending:
+    """Writes lines by their numbers, and names those that are refused."""
+
+    writer: LogWriter
+    topic: str
+    sent: int = 0
+    refused: int = 0
+
+    def refuse(self, number: int, why: object) -> None:
+        self.refused += 1
+        say(f"line {number}: {why}")
+
+    def send(self, messages: dict[int, Outgoing]) -> None:
+        try:
+            self.writer.write(self.topic, messages.values())
+            self.sent += len(messages)
+        except TooLargeError:
+            for number, message in messages.items():  # Each by itself: the others are not.
+                try:
+                    self.writer.write(self.topic, [message])
+                    self.sent += 1
+                except TooLargeError as error:
+                    self.refuse(number, error)
+        self.writer.flush(_FLUSH_S)
 
 
 def _key_of(topic: str, key_field: str | None, settings: Settings) -> str | None:
@@ -95,13 +125,15 @@ def _json_lines(log: Log, topic: str, key_field: str | None) -> Callable[[bytes]
     with closing(log.registry()) as registry:
         registered = registry.latest(subject_of(topic))
     encoder = JsonEncoder(registered.schema, registered.id)
-    fields = {field["name"] for field in json.loads(registered.schema).get("fields", ())}
+    schema = json.loads(registered.schema)  # of a record, or of what has no fields
+    named = schema.get("fields", ()) if isinstance(schema, dict) else ()
+    fields = {field["name"] for field in named}
     if key_field is not None and key_field not in fields:
         raise CommandError(f"--key-field expected one of {sorted(fields)}, got {key_field!r}")
 
     def to_message(line: bytes) -> Outgoing:
         try:
-            value = json.loads(line)
+            value = parse_json(line.decode())
         except ValueError as error:
             raise MisfitError(f"expected JSON, got {_shown(line)}: {error}") from None
         encoded = encoder.encode(value)

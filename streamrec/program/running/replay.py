@@ -9,7 +9,7 @@ import typer
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.source import parse_start
-from streamrec.dataflows.job.settings import SettingsError, load_settings
+from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
 from streamrec.program.shared import UsageError, say
 
@@ -20,6 +20,12 @@ class SavedState(StrEnum):
     REFUSE = "refuse"
     RESET = "reset"
     FORK = "fork"
+
+
+def _into(topic: Topic, settings: Settings, suffix: str) -> str:
+    if topic.beside is None:
+        return f"{settings.topic(topic)}-{suffix}"
+    return _into(topic.beside, settings, suffix) + topic.name.removeprefix(topic.beside.name)
 
 
 def replay(
@@ -72,8 +78,10 @@ def replay(
         if into is not None:
             settings = load_settings()
             given["consumer_group"] = f"{settings.consumer_group}-{into}"
-            outputs = {topic: f"{settings.topic(topic)}-{into}" for topic in topics_of(flow)[1]}
-            given |= {str(topic.setting): name for topic, name in outputs.items()}
+            written = topics_of(flow)[1]
+            outputs = {topic: _into(topic, settings, into) for topic in written}
+            # What is named beside another goes with it.
+            given |= {topic.setting: name for topic, name in outputs.items() if topic.setting}
         settings = load_settings(**given)
     except ValueError as error:
         raise UsageError(f"--from: {error}") from None

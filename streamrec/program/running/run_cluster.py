@@ -1,6 +1,5 @@
 """`run-cluster`: a dataflow in several processes on this machine."""
 
-import logging
 import os
 from typing import Annotated, Any
 
@@ -31,12 +30,16 @@ def run_cluster(
     """
     # Here and not above: the other commands have nothing to do with it.
     from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions, Supervisor
+    from streamrec.dataflows.job.logs import configure_logs
     from streamrec.dataflows.job.module_names import FlowError, module_name
+    from streamrec.dataflows.job.settings import SettingsError, load_settings
 
     try:
-        module = module_name(flow)
+        module, settings = module_name(flow), load_settings()
     except FlowError as error:
         raise UsageError(f"run-cluster: {error}") from None
-    logging.basicConfig(level=logging.INFO, format="supervisor: %(message)s")
+    except SettingsError as error:
+        raise UsageError(f"settings: {error}") from None
+    configure_logs(settings.log_level, settings.log_format, "supervisor")
     options = ClusterOptions(module, context.args, processes, workers, dict(os.environ))
     raise typer.Exit(Supervisor(Cluster(options)).run())

@@ -3,19 +3,10 @@
 from typing import Annotated, Any
 
 import typer
-from pydantic import AliasChoices, AliasPath
-from pydantic.fields import FieldInfo
 
 from streamrec.connectors.log_settings import without_passwords
-from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.job.settings import Settings, variable_of
 from streamrec.program.shared import opened
-
-
-def variable_of(name: str, field: FieldInfo) -> str:
-    """The environment variable of a setting."""
-    alias = field.validation_alias
-    assert not isinstance(alias, AliasChoices | AliasPath)
-    return alias or f"{Settings.model_config['env_prefix']}{name.upper()}"
 
 
 def settings_table() -> str:
@@ -25,7 +16,7 @@ def settings_table() -> str:
         default = "" if field.is_required() else _shown(field.get_default(), None)
         if field.default_factory is not None:
             default = "none"
-        variable = "KAFKA_OPTION_*" if name == "kafka_options" else variable_of(name, field)
+        variable = "KAFKA_OPTION_*" if name == "kafka_options" else variable_of(name)
         lines.append(f"| `{variable}` | {default} | {field.description} |")
     return "\n".join(lines)
 
@@ -40,8 +31,8 @@ def settings(
         typer.echo(settings_table())
         return
     with opened() as (_, now):
-        for name, field in Settings.model_fields.items():
-            typer.echo(f"{variable_of(name, field)}={_shown(getattr(now, name), '')}")
+        for name in Settings.model_fields:
+            typer.echo(f"{variable_of(name)}={_shown(getattr(now, name), '')}")
 
 
 def _shown(value: Any, none: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from streamrec.program.shared import CommandError, say
 state = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show or export the users that a dataflow has saved, as of its last snapshot.",
+    help="Show or export the users that a dataflow has saved, as of its last snapshot; begin anew.",
 )
 
 _Directory = Annotated[
@@ -65,6 +66,27 @@ def export(
     say(f"{out}: {len(table)} users of {len(parts)} shards")
 
 
+@state.command()
+def reset(recovery_directory: _Directory) -> None:
+    """Begin anew on purpose: put all that is saved aside, in a folder that is named.
+
+    The next start makes the directory anew. It begins where STREAMREC_START_FROM says, by default
+    at the group's committed offsets, with empty state. Refused while a dataflow runs there.
+    """
+    from streamrec.dataflows.engine.holding import Holding
+    from streamrec.dataflows.job.saved_state import hold_state
+    from streamrec.dataflows.job.starting_elsewhere import put_aside
+
+    with _refusing_settings():
+        settings = load_settings()
+    holding = Holding()
+    hold_state(holding, settings, recovery_directory)
+    aside = put_aside(recovery_directory, settings.state_dir or recovery_directory / "state")
+    if aside is None:
+        raise CommandError(f"expected saved state in {recovery_directory}, got none")
+    say(f"saved state was put aside, to {aside}; remove that folder when it is needed no more")
+
+
 def _shards(recovery_directory: Path) -> Iterator[tuple[str, Any]]:
     """Each shard's name and its users, newest of each. Raises StateFileError."""
     from streamrec.connectors.state_files import read_newest
@@ -78,11 +100,17 @@ def _shards(recovery_directory: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _state_directory(recovery_directory: Path) -> Path:
-    try:
+    with _refusing_settings():
         given = load_settings().state_dir
+    return given or recovery_directory / "state"
+
+
+@contextmanager
+def _refusing_settings() -> Iterator[None]:
+    try:
+        yield
     except SettingsError as error:
         raise CommandError(f"settings: {error}") from None
-    return given or recovery_directory / "state"
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,28 @@ class RunningJob:
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(_STOP_S) == 0, self.log[-3_000:]
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM alone."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def until_ended(self, patience_s: float) -> int:
+        """Wait until it ends, however; returns its status."""
+        return self._process.wait(patience_s)
+
+    def end(self) -> str:
+        """SIGTERM while it waits for something: it must end, whatever its status; returns what it
+        printed."""
+        assert self.running(), self.log[-3_000:]
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(_STOP_S)
+        return self.log
+
     def until_failed(self, patience_s: float = _PATIENCE_S) -> str:
         """Wait until it ends by itself with an error; returns what it printed."""
-        assert self._process.wait(patience_s) != 0, "expected a status other than 0"
-        return self.log
+        assert self._process.wait(patience_s) == 1, self.log[-3_000:]
+        log = self.log
+        assert "Traceback" not in log and "panicked" not in log, log[-3_000:]
+        return log
 
     def kill(self) -> None:
         self._process.kill()
@@ -102,6 +120,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     if settings.kafka_bootstrap_servers is not None:
         assert settings.schema_registry_url is not None
         found["KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
+    if settings.schema_registry_url is not None:
         found["SCHEMA_REGISTRY_URL"] = settings.schema_registry_url
     return found
 

@@ -18,6 +18,11 @@ class Part(NamedTuple):
     records: list[tuple[str, int]]
 
 
+def test_a_key_that_is_no_string_is_refused_before_it_could_become_another() -> None:
+    with pytest.raises(TypeError, match="key expected a string, got 7"):
+        ByKey().put(7, 1, time_ms=0)  # type: ignore[arg-type]  # what is to be found
+
+
 class Counts(ByKey):
     """How often each key has come."""
 

@@ -1,0 +1,49 @@
+"""Where holders say that they are there, and read of each other."""
+
+from pathlib import Path
+from typing import Protocol
+
+from streamrec.connectors.leases.holder import Holder
+from streamrec.connectors.state_files import write_durably
+
+
+class Board(Protocol):
+    """One place for each slot. Any call may raise OSError or LogError: it cannot be reached."""
+
+    def read(self) -> dict[int, Holder]:
+        """Who holds which slot, or held it last."""
+
+    def put(self, holder: Holder) -> None:
+        """Take the slot's place, or say again that one is there."""
+
+    def remove(self, holder: Holder) -> None:
+        """Forget a holder that has gone, unless another is in its place."""
+
+
+class FolderBoard:
+    """A file for each slot."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self) -> dict[int, Holder]:
+        found = {}
+        for path in self._folder.glob("slot-*.json"):
+            try:
+                holder = Holder.decoded(path.read_bytes())
+            except (FileNotFoundError, ValueError):
+                continue  # removed since it was listed; or harmed, so that it says nothing
+            found[holder.slot] = holder
+        return found
+
+    def put(self, holder: Holder) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_durably(self._path(holder.slot), holder.encoded(), sync=False)
+
+    def remove(self, holder: Holder) -> None:
+        found = self.read().get(holder.slot)
+        if found is not None and found.token == holder.token:
+            self._path(holder.slot).unlink(missing_ok=True)
+
+    def _path(self, slot: int) -> Path:
+        return self._folder / f"slot-{slot}.json"

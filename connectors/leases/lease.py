@@ -1,0 +1,267 @@
+"""A lease of one slot: claimed at the start, renewed while it is held, and asked before writing.
+
+- *Who lives*: a holder on this machine has its lock file locked, and the kernel unlocks it when it
+  dies, so that nobody waits for the dead. Of one elsewhere only its counter can be seen: it has
+  gone when the counter stood still for the lease that it states, by the observer's own clock.
+- *A newcomer* is refused by a living holder of its own slot, and by one of any slot whose cluster
+  has another shape. It waits for one lease, as for a process that is about to end.
+- *Losing* a lease is to find another's token in one's place. Not to reach the board is not.
+- *Overdue* is who has not renewed within its own lease, as after a stop of the process: another may
+  have come meanwhile. `check`, asked before anything is handed on or saved, renews first.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from streamrec.connectors.leases.board import Board
+from streamrec.connectors.leases.holder import Claim, Holder, clock_s, this_kernel, this_process
+from streamrec.connectors.leases.kernel_locks import KernelLock, KernelLocks
+from streamrec.connectors.log import FencedError, LogError
+
+_logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.2  # between two looks while waiting
+_SETTLE_S = 1.0  # for another newcomer's claim to show, where no lock decides
+_RENEWALS = 3  # a lease
+_AGAIN_S = 0.5  # after the board could not be reached
+
+
+class InUseError(LogError):
+    """Another process holds what this one wants."""
+
+
+class _Watched:
+    """A holder elsewhere, of whom only the counter can be seen."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._lease_s = holder.lease_s
+        self._renewals = holder.renewals
+        self._changed_s = clock_s()
+        self._changes = 0
+
+    def look(self, holder: Holder) -> None:
+        if holder.renewals != self._renewals:
+            self._renewals = holder.renewals
+            self._changed_s = clock_s()
+            self._changes += 1
+
+    @property
+    def renews(self) -> bool:
+        """One change may have been under way when the holder died; who lives renews more often."""
+        return self._changes > 1
+
+    def is_silent(self) -> bool:
+        return clock_s() - self._changed_s > self._lease_s
+
+
+class Lease:
+    """One slot of one thing, for this process."""
+
+    def __init__(
+        self,
+        what: str,
+        own: str,
+        claim: Claim,
+        board: Board,
+        locks: KernelLocks,
+        on_lost: Callable[[str], None],
+        on_claimed: Callable[[str], object] = lambda token: None,
+    ) -> None:
+        """`what` names the thing in messages, and `own` what another start could be given instead;
+        `on_lost` is told who has taken over, and `on_claimed` with which token this one has."""
+        self.what = what
+        self._own = own
+        self._claim = claim
+        self._board = board
+        self._locks = locks
+        self._on_lost = on_lost
+        self._on_claimed = on_claimed
+        self._lock: KernelLock | None = None
+        self._holder: Holder | None = None  # this process, once it holds the slot
+        self._renewed_s = 0.0
+        self._renewing = threading.Lock()
+        self._ended = threading.Event()
+        self._told = False  # that the board cannot be reached
+        self._lost = ""  # to whom
+
+    @property
+    def token(self) -> str:
+        assert self._holder is not None, "claim it first"
+        return self._holder.token
+
+    def claim(self) -> None:
+        """Take the slot, and keep it renewed. Raises InUseError; LogError where there is no place
+        to say so."""
+        try:
+            self._take()
+        except OSError as error:
+            raise LogError(f"{self.what}: no lease can be taken: {error}") from error
+
+    def _take(self) -> None:
+        by_silence = self._await_free()
+        lock = "" if self._lock is None else self._locks.identity(self._claim.slot)
+        self._holder = this_process(self._claim, lock)
+        self._renewed_s = clock_s()
+        try:
+            self._board.put(self._holder)
+        except FencedError as error:
+            self._let_go()
+            raise self._refused(*self._in_the_way()[:1]) from error
+        if by_silence:
+            time.sleep(_SETTLE_S)
+        # Another may have come at the same moment: who sees the other leaves.
+        for found in self._in_the_way():
+            if found.token != self._holder.token and self._lives(found) is not False:
+                self._let_go()
+                raise self._refused(found)
+        self._on_claimed(self._holder.token)
+        threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    def check(self) -> None:
+        """Return at once while the lease is fresh, and otherwise when it has been renewed. Raises
+        InUseError when another has taken over."""
+        if self._lost or clock_s() - self._renewed_s > self._claim.lease_s:
+            self._catch_up()
+
+    def leave(self) -> None:
+        """Say that this process is done, so that nobody waits for it."""
+        self._ended.set()
+        with self._renewing:
+            if self._holder is not None:
+                try:
+                    found = self._board.read().get(self._claim.slot)
+                    if found is not None and found.token == self._holder.token:
+                        self._board.put(replace(self._holder, left=True))
+                except (OSError, LogError) as error:
+                    _logger.debug("%s: could not say that this process left: %s", self.what, error)
+            self._let_go()
+
+    # Coming.
+
+    def _await_free(self) -> bool:
+        """Wait until nobody is in the way, for one lease; says whether one that cannot be asked was
+        taken for gone. Raises InUseError."""
+        began_s = clock_s()
+        watched: dict[str, _Watched] = {}  # by token, those that only their counter tells of
+        by_silence = told = False
+        while True:
+            rivals, sure = [], []  # in the way; and known to live
+            for holder in self._in_the_way():
+                lives = self._lives(holder)
+                if lives is None:
+                    counter = watched.setdefault(holder.token, _Watched(holder))
+                    counter.look(holder)
+                    lives = not counter.is_silent()
+                    by_silence |= not lives
+                    if counter.renews:
+                        sure.append(holder)
+                elif lives:
+                    sure.append(holder)
+                if lives:
+                    rivals.append(holder)
+                elif holder.slot != self._claim.slot:
+                    self._board.remove(holder)
+            is_mine = self._locks_here()
+            if not rivals and is_mine:
+                return by_silence
+            longest_s = max([self._claim.lease_s, *(rival.lease_s for rival in rivals)])
+            if clock_s() - began_s > longest_s + 2 * _LOOK_S and (sure or not is_mine):
+                self._let_go()
+                raise self._refused(*(sure or rivals)[:1])
+            if not told:
+                told = True
+                who = rivals[0].text() if rivals else "a process that has not said who it is"
+                _logger.warning(
+                    "%s is in use by %s; waiting for %.0f s for it to end",
+                    self.what,
+                    who,
+                    longest_s,
+                )
+            time.sleep(_LOOK_S)
+
+    def _in_the_way(self) -> list[Holder]:
+        return [
+            holder
+            for holder in self._board.read().values()
+            if not holder.left
+            and (holder.slot == self._claim.slot or holder.shape != self._claim.shape)
+        ]
+
+    def _locks_here(self) -> bool:
+        """Whether this process has the slot's lock, or there are no locks here."""
+        if self._lock is None and self._locks.supported:
+            self._lock = self._locks.take(self._claim.slot)
+        return self._lock is not None or not self._locks.supported
+
+    def _lives(self, holder: Holder) -> bool | None:
+        """Whether a holder lives, by the kernel's word; None: it is elsewhere."""
+        if not holder.lock or holder.kernel != this_kernel():
+            return None
+        if holder.lock != self._locks.identity(holder.slot):
+            return None
+        if holder.slot == self._claim.slot:
+            return not self._locks_here()
+        lock = self._locks.take(holder.slot)
+        if lock is None:
+            return True
+        lock.release()
+        return False
+
+    def _refused(self, *rival: Holder) -> InUseError:
+        who = rival[0].text() if rival else "a process of this machine that has not said who it is"
+        return InUseError(
+            f"{self.what} is in use by {who}; expected it to be free, or to become so within "
+            f"{self._claim.lease_s:g} s: stop that process first, or give this one {self._own}"
+        )
+
+    # Staying.
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._claim.lease_s / _RENEWALS):
+            self._renew()
+
+    def _catch_up(self) -> None:
+        while not self._ended.is_set() and not self._renew():
+            time.sleep(_AGAIN_S)
+        if self._lost:
+            raise InUseError(self._lost)
+
+    def _renew(self) -> bool:
+        """Say again that this process is there; False: the board cannot be reached."""
+        with self._renewing:
+            if self._ended.is_set() or self._holder is None:
+                return True
+            now_s = clock_s()
+            try:
+                found = self._board.read().get(self._claim.slot)
+                if found is not None and found.token != self._holder.token:
+                    self._lose(f"{self.what} was taken over by {found.text()}")
+                    return True
+                self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
+                self._board.put(self._holder)
+            except FencedError:
+                self._lose(f"{self.what} was taken over by another process")
+                return True
+            except (OSError, LogError) as error:
+                if not self._told:
+                    self._told = True
+                    _logger.warning("%s: the lease cannot be renewed: %s", self.what, error)
+                return False
+            if self._told:
+                self._told = False
+                _logger.info("%s: the lease is renewed again", self.what)
+            self._renewed_s = now_s
+            return True
+
+    def _lose(self, message: str) -> None:
+        self._lost = message
+        self._ended.set()
+        self._on_lost(message)
+
+    def _let_go(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()

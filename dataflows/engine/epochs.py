@@ -1,0 +1,28 @@
+"""Which epoch a worker is closing: the engine tells nobody, but it can be counted.
+
+A source lane is asked for its snapshot once at the end of each epoch, before the shards of its
+worker are, and again only when that epoch is durable.
+"""
+
+from typing import Any
+
+from streamrec.connectors.per_thread import PerThread
+
+
+class Epochs:
+    """Counts the epochs of each worker. `before` is the last one that is durable, 0: none is; None:
+    not known, and then nothing is counted."""
+
+    def __init__(self, before: int | None) -> None:
+        self.before = before
+        self._closing = PerThread[dict[str, Any]](dict)
+
+    def closing(self, epoch: int | None, ended: bool) -> None:
+        """A lane of this worker closes an epoch; `ended`: and has no more to come."""
+        if epoch is not None:
+            self._closing().update(epoch=epoch, last=ended)
+
+    def mark(self) -> dict[str, Any]:
+        """What the worker closes, for who saves something meanwhile: {"epoch": number, "last":
+        whether the count may have ended before it}; empty where nothing is counted."""
+        return dict(self._closing())

@@ -1,0 +1,72 @@
+"""What the engine's store holds, so that a restart can tell whether it is whole and new.
+
+Positions are a dict from partition to offset. Three facts about them go beside, under numbers that
+no partition has: the epoch, whether the lane had ended by then, and a checksum, since SQLite has
+none. Saved state of before has none of them.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from streamrec.connectors.state_files import Reference
+
+_EPOCH, _ENDED, _CHECKSUM = -1, -2, -3
+
+Sealed = dict[int, int]
+
+# Of a shard: where its state is, not the state. Plain types, since the engine pickles it:
+# {"shard": name, "reference": as Reference.plain(), "checksum": of the reference}.
+ShardSnapshot = dict[str, Any]
+
+
+def seal(positions: Mapping[int, int], epoch: int | None = None, ended: bool = False) -> Sealed:
+    """Positions with what tells their time. `epoch` None: not known."""
+    sealed = dict(positions)
+    if epoch is not None:
+        sealed[_EPOCH] = epoch
+    if ended:
+        sealed[_ENDED] = 1
+    sealed[_CHECKSUM] = checksum_of(sorted(sealed.items()))
+    return sealed
+
+
+def unseal(sealed: Sealed | None) -> dict[int, int] | None:
+    """The positions alone."""
+    if sealed is None:
+        return None
+    return {partition: at for partition, at in sealed.items() if partition >= 0}
+
+
+def epoch_of(sealed: Mapping[Any, Any]) -> int | None:
+    return sealed.get(_EPOCH)
+
+
+def has_ended(sealed: Mapping[Any, Any]) -> bool:
+    return _ENDED in sealed
+
+
+def sealed_shard(shard: str, reference: Reference) -> ShardSnapshot:
+    plain = reference.plain()
+    return {"shard": shard, "reference": plain, "checksum": checksum_of(plain)}
+
+
+def folder_of(step_id: str) -> str:
+    """Where the state of a step is, below the folder of state."""
+    return step_id.replace(" ", "-")
+
+
+def is_whole(sealed: Mapping[Any, Any]) -> bool:
+    """Whether the checksum of a lane or a shard fits, or there is none."""
+    if "reference" in sealed:
+        wanted = sealed.get("checksum")
+        return wanted is None or bool(checksum_of(sealed["reference"]) == wanted)
+    if _CHECKSUM not in sealed:
+        return True
+    rest = sorted(item for item in sealed.items() if item[0] != _CHECKSUM)
+    return bool(checksum_of(rest) == sealed[_CHECKSUM])
+
+
+def checksum_of(plain: Any) -> int:
+    """CRC-32 of a plain value, by how Python writes it down."""
+    return zlib.crc32(repr(plain).encode())

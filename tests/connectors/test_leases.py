@@ -1,0 +1,227 @@
+"""Leases of slots: who is refused, who waits for nobody, and what losing one means."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streamrec.connectors.leases.board import FolderBoard
+from streamrec.connectors.leases.holder import Claim, Holder, this_process
+from streamrec.connectors.leases.kernel_locks import KernelLocks
+from streamrec.connectors.leases.lease import InUseError, Lease
+
+FOR_EVER_S = 3_600.0  # a test that waited for this would never end
+SHAPE = "2 (workers each: 1)"
+_HOLD = """
+import sys, time
+from pathlib import Path
+from tests.connectors.test_leases import lease_of
+lease_of(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])).claim()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def lease_of(
+    folder: Path,
+    slot: int = 0,
+    lease_s: float = 0.5,
+    shape: str = SHAPE,
+    on_lost: Callable[[str], None] = lambda message: None,
+) -> Lease:
+    claim = Claim(slot, shape, lease_s)
+    board, locks = FolderBoard(folder), KernelLocks(folder)
+    return Lease("the directory", "one of its own", claim, board, locks, on_lost)
+
+
+@contextmanager
+def held_by_another(folder: Path, slot: int, lease_s: float) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a slot."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(folder), str(slot), str(lease_s)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def elsewhere(slot: int = 0, lease_s: float = 0.5, shape: str = SHAPE) -> Holder:
+    """What a process on another machine leaves on the board."""
+    here = this_process(Claim(slot, shape, lease_s), "1:2")
+    return replace(here, kernel="another", host="far-away", pid=77)
+
+
+@contextmanager
+def renewing(board: FolderBoard, holder: Holder) -> Iterator[None]:
+    """A holder that goes on renewing."""
+    done = threading.Event()
+
+    def renew() -> None:
+        count = 0
+        while not done.wait(0.02):
+            count += 1
+            board.put(replace(holder, renewals=count))
+
+    board.put(holder)
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_slot_in_use_is_refused_by_host_pid_and_since(tmp_path: Path) -> None:
+    with held_by_another(tmp_path, 0, FOR_EVER_S) as holder:
+        told = FolderBoard(tmp_path).read()[0]
+        board = FolderBoard(tmp_path)
+        board.put(replace(told, lease_s=0.5))  # so that nobody need wait for an hour
+        wanted = rf"in use by host {told.host!r}, pid {holder.pid}, since {told.since} "
+
+        with pytest.raises(InUseError, match=wanted.replace("+", r"\+")):
+            lease_of(tmp_path).claim()
+
+
+def test_killed_holder_is_followed_without_waiting(tmp_path: Path) -> None:
+    with held_by_another(tmp_path, 0, FOR_EVER_S) as holder:
+        holder.kill()
+        holder.wait()
+
+        lease_of(tmp_path, lease_s=FOR_EVER_S).claim()
+
+    assert FolderBoard(tmp_path).read()[0].pid == os.getpid()
+
+
+def test_killed_member_of_a_larger_cluster_is_in_nobodys_way(tmp_path: Path) -> None:
+    with held_by_another(tmp_path, 2, FOR_EVER_S) as holder:
+        holder.kill()
+        holder.wait()
+
+        lease_of(tmp_path, lease_s=FOR_EVER_S, shape="another").claim()
+
+    assert list(FolderBoard(tmp_path).read()) == [0]
+
+
+def test_stopped_holder_is_refused_as_long_as_it_lives(tmp_path: Path) -> None:
+    """Its lock says that it lives, though it renews nothing."""
+    with held_by_another(tmp_path, 0, 0.5) as holder:
+        os.kill(holder.pid, 19)  # SIGSTOP
+
+        with pytest.raises(InUseError, match="in use by host"):
+            lease_of(tmp_path).claim()
+
+
+def test_peers_hold_a_slot_each(tmp_path: Path) -> None:
+    lease_of(tmp_path, 0, FOR_EVER_S).claim()
+    lease_of(tmp_path, 1, FOR_EVER_S).claim()
+
+    assert sorted(FolderBoard(tmp_path).read()) == [0, 1]
+
+
+def test_cluster_of_another_shape_is_refused(tmp_path: Path) -> None:
+    held = lease_of(tmp_path, 1)
+    held.claim()
+
+    with pytest.raises(InUseError, match=r"process 1 of 2 \(workers each: 1\)"):
+        lease_of(tmp_path, 0, shape="1 (workers each: 1)").claim()
+
+
+def test_holder_elsewhere_that_renews_is_refused(tmp_path: Path) -> None:
+    board = FolderBoard(tmp_path)
+    with (
+        renewing(board, elsewhere()),
+        pytest.raises(InUseError, match="in use by host 'far-away', pid 77, since 20"),
+    ):
+        lease_of(tmp_path).claim()
+
+
+def test_holder_elsewhere_that_stands_still_has_gone(tmp_path: Path) -> None:
+    FolderBoard(tmp_path).put(elsewhere())
+
+    lease_of(tmp_path).claim()
+
+    assert FolderBoard(tmp_path).read()[0].pid == os.getpid()
+
+
+def test_holder_elsewhere_that_left_in_good_order_is_not_waited_for(tmp_path: Path) -> None:
+    FolderBoard(tmp_path).put(replace(elsewhere(lease_s=FOR_EVER_S), left=True))
+
+    lease_of(tmp_path, lease_s=FOR_EVER_S).claim()
+
+
+def test_who_leaves_says_so_and_lets_the_next_one_in(tmp_path: Path) -> None:
+    first = lease_of(tmp_path, lease_s=FOR_EVER_S)
+    first.claim()
+    first.leave()
+    assert FolderBoard(tmp_path).read()[0].left
+
+    lease_of(tmp_path, lease_s=FOR_EVER_S).claim()
+
+
+def test_lease_is_lost_to_anothers_claim_only(tmp_path: Path) -> None:
+    lost: list[str] = []
+    told = threading.Event()
+
+    def on_lost(message: str) -> None:
+        lost.append(message)
+        told.set()
+
+    lease = lease_of(tmp_path, on_lost=on_lost)
+    lease.claim()
+    FolderBoard(tmp_path).remove(FolderBoard(tmp_path).read()[0])  # nobody's claim
+    while 0 not in FolderBoard(tmp_path).read():
+        time.sleep(0.01)
+    lease.check()
+
+    FolderBoard(tmp_path).put(elsewhere())
+
+    assert told.wait(30.0)
+    with pytest.raises(InUseError, match="was taken over by host 'far-away', pid 77"):
+        lease.check()
+    assert "taken over" in lost[0]
+
+
+def test_holder_that_cannot_renew_waits_until_it_can(tmp_path: Path) -> None:
+    folder, away = tmp_path / "leases", tmp_path / "away"
+    lease = lease_of(folder)
+    lease.claim()
+    lease.check()
+
+    folder.rename(away)
+    folder.write_text("a file where the folder was")
+    time.sleep(1.0)  # twice the lease: it is overdue
+    passed = threading.Event()
+
+    def write() -> None:
+        lease.check()
+        passed.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert not passed.wait(1.0)
+
+    folder.unlink()
+    away.rename(folder)
+    assert passed.wait(30.0)
+    writer.join()
+
+
+def test_garbled_record_keeps_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / "slot-0.json").write_text("{")
+
+    lease_of(tmp_path, lease_s=FOR_EVER_S).claim()
