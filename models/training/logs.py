@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from streamrec.models.sessions.numbered import NumberedSessions
 
+_CHUNK = 1 << 18
 KEPT_ITEMS = 50  # newest clicks of a session that a model is shown
 
 
@@ -76,21 +77,28 @@ class SessionRows:
         key_base: int = 0,
         user_features: FeatureRows | None = None,
     ) -> None:
-        order = np.argsort(log.sessions, kind="stable")
-        ordered = log.sessions[order]
-        begins = np.ones(len(log), np.bool_)
-        np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
-        del ordered
+        n = len(log)
         self.numbers = numbers
         self._key_base = key_base
-        self._session = np.empty(len(log), np.int32)  # of each click, by the order of their keys
-        self._session[order] = np.cumsum(begins, dtype=np.int32) - 1
-        # Place of each session's first click among those sorted by session, and the end of all.
-        self._starts = np.append(np.flatnonzero(begins), len(log)).astype(np.int32)
-        self._row_of_place = order.astype(np.int32)  # the click at each place
-        self._place = np.empty(len(log), np.int32)  # of each click
-        self._place[order] = np.arange(len(log), dtype=np.int32)
-        self._items = numbers[order]
+        # The click at each place among those sorted by session.
+        self._row_of_place = np.argsort(log.sessions, kind="stable").astype(np.int32)
+        self._place = np.empty(n, np.int32)  # of each click
+        self._session = np.empty(n, np.int32)  # of each click, by the order of their keys
+        self._items = np.empty(n, np.int32)  # by place
+        starts = [np.zeros(0, np.int32)]
+        count, last_key = 0, None
+        for first in range(0, n, _CHUNK):  # part by part, since what is in between is large
+            part = slice(first, min(first + _CHUNK, n))
+            rows = self._row_of_place[part]
+            keys = log.sessions[rows]
+            begins = np.append(keys[:1] != last_key, keys[1:] != keys[:-1])
+            starts.append((first + np.flatnonzero(begins)).astype(np.int32))
+            self._session[rows] = count - 1 + np.cumsum(begins)
+            self._place[rows] = np.arange(part.start, part.stop)
+            self._items[part] = numbers[rows]
+            count, last_key = count + int(begins.sum()), keys[-1]
+        # Place of each session's first click, and the end of all.
+        self._starts = np.append(np.concatenate(starts), np.int32(n)).astype(np.int32)
         self._user_features = user_features
         self._times_ms = log.times_ms
 
