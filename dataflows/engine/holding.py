@@ -10,7 +10,7 @@ from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import Lease
 from streamrec.dataflows.engine.flags import addresses, process_index, workers
-from streamrec.dataflows.engine.watch import leave
+from streamrec.dataflows.engine.leaving import leave
 
 _guard = threading.Lock()
 _leases: dict[str, tuple[Lease, int]] = {}  # of this process, and how many hold it

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from streamrec.connectors.log_settings import without_passwords
 from streamrec.user_code import told
@@ -45,18 +45,28 @@ def leaving(function: Callable[_P, _R]) -> Callable[_P, _R]:
             raise
         except Exception as error:
             if _is_program:
-                leave(error)
+                leave_because(error)
             raise
 
     return called
 
 
-def leave(error: BaseException) -> None:
-    """Tell an error and end the process, whatever its threads do."""
+def leave(status: int, message: str) -> NoReturn:
+    """Say why and end this process at once, whatever its threads wait for."""
+    (_logger.error if status else _logger.warning)("%s", message)
+    _end(status)
+
+
+def leave_because(error: BaseException) -> NoReturn:
+    """The same for an error, with status 1."""
     _tell(type(error), error, error.__traceback__)
+    _end(1)
+
+
+def _end(status: int) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 def message_of(error: BaseException) -> str:

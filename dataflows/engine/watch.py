@@ -21,8 +21,8 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import NoReturn
 
+from streamrec.dataflows.engine.leaving import leave
 from streamrec.dataflows.engine.peers import Peers
 from streamrec.dataflows.engine.stopping import Stopping
 
@@ -138,10 +138,3 @@ def _is_the_engines(frames: dict[int, FrameType]) -> bool:
         and frame.f_globals.get("__name__") == "__main__"
         and ("cli_main" in frame.f_globals)
     )
-
-
-def leave(status: int, message: str) -> NoReturn:
-    """End this process at once, whatever its threads wait for."""
-    (_logger.error if status else _logger.warning)("%s", message)
-    logging.shutdown()
-    os._exit(status)
