@@ -73,7 +73,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
 
     @override
     def close(self) -> None:
-        self._lane.close()
+        leaving(self._lane.close)()
 
 
 class EngineSink(FixedPartitionedSink[Out, Sealed]):
