@@ -19,16 +19,17 @@ def write_once(path: Path, content: Callable[[], bytes]) -> bytes:
     the other way round. Raises StateFileError when both say nothing, or different things.
     """
     twin = path.with_name(f"{path.name}.copy")
-    first, second = _json_or_none(path), _json_or_none(twin)
+    # The copy first: another process may write both meanwhile, the file before the copy.
+    second, first = _read(twin), _read(path)
     if first is None and second is None:
-        if path.exists() or twin.exists():
-            raise StateFileError(
-                f"{path} expected JSON, got something else, and its copy {twin.name} is no better; "
-                "restore one of them from a backup, or start from a new recovery directory"
-            )
         _link_once(path, content())
-        first = _json_or_none(path)
-        assert first is not None
+        first = _read(path)
+    first, second = first or None, second or None  # garbled is as good as missing
+    if first is None and second is None:
+        raise StateFileError(
+            f"{path} expected JSON, got something else, and its copy {twin.name} is no better; "
+            "restore one of them from a backup, or start from a new recovery directory"
+        )
     if first is not None and second is not None and first != second:
         raise StateFileError(
             f"{path} and its copy {twin.name} expected to be the same, got {first!r} and "
@@ -55,11 +56,17 @@ def _link_once(path: Path, content: bytes) -> None:
     own.unlink()
 
 
-def _json_or_none(path: Path) -> bytes | None:
-    """None: it is missing, or no JSON."""
+def _read(path: Path) -> bytes | None:
+    """None: it is missing; empty: it is no JSON. Nobody sees a file that is half written, since it
+    gets its name when it is whole."""
     try:
         found = path.read_bytes()
-        json.loads(found)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StateFileError(f"{path} expected to be readable, got {error}") from error
+    try:
+        json.loads(found)
+    except ValueError:
+        return b""
     return found

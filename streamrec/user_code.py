@@ -4,7 +4,7 @@ import sys
 import traceback
 from pathlib import Path
 
-_OURS = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<frozen importlib")
+_OURS = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<frozen ")
 
 
 def told(error: BaseException) -> str:

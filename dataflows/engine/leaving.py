@@ -78,6 +78,8 @@ def message_of(error: BaseException) -> str:
     for each in chain:
         if type(each).__module__.partition(".")[0] == __name__.partition(".")[0]:
             return without_passwords(str(each) or repr(each)).replace("\n", " ")
+    if type(error).__name__ == "PanicException":  # of the engine: it says where in itself
+        return f"the engine gave up, since a worker or a peer has failed: {error}"
     return without_passwords(told(chain[-1])).replace("\n", " ")
 
 

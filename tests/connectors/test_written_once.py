@@ -1,6 +1,8 @@
 """Files that are written once: who is first decides, and one of two copies may be lost."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -14,6 +16,20 @@ def test_first_who_asks_decides(tmp_path: Path) -> None:
     assert write_once(path, lambda: b'"first"') == b'"first"'
     assert write_once(path, lambda: b'"second"') == b'"first"'
     assert {p.name for p in path.parent.iterdir()} == {"start.json", "start.json.copy"}
+
+
+def test_many_who_ask_at_once_all_get_the_first(tmp_path: Path) -> None:
+    def ask(number: int) -> bytes:
+        barrier.wait()
+        return write_once(path, lambda: b'"%d"' % number)
+
+    barrier = Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(40):
+            path = tmp_path / str(turn) / "start.json"
+            answers = set(pool.map(ask, range(8)))
+            assert len(answers) == 1
+            assert {path.read_bytes(), path.with_name("start.json.copy").read_bytes()} == answers
 
 
 @pytest.mark.parametrize("name", ["start.json", "start.json.copy"])
