@@ -133,6 +133,12 @@ def _all_commands(
         raise typer.Exit
 
 
+def hand_on_debug(context: typer.Context) -> None:
+    """Let processes that this one starts, or becomes, show tracebacks too if that was asked for."""
+    if context.find_root().params.get("debug"):
+        os.environ["STREAMREC_LOG_LEVEL"] = "DEBUG"
+
+
 def say(text: str) -> None:
     """Tell the user something that is not the command's output."""
     typer.echo(text, err=True)

@@ -233,3 +233,17 @@ def test_the_command_fills_in_what_the_engine_asks_for(start: Start, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "state in kept/state" in done.stderr
     assert "6 read in" in done.stderr
+
+
+def test_debug_reaches_the_process_that_runs(start: Start, tmp_path: Path) -> None:
+    for options in ([], ["--debug"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "streamrec", *options, "run", "--flow", "failing"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 1
+        assert "ZeroDivisionError('by me') at " in done.stderr
+        assert ("Traceback (most recent call last)" in done.stderr) == bool(options)

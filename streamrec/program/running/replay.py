@@ -11,7 +11,7 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.source import parse_start
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
-from streamrec.program.shared import UsageError, say
+from streamrec.program.shared import UsageError, hand_on_debug, say
 
 
 class SavedState(StrEnum):
@@ -70,6 +70,7 @@ def replay(
     from streamrec.dataflows.job.module_names import FlowError, module_name
     from streamrec.dataflows.job.modules import topics_of
 
+    hand_on_debug(context)
     outputs: dict[Topic, str] = {}
     given: dict[str, object] = {"start_from": start, "replay": state.value, "follow": follow}
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamrec.program.shared import UsageError
+from streamrec.program.shared import UsageError, hand_on_debug
 
 # For `typer`: what follows the options goes to the engine as it stands.
 ENGINE_CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -56,6 +56,7 @@ def run(
     # Here and not above: the other commands need not wait for the engine.
     from streamrec.dataflows.job.module_names import FlowError, module_name
 
+    hand_on_debug(context)
     try:
         module = module_name(flow)
     except FlowError as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streamrec.program.shared import UsageError
+from streamrec.program.shared import UsageError, hand_on_debug
 
 # For `typer`: what follows the dataflow goes to the engine as it stands.
 CLUSTER_CONTEXT: dict[str, Any] = {
@@ -34,6 +34,7 @@ def run_cluster(
     from streamrec.dataflows.job.module_names import FlowError, module_name
     from streamrec.dataflows.job.settings import SettingsError, load_settings
 
+    hand_on_debug(context)
     try:
         module, settings = module_name(flow), load_settings()
     except FlowError as error:
