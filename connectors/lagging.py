@@ -30,12 +30,19 @@ class Lag:
 
     def asked(self, key: Hashable, ask: Callable[[], T]) -> T:
         """The answer to a question. Raises UnknownSchemaError, and what `ask` raises."""
+        waited = False
         while True:
             try:
-                return ask()
+                found = ask()
             except UnknownSchemaError:
                 if not self._may_lag(key):
                     raise
+            else:
+                if waited:  # not in vain: the next one may lag as well
+                    with self._lock:
+                        self._quiet_s = 0.0
+                return found
+            waited = True
             time.sleep(_PAUSE_S)
 
     def _may_lag(self, key: Hashable) -> bool:

@@ -34,6 +34,8 @@ _CALL_S = 8.0  # for all URLs together, when each is asked once
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NO_SCHEMA = frozenset({40403})
+_NO_GUID = frozenset({40403, 404})  # 404: a registry that knows of no GUIDs, in its own JSON
+_ID_MAX = 0x7FFF_FFFF  # registries count in int32: a larger one is no question to them
 _NO_SUBJECT = frozenset({40401, 40402, 40403, 40404})  # none, no version, no schema, one removed
 _NO_CODE = 0
 _REFERENCES_MAX = 100
@@ -63,6 +65,11 @@ class ConfluentRegistry:
         self._lock = threading.Lock()
 
     def by_id(self, schema_id: int) -> str:
+        if schema_id > _ID_MAX:
+            raise UnknownSchemaError(
+                f"{self._where}: schema id {schema_id}: expected an id up to {_ID_MAX}, as "
+                "registries give them"
+            )
         return self._by(schema_id, f"/schemas/ids/{schema_id}", f"schema id {schema_id}")
 
     def by_guid(self, guid: str) -> str:
@@ -96,8 +103,9 @@ class ConfluentRegistry:
         known = self._by_id.get(key)
         if known is not None:
             return known
+        missing = _NO_SCHEMA if isinstance(key, int) else _NO_GUID
         answer = self._lag.asked(
-            key, lambda: self._ask("GET", path, what, {"schema": str}, missing=_NO_SCHEMA)
+            key, lambda: self._ask("GET", path, what, {"schema": str}, missing=missing)
         )
         text = self._text(answer, what)
         with self._lock:

@@ -39,6 +39,8 @@ _logger = logging.getLogger(__name__)
 
 Positions = dict[int, int]  # partition to the offset of the next message
 
+_LOOK_AGAIN_S = 300.0  # after a group could not be looked at
+
 CommitHook = Callable[[Mapping[int, int]], None]
 
 
@@ -240,6 +242,7 @@ class _SharedReader:
         self._committed: Positions = {}
         self._began: Positions = {}
         self._resumed = 0
+        self._look_at_group_s = 0.0
         self._foreign: Positions = {}  # offsets that others committed, and that were told
         self._ends: Positions = {}
         self._discover_at = time.monotonic() + options.discover_s
@@ -326,7 +329,11 @@ class _SharedReader:
             self.awake_at = datetime.fromtimestamp(time.time() + options.gather_ms / 1000, UTC)
         if options.follow and time.monotonic() >= self._discover_at:
             self._discover()
-            if options.offsets_decide and options.commit:
+            if (
+                options.offsets_decide
+                and options.commit
+                and time.monotonic() >= self._look_at_group_s
+            ):
                 self._look_for_foreign_commits()
             self._discover_at = time.monotonic() + options.discover_s
 
@@ -351,6 +358,7 @@ class _SharedReader:
             found = self._admin.committed(group, topic)
         except LogError as error:
             _logger.warning("topic %s: cannot look at group %r: %s", topic, group, error)
+            self._look_at_group_s = time.monotonic() + _LOOK_AGAIN_S
             return
         # Our own may be on their way, so that only what lies ahead of them is another's.
         ahead = {p: at for p, at in found.items() if at > self._committed.get(p, at)}

@@ -207,7 +207,8 @@ class KafkaAdmin:
                 self._client.poll(0)  # lets librdkafka say why
                 if self._faults.failure is not None:  # says more than that nothing answered
                     raise self._faults.failure from exception
-                if not is_passing(error):
+                # The right to a group will not come by waiting.
+                if not is_passing(error) or error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                     raise explained(f"{self._where}: {what}", error) from exception
                 if wait.waited_s() >= FIRST_REQUEST_S:  # electing a leader takes less
                     self._faults.tell(error)

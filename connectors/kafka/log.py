@@ -77,7 +77,7 @@ class KafkaLog:
             "a STREAMREC_CONSUMER_GROUP of its own",
             claim,
             TopicBoard(self._where, self._options, once, self._leases_topic, name, claim),
-            KernelLocks(folder / digest),
+            KernelLocks(folder / digest, optional=locks is None),
             on_lost,
         )
 

@@ -2,9 +2,12 @@
 
 import errno
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+_logger = logging.getLogger(__name__)
 
 # What file systems say that keep no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -22,14 +25,23 @@ class KernelLock(NamedTuple):
 class KernelLocks:
     """A lock file for each slot, in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, optional: bool = False) -> None:
+        """`optional`: a folder that cannot be written to means that there are no locks."""
         self._folder = folder
+        self._optional = optional
         self.supported = True  # until the file system says otherwise
 
     def take(self, slot: int) -> KernelLock | None:
         """None: another has it, or the file system keeps no locks (`supported`)."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path(slot), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path(slot), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if not self._optional:
+                raise
+            _logger.warning("no locks of this machine can be had: %s", error)
+            self.supported = False
+            return None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -98,7 +98,11 @@ class Lease:
         try:
             self._take()
         except OSError as error:
+            self._let_go()
             raise LogError(f"{self.what}: no lease can be taken: {error}") from error
+        except BaseException:
+            self._let_go()  # or the next try of this process would be refused by its own lock
+            raise
 
     def _take(self) -> None:
         by_silence = self._await_free()

@@ -12,7 +12,8 @@ from streamrec.connectors.leases.lease import Lease
 from streamrec.dataflows.engine.flags import addresses, process_index, workers
 from streamrec.dataflows.engine.leaving import leave
 
-_guard = threading.Lock()
+# Of the same thread too: a finalizer may run in the middle of `take`.
+_guard = threading.RLock()
 _leases: dict[str, tuple[Lease, int]] = {}  # of this process, and how many hold it
 
 

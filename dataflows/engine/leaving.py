@@ -64,9 +64,11 @@ def leave_because(error: BaseException) -> NoReturn:
 
 
 def _end(status: int) -> NoReturn:
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:  # whatever stdout says: it may be closed, or full
+        os._exit(status)
 
 
 def message_of(error: BaseException) -> str:

@@ -41,7 +41,10 @@ def _descriptors() -> Iterator[str]:
 def _listed() -> Iterator[tuple[str, Connection]]:
     """By inode of the socket, all of this network namespace."""
     for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+        path = Path(f"/proc/self/net/{table}")
+        if table == "tcp6" and not path.exists():
+            continue  # a kernel without IPv6
+        for line in path.read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == _ESTABLISHED:
                 _, local_port = _endpoint(fields[1])

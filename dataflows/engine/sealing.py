@@ -56,9 +56,14 @@ def folder_of(step_id: str) -> str:
     return step_id.replace(" ", "-")
 
 
+def is_shard(value: Mapping[Any, Any]) -> bool:
+    """Whether it is what this module made of a shard: a dataflow's own operators keep dicts too."""
+    return {"shard", "reference"} <= value.keys() and isinstance(value["reference"], dict)
+
+
 def is_whole(sealed: Mapping[Any, Any]) -> bool:
     """Whether the checksum of a lane or a shard fits, or there is none."""
-    if "reference" in sealed:
+    if is_shard(sealed):
         wanted = sealed.get("checksum")
         return wanted is None or bool(checksum_of(sealed["reference"]) == wanted)
     if _CHECKSUM not in sealed:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from streamrec.dataflows.engine.flags import addresses, recovery_directory
@@ -38,9 +39,10 @@ class Stopping:
             now_s = time.monotonic()
             if now_s >= self._look_at:
                 self._look_at = now_s + self._LOOK_S
-                if self._notice.exists() and self._notice.stat().st_mtime > self._began_s:
-                    self.first()
-                    self._asked.set()
+                with suppress(OSError):  # it is not there, or cannot be asked now
+                    if self._notice.stat().st_mtime > self._began_s:
+                        self.first()
+                        self._asked.set()
         return self._asked.is_set()
 
     def on_signals(self) -> "Stopping":
@@ -54,8 +56,12 @@ class Stopping:
         """Stop, and tell the peers. `name` is who or what wants it."""
         if self._asked.is_set():
             return
-        if self._notice is not None and self._notice.parent.exists():
-            self._notice.touch()
+        if self._notice is not None:
+            try:
+                if self._notice.parent.exists():
+                    self._notice.touch()
+            except OSError as error:  # the peers learn of it when this process leaves
+                _logger.warning("peers cannot be told of the stop: %s", error)
         self.first()
         self._asked.set()
         _logger.info("%s: finishing the epoch, then leaving", name)

@@ -23,7 +23,7 @@ from typing import Any
 
 from streamrec.connectors.source import lane_name
 from streamrec.connectors.state_files import MANIFEST, Reference, StateFileError, check_sizes
-from streamrec.dataflows.engine.sealing import epoch_of, folder_of, has_ended, is_whole
+from streamrec.dataflows.engine.sealing import epoch_of, folder_of, has_ended, is_shard, is_whole
 from streamrec.dataflows.engine.store import (
     Snapshot,
     Store,
@@ -126,7 +126,7 @@ def _check_shards(store: Store, values: Values, before: int, state: Path) -> Non
     """Each shard's snapshot must be the one that its manifest bears witness of."""
     saved = {}
     for snapshot, value in values:
-        if value is not None and "reference" in value:
+        if value is not None and is_shard(value):
             step = folder_of(snapshot.step.partition(".")[2])
             folder = state / step / value["shard"]
             saved[folder] = (snapshot, value["reference"])
@@ -168,6 +168,11 @@ def _check_shard(
     if epoch is None or last <= sequence:
         return False
     if epoch > before + 1:
+        if not store.executions:
+            raise StateFileError(
+                f"the partitions in {store.parts[0].parent} are new, but {folder / MANIFEST} is of "
+                f"epoch {epoch}; {put_back(store.parts[0])}"
+            )
         return True
     broken_off = epoch == before + 1 or manifest.get("last", False)
     if last - sequence > broken_off:

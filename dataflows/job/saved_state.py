@@ -72,6 +72,10 @@ def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> No
         except InUseError:
             raise
         except LogError as error:
+            if isinstance(error.__cause__, UnreachableError):
+                _logger.warning("%s; waiting for it", error)
+                time.sleep(_RETRY_S)
+                continue
             if isinstance(error.__cause__, OSError):  # nor could anything else be written there
                 raise
             _logger.warning(

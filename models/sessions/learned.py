@@ -7,6 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+_EDGE = 10
+_DAY_MS = 24 * 60 * 60 * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class LearnedLog:
@@ -16,6 +19,22 @@ class LearnedLog:
     to_ms: int
     # By topic and partition, the next offset; empty: a file, whose clicks may be on any topic.
     offsets: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of_times(
+        cls, times_ms: NDArray[np.int64], offsets: Mapping[str, Mapping[int, int]]
+    ) -> Self:
+        """Of a log's clicks, (n,) event times. Up to nine that lie more than a day beyond all
+        others are wrong clocks: a range that they reach would hold all that is to come."""
+        ordered = np.sort(times_ms)
+        first, last = ordered[:_EDGE], ordered[-_EDGE:]
+        below = np.flatnonzero(np.diff(first) > _DAY_MS)
+        above = np.flatnonzero(np.diff(last) > _DAY_MS)
+        return cls(
+            int(first[below[-1] + 1] if len(below) else first[0]),
+            int(last[above[0]] if len(above) else last[-1]),
+            offsets,
+        )
 
     def holds_times(self, times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n,) to (n,): clicks of whose place nothing is known but the time."""

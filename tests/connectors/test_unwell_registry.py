@@ -223,3 +223,19 @@ def test_subjects_are_refused_by_the_registrys_own_word_only(
     server.says("/subjects/", refused(422, 42201, "Invalid schema"))
     with pytest.raises(SchemaError, match="Invalid schema"):
         registry.register("clicks-value", SCHEMA)
+
+
+def test_an_id_that_no_registry_can_have_is_unknown_and_asks_nobody(
+    server: UnwellRegistry, registry: ConfluentRegistry
+) -> None:
+    with pytest.raises(UnknownSchemaError, match="schema id 4294967295: expected an id up to"):
+        registry.by_id(0xFFFFFFFF)
+
+
+def test_a_registry_that_knows_of_no_guids_knows_none(
+    server: UnwellRegistry, registry: ConfluentRegistry
+) -> None:
+    guid = "89791762-2336-186f-9674-299b90a802e2"
+    server.says(f"/schemas/guids/{guid}", refused(404, 404, "HTTP 404 Not Found"))
+    with pytest.raises(UnknownSchemaError, match=guid):
+        registry.by_guid(guid)

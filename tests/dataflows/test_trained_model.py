@@ -115,3 +115,13 @@ def test_of_a_topic_the_offsets_and_the_times_must_both_be_within() -> None:
     assert not learned.holds("others", places, times).any()
     of_file = LearnedLog(1_000, 2_000)
     assert of_file.holds("any", places, times).tolist() == [True] * 5 + [False]
+
+
+def test_wrong_clocks_do_not_stretch_the_range_of_what_was_learned() -> None:
+    day_ms, start_ms = 86_400_000, 1_700_000_000_000
+    times = start_ms + np.arange(1_000) * 60_000
+    wrong = np.concatenate([times, [start_ms + 3_650 * day_ms] * 9, [5] * 9])
+    learned = LearnedLog.of_times(wrong, {})
+    assert (learned.from_ms, learned.to_ms) == (times[0], times[-1])
+    assert LearnedLog.of_times(times[:3], {}).to_ms == times[2]
+    assert LearnedLog.of_times(times[:1], {}).from_ms == times[0]

@@ -86,8 +86,7 @@ def learn_the_rest(model: SessionRecommender, history: History, cut: int) -> Non
     numbers = model.items.numbers(log.items, history.item_ids, add=True)
     rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
     learn_rows(model, rows, cut, len(log))
-    times_ms = log.times_ms
-    model.learned = LearnedLog(int(times_ms.min()), int(times_ms.max()), history.offsets)
+    model.learned = LearnedLog.of_times(log.times_ms, history.offsets)
 
 
 def held_out_table(model: SessionRecommender, history: History, cut: int, seed: int) -> str:
