@@ -5,7 +5,7 @@ set positional-arguments := true
 # real recommendations from a simulated shop, on a log in one file; ends by itself in under a minute
 [no-exit-message]
 demo *ARGS:
-    python -m streamrec demo "$@"
+    @python -m streamrec demo "$@"
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
@@ -65,7 +65,7 @@ train *ARGS:
 # the main job, for ever: clicks in, recommendations and errors out
 [no-exit-message]
 run *ARGS:
-    python -m bytewax.run dataflows.recommender "$@"
+    @python -m streamrec run "$@"
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
 [no-exit-message]
@@ -80,12 +80,12 @@ chaos *ARGS:
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
 [no-exit-message]
 kafka *ARGS:
-    python -m streamrec kafka "$@"
+    @python -m streamrec kafka "$@"
 
 # models against each other and against popularity, on held-out clicks
 [no-exit-message]
 evaluate *ARGS:
-    python -m streamrec evaluate "$@"
+    @python -m streamrec evaluate "$@"
 
 # cost per event and latency on a real Kafka, as ratios to a bare loop; `--only NAME`, `--events N`
 [no-exit-message]

@@ -8,6 +8,7 @@ process ends at once: as after a kill, the last snapshot is where the next start
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from streamrec.user_code import told
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_leaves = threading.RLock()
 _is_program = False
 _has_failed = False
 
@@ -53,12 +55,14 @@ def leaving(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def leave(status: int, message: str) -> NoReturn:
     """Say why and end this process at once, whatever its threads wait for."""
+    _leaves.acquire()  # for good: of several threads that fail at once, the first tells
     (_logger.error if status else _logger.warning)("%s", message)
     _end(status)
 
 
 def leave_because(error: BaseException) -> NoReturn:
     """The same for an error, with status 1."""
+    _leaves.acquire()
     _tell(type(error), error, error.__traceback__)
     _end(1)
 

@@ -14,6 +14,8 @@ def configure_logs(level: str, style: str, place: str | None = None) -> None:
     """Log to standard error: `level` of LEVELS, `style` text or json, `place` which of several
     processes this is. A program that has set up logging of its own keeps it."""
     logging.getLogger(_OURS).setLevel(level)
+    # One line for each of its questions, of which a lookup by POST reads like a registration.
+    logging.getLogger("httpx").setLevel(level if level == "DEBUG" else "WARNING")
     root = logging.getLogger()
     if root.handlers:
         return

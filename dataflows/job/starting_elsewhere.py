@@ -59,12 +59,17 @@ def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None)
 def put_aside(folder: Path, state: Path) -> Path | None:
     """Move saved state into a folder of its own in the recovery directory, which the next start
     makes anew; returns that folder. None: there was none. Hold the directory first."""
-    saved = [*folder.glob("part-*.sqlite3*"), *([state] if state.exists() else [])]
-    if not saved:
+    parts = list(folder.glob("part-*.sqlite3*"))
+    if not parts and not state.exists():
         return None
-    aside = folder / f"replaced-{time.strftime('%Y%m%dT%H%M%S')}"
+    name = f"replaced-{time.strftime('%Y%m%dT%H%M%S')}"
+    aside = folder / name
     aside.mkdir()
-    for path in saved:
+    # The state first: partitions without it are refused by name, it without them is not mended.
+    if state.exists():
+        is_near = state.stat().st_dev == folder.stat().st_dev
+        state.rename(aside / state.name if is_near else state.with_name(f"{state.name}-{name}"))
+    for path in parts:
         path.rename(aside / path.name)
     _logger.warning("saved state was put aside, to %s", aside)
     return aside

@@ -55,7 +55,8 @@ def train_model(
     telling = Telling(lambda message: say(f"{time.monotonic() - began:5.0f} s  {message}"), every_s)
     try:
         history = by_time(_history(source, settings, seed))
-        say(f"{len(history.log):,} clicks, {history.failed:,} records left out")
+        failed = f", {history.failed:,} more are too late or no clicks" if history.failed else ""
+        say(f"{len(history.log):,} clicks{failed}")
         cut = int(len(history.log) * (1.0 - _HELD_OUT_SHARE))
         ids = history.item_ids
         model = train(

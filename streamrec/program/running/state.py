@@ -84,7 +84,7 @@ def reset(recovery_directory: _Directory) -> None:
     aside = put_aside(recovery_directory, settings.state_dir or recovery_directory / "state")
     if aside is None:
         raise CommandError(f"expected saved state in {recovery_directory}, got none")
-    say(f"saved state was put aside, to {aside}; remove that folder when it is needed no more")
+    say(f"remove {aside} when it is needed no more")
 
 
 def _shards(recovery_directory: Path) -> Iterator[tuple[str, Any]]:
