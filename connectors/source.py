@@ -41,8 +41,6 @@ Positions = dict[int, int]  # partition to the offset of the next message
 
 _LOOK_AGAIN_S = 300.0  # after a group could not be looked at
 
-CommitHook = Callable[[Mapping[int, int]], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Start:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from streamrec.connectors.leases.board import FolderBoard
 from streamrec.connectors.leases.holder import Claim, Holder, this_process
 from streamrec.connectors.leases.kernel_locks import KernelLocks
 from streamrec.connectors.leases.lease import InUseError, Lease
+from tests.connectors.lease_holders import holding
 
 FOR_EVER_S = 3_600.0  # a test that waited for this would never end
 SHAPE = "2 (workers each: 1)"
@@ -44,19 +44,8 @@ def lease_of(
 @contextmanager
 def held_by_another(folder: Path, slot: int, lease_s: float) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a slot."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(folder), str(slot), str(lease_s)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+    with holding(_HOLD, str(folder), str(slot), str(lease_s)) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def elsewhere(slot: int = 0, lease_s: float = 0.5, shape: str = SHAPE) -> Holder:

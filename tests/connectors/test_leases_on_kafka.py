@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.leases.lease import InUseError, Lease
 from streamrec.connectors.log import Log
 from streamrec.connectors.log_settings import LogSettings
+from tests.connectors.lease_holders import holding
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -46,19 +46,8 @@ def held_elsewhere(
     """Another process that holds a name."""
     servers = settings.kafka_bootstrap_servers
     assert servers is not None
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, servers, name, str(lease_s), str(locks)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+    with holding(_HOLD, servers, name, str(lease_s), str(locks)) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def lease_of(log: Log, name: str, locks: Path, lease_s: float = 2.0) -> Lease:

@@ -136,6 +136,15 @@ class Runs:
                 assert time.monotonic() < give_up, f"at {at} of {ends}\n{self.logs()}"
                 time.sleep(0.1)
 
+    def finish(self, processes: int, workers: int = 1) -> None:
+        """Run a cluster until all there is was processed, and stop it in good order."""
+        cluster = self.cluster(processes, workers)
+        try:
+            self.await_caught_up(cluster)
+            assert cluster.stop(STOP_S), self.logs()
+        finally:
+            cluster.end(0.0)
+
     def written(self) -> int:
         with closing(self.place.log.admin()) as admin:
             return sum(bounds.high for bounds in admin.bounds(self.topics.answers).values())
@@ -179,24 +188,14 @@ def assert_exactly_once(verdict: ChaosVerdict) -> None:
 def test_two_processes_then_three_then_one_with_two_threads(runs: Runs) -> None:
     for processes, workers in ((2, 1), (3, 1), (1, 2)):
         runs.feed(EVENTS // 3)
-        cluster = runs.cluster(processes, workers)
-        try:
-            runs.await_caught_up(cluster)
-            assert cluster.stop(STOP_S), runs.logs()
-        finally:
-            cluster.end(0.0)
+        runs.finish(processes, workers)
 
     assert_exactly_once(runs.verdict())
 
 
 def test_replay_into_other_topics_gives_the_same_features(runs: Runs) -> None:
     runs.feed(EVENTS)
-    cluster = runs.cluster(2)
-    try:
-        runs.await_caught_up(cluster)
-        assert cluster.stop(STOP_S), runs.logs()
-    finally:
-        cluster.end(0.0)
+    runs.finish(2)
 
     command = ["streamrec", "replay", "--from", "earliest", "--flow", FLOW.module]
     engine = ["-r", str(runs.place.folder / "recovery"), "-s", "1", "-b", "0"]

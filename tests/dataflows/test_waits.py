@@ -25,7 +25,6 @@ from tests.dataflows.test_recovery_processes import (
     CAUGHT_UP_S,
     EVENTS,
     FLOW,
-    STOP_S,
     Runs,
     Supervised,
     assert_exactly_once,
@@ -201,12 +200,7 @@ def test_process_that_waits_for_a_flush_obeys_sigterm_and_loses_nothing(
     assert "could not end in good order within 18 s of the wish to stop" in process.said
 
     runs.feed(EVENTS)
-    cluster = runs.cluster(1)
-    try:
-        runs.await_caught_up(cluster)
-        assert cluster.stop(STOP_S), runs.logs()
-    finally:
-        cluster.end(0.0)
+    runs.finish(1)
     assert_exactly_once(runs.verdict())
 
 
@@ -222,12 +216,7 @@ def test_process_that_waits_for_a_flush_notices_that_its_peer_was_killed(
         assert first.ended(LEAVE_S + _LATE_S) != 0, first.said
 
     runs.feed(EVENTS)
-    cluster = runs.cluster(2)
-    try:
-        runs.await_caught_up(cluster)
-        assert cluster.stop(STOP_S), runs.logs()
-    finally:
-        cluster.end(0.0)
+    runs.finish(2)
     assert_exactly_once(runs.verdict())
 
 

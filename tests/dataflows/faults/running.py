@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS, RECOMMENDATIONS
-from tests.dataflows.main_job import MainJob, places, reasons_by_place
+from tests.dataflows.main_job import START_MS, MainJob, places, reasons_by_place
 
 _PATIENCE_S = 150.0  # for a machine that is busy with other things
 _STOP_S = 60.0
@@ -123,6 +123,15 @@ def environment_of(settings: Settings) -> dict[str, str]:
     if settings.schema_registry_url is not None:
         found["SCHEMA_REGISTRY_URL"] = settings.schema_registry_url
     return found
+
+
+def send(job: MainJob, first: int, count: int = 300) -> int:
+    """Views of many users; how many have been sent by now."""
+    job.send_clicks(
+        {"user_id": f"u{n % 50}", "item_id": f"i{n % 20}", "timestamp": START_MS + n}
+        for n in range(first, first + count)
+    )
+    return len(job.sent.values)
 
 
 def assert_each_once(job: MainJob) -> None:

@@ -6,18 +6,18 @@ does not. It sets `STREAMREC_AWAY_S`, for how long the broker is away: 60 s.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from streamrec.connectors.local.kafka import LocalKafka, local_kafka
+from streamrec.connectors.local.kafka import LocalKafka
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.job.topics import CLICKS
 from tests.dataflows.conftest import SettingsFor
-from tests.dataflows.faults.running import assert_each_once, running
-from tests.dataflows.main_job import START_MS, MainJob
+from tests.dataflows.faults.running import assert_each_once, running, send
+from tests.dataflows.main_job import MainJob
 
 pytestmark = [
     pytest.mark.kafka,
@@ -30,17 +30,6 @@ pytestmark = [
 AWAY_S = float(os.environ.get("STREAMREC_AWAY_S", "5"))
 
 
-@pytest.fixture(scope="module")
-def own(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalKafka]:
-    """A broker and a registry of these tests' own, since they stop them."""
-    if request.config.getoption("--kafka") != "local":
-        pytest.skip("needs a broker that may be stopped, and --kafka is not 'local'")
-    with local_kafka(tmp_path_factory.mktemp("own-kafka")) as kafka:
-        yield kafka
-
-
 @pytest.fixture
 def own_job(own: LocalKafka, job_settings: SettingsFor) -> Callable[..., MainJob]:
     return lambda **given: MainJob(
@@ -50,15 +39,6 @@ def own_job(own: LocalKafka, job_settings: SettingsFor) -> Callable[..., MainJob
             **given,
         )
     )
-
-
-def send(job: MainJob, first: int, count: int = 300) -> int:
-    """Views of many users; how many have been sent by now."""
-    job.send_clicks(
-        {"user_id": f"u{n % 50}", "item_id": f"i{n % 20}", "timestamp": START_MS + n}
-        for n in range(first, first + count)
-    )
-    return len(job.sent.values)
 
 
 def test_broker_restarted_killed_and_away_is_waited_for(

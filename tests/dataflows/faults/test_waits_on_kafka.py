@@ -4,16 +4,15 @@ Like the others here it stops a broker, so `./justw faults` runs it and the suit
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from streamrec.connectors.local.kafka import LocalKafka, local_kafka
+from streamrec.connectors.local.kafka import LocalKafka
 from streamrec.dataflows.engine.watch import ALONE_S
 from tests.dataflows.conftest import SettingsFor
-from tests.dataflows.faults.running import assert_each_once, running
-from tests.dataflows.main_job import START_MS, MainJob
+from tests.dataflows.faults.running import assert_each_once, running, send
+from tests.dataflows.main_job import MainJob
 
 pytestmark = [
     pytest.mark.kafka,
@@ -26,17 +25,6 @@ pytestmark = [
 _LATE_S = 30.0
 
 
-@pytest.fixture(scope="module")
-def own(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalKafka]:
-    """A broker and a registry of these tests' own, since they stop them."""
-    if request.config.getoption("--kafka") != "local":
-        pytest.skip("needs a broker that may be stopped, and --kafka is not 'local'")
-    with local_kafka(tmp_path_factory.mktemp("own-kafka")) as kafka:
-        yield kafka
-
-
 @pytest.fixture
 def job(own: LocalKafka, job_settings: SettingsFor) -> MainJob:
     return MainJob(
@@ -44,15 +32,6 @@ def job(own: LocalKafka, job_settings: SettingsFor) -> MainJob:
             kafka_bootstrap_servers=own.bootstrap_servers, schema_registry_url=own.registry_url
         )
     )
-
-
-def send(job: MainJob, first: int, count: int = 300) -> int:
-    """Views of many users; how many have been sent by now."""
-    job.send_clicks(
-        {"user_id": f"u{n % 50}", "item_id": f"i{n % 20}", "timestamp": START_MS + n}
-        for n in range(first, first + count)
-    )
-    return len(job.sent.values)
 
 
 def test_job_that_waits_for_its_broker_obeys_sigterm_and_loses_nothing(
