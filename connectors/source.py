@@ -13,6 +13,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _logger = logging.getLogger(__name__)
 Positions = dict[int, int]  # partition to the offset of the next message
 
 _LOOK_AGAIN_S = 300.0  # after a group could not be looked at
+_PLACE = re.compile(r"(?:(\d*[A-Za-z._-][A-Za-z0-9._-]*):)?(\d+):(\d+)")  # no number is a topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +53,39 @@ class Start:
 
     kind: Literal["earliest", "latest", "committed", "timestamp", "offsets"] = "committed"
     timestamp_ms: int = 0
-    offsets: Mapping[int, int] = field(default_factory=dict)
+    offsets: Mapping[int, int] = field(default_factory=dict)  # of topics that are not below
+    by_topic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def text(self) -> str:
         """As `parse_start` reads it.
 
-        >>> Start("offsets", offsets={3: 5, 0: 17}).text()
-        '0:17,3:5'
+        >>> Start("offsets", offsets={3: 5, 0: 17}, by_topic={"clicks": {1: 2}}).text()
+        '0:17,3:5,clicks:1:2'
         """
         if self.kind == "timestamp":
             return str(self.timestamp_ms)
         if self.kind == "offsets":
-            return ",".join(f"{p}:{offset}" for p, offset in sorted(self.offsets.items()))
+            places = [f"{p}:{offset}" for p, offset in sorted(self.offsets.items())]
+            for topic, offsets in sorted(self.by_topic.items()):
+                places += [f"{topic}:{p}:{offset}" for p, offset in sorted(offsets.items())]
+            return ",".join(places)
         return self.kind
+
+    def offsets_of(self, topic: str) -> Mapping[int, int]:
+        """Where partitions of a topic begin; those that are not there at the low end."""
+        return self.by_topic.get(topic, self.offsets)
 
 
 def parse_start(text: str) -> Start:
-    """Read `earliest`, `latest`, `committed`, a Unix time in ms or ISO 8601, or `P:OFFSET,...`.
+    """Read `earliest`, `latest`, `committed`, a Unix time in ms or ISO 8601, or `P:OFFSET,...`,
+    where `TOPIC:P:OFFSET` holds for one of several topics.
 
     Raises ValueError that says what was expected.
 
     >>> parse_start("0:17,3:5").offsets
     {0: 17, 3: 5}
+    >>> parse_start("clicks:0:17,outcomes:0:3,outcomes:1:4").by_topic
+    {'clicks': {0: 17}, 'outcomes': {0: 3, 1: 4}}
     >>> parse_start("2026-01-01T00:00:00+00:00").timestamp_ms
     1767225600000
     """
@@ -80,15 +93,22 @@ def parse_start(text: str) -> Start:
         return Start(text)  # type: ignore[arg-type]  # narrowed by the test above
     if text.isdigit():
         return Start("timestamp", timestamp_ms=int(text))
-    pairs = [part.split(":") for part in text.split(",")]
-    if all(len(pair) == 2 and pair[0].isdigit() and pair[1].isdigit() for pair in pairs):
-        return Start("offsets", offsets={int(p): int(offset) for p, offset in pairs})
+    places = [_PLACE.fullmatch(part.strip()) for part in text.split(",")]
+    if all(places):
+        offsets: dict[int, int] = {}
+        by_topic: dict[str, dict[int, int]] = {}
+        for place in places:
+            assert place is not None
+            topic, partition, offset = place.groups()
+            own = offsets if topic is None else by_topic.setdefault(topic, {})
+            own[int(partition)] = int(offset)
+        return Start("offsets", offsets=offsets, by_topic=by_topic)
     try:
         return Start("timestamp", timestamp_ms=iso_ms(text))
     except ValueError:
         raise ValueError(
             "start expected earliest, latest, committed, a time (Unix ms or ISO 8601) or "
-            f"PARTITION:OFFSET,..., got {text!r}"
+            f"PARTITION:OFFSET,... or TOPIC:PARTITION:OFFSET,..., got {text!r}"
         ) from None
 
 
@@ -101,7 +121,8 @@ def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Posit
     if start.kind == "timestamp":
         return admin.offsets_at(topic, start.timestamp_ms)
     if start.kind == "offsets":
-        return {p: start.offsets.get(p, low[p]) for p in bounds}
+        offsets = start.offsets_of(topic)
+        return {p: offsets.get(p, low[p]) for p in bounds}
     if start.kind == "committed":
         committed = admin.committed(group, topic)
         return {p: committed.get(p, low[p]) for p in bounds}
@@ -130,7 +151,7 @@ class SourceReport(Protocol):
     def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
         """A worker reads these partitions from here; `resumed` of them from a snapshot."""
 
-    def read(self, count: int, positions: Mapping[int, int]) -> None:
+    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
         """Records were read; `positions` are the next offsets of their partitions."""
 
 
@@ -200,8 +221,9 @@ class SourceLane:
         self._round = self._shared.round
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
-        if batches and self._shared.options.report is not None:
-            self._shared.options.report.read(sum(map(len, batches)), self._next)
+        options = self._shared.options
+        if batches and options.report is not None:
+            options.report.read(options.topic, sum(map(len, batches)), self._next)
         if not batches and self._shared.ended(self._lane, self._next):
             self._ended = True
             raise StopIteration
@@ -215,8 +237,9 @@ class SourceLane:
         # snapshot held is safe now and may be shown as the group's progress.
         self._shared.commit_soon(self._durable)
         self._durable = self._shared.shown(self._lane, self._next)
-        if self._shared.options.report is not None:
-            self._shared.options.report.read(0, self._durable)
+        options = self._shared.options
+        if options.report is not None:
+            options.report.read(options.topic, 0, self._durable)
         return dict(self._next)
 
     def close(self) -> None:
@@ -407,7 +430,7 @@ class _SharedReader:
 
     def close_lane(self, lane: int, positions: Positions) -> None:
         if self.options.ending is not None and self.options.commit:
-            self.options.ending.source_ended(positions)
+            self.options.ending.source_ended(self.options.topic, positions)
         del self._queues[lane]
         if not self._queues:
             self._commit()

@@ -14,11 +14,11 @@ from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
 from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane
+from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
 from streamrec.connectors.source import LogSource, SourceLane
 from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.leaving import leaving
-from streamrec.dataflows.engine.sealing import Sealed, seal, unseal
+from streamrec.dataflows.engine.sealing import Sealed, beside_of, seal, unseal
 
 
 class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
@@ -94,8 +94,11 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
     def build_part(
         self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSinkLane":
-        lane = leaving(self._sink.open_lane)(for_part, unseal(resume_state))
-        return _EngineSinkLane(lane)
+        resume = None
+        if resume_state is not None:
+            ends = unseal(resume_state) or {}
+            resume = SinkPosition.of_plain(ends, beside_of(resume_state))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume))
 
 
 class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
@@ -109,7 +112,8 @@ class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
 
     @override
     def snapshot(self) -> Sealed:
-        return seal(leaving(self._lane.snapshot)())
+        position = leaving(self._lane.snapshot)()
+        return seal(position.ends, beside=position.beside())
 
     @override
     def close(self) -> None:

@@ -29,6 +29,8 @@ class Failed:
     timestamp_ms: int
     stacktrace: str | None = None
     stage: str = ""  # step id, filled in by the block in which the step stands
+    kind: str = ""  # of the output that could not be made, where an input has several
+    number: int = 0
 
     def at(self, stage: str) -> "Failed":
         """The same with its step, in the message too."""

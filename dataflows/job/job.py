@@ -98,27 +98,33 @@ class Job:
         self.log = log
         self.registry: SchemaRegistry = log.registry()
         self.report = Report(flow_id)
-        self._on_built = on_built
+        self._begins = Once(on_built)
         self._holding = holding or Holding()
         self._epochs = Epochs(durable_epoch)
         self._stopping = stopping or Stopping().on_signals()
-        self._source: Topic | None = None
+        self._sources: list[Topic] = []
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
 
     # What build_flow wires.
 
     def read(self, flow: Dataflow, topic: Topic) -> Stream[RawBatch]:
-        """Read a topic from where the settings say, or on from where the last run stopped.
+        """Read a topic from where the settings say, or on from where the last run stopped. A
+        dataflow may read several, each of them once, before it writes.
 
-        Today a dataflow has one input. Raises SettingsError where saved state is another flow's.
+        Raises SettingsError where saved state is another flow's.
         """
-        if self._source is not None:
+        if any(topic.name == other.name for other in self._sources):
             raise StartError(
-                f"dataflow {self.flow_id!r} expected one input, got {self._source.name!r} and "
-                f"{topic.name!r}"
+                f"dataflow {self.flow_id!r} expected to read topic {topic.name!r} in one place, "
+                "got two; one stream may go to several steps"
             )
-        self._source = topic
+        if self._written:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected all of job.read before the first job.write, "
+                f"got topic {topic.name!r} read after {self._written[0].name!r} was written"
+            )
+        self._sources.append(topic)
         return op.input(topic.name, flow, self._source_of(topic))
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
@@ -222,10 +228,8 @@ class Job:
             self.log.describe_target(),
             ", ".join([*facts, f"begins at {settings.start_from.text()}", kept]),
         )
-        assert self._source is not None
         if settings.status_s:
-            topic = settings.topic(self._source)
-            report_every(report, self.log, topic, settings.status_s)
+            report_every(report, self.log, settings.status_s)
         atexit.register(self._tell_how_it_ended)
 
     def _tell_how_it_ended(self) -> None:
@@ -261,6 +265,7 @@ class Job:
 
     def _source_of(self, topic: Topic) -> Source[RawBatch]:
         settings, outputs = self.settings, self._opened_outputs()
+        check_shape(settings, self.flow_id, self._sources)
         name = settings.topic(topic)
         source = LogSource(
             self.log,
@@ -280,7 +285,7 @@ class Job:
                 report=self.report,
             ),
         )
-        return EngineSource(source, Once(self._on_built), self._epochs)
+        return EngineSource(source, self._begins, self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         wrote = partial(self.report.wrote, self.settings.topic(topic))
@@ -296,16 +301,14 @@ class Job:
 
     def _opened_outputs(self) -> Outputs:
         if self._outputs is None:
-            source = self._source
-            if source is None:
+            if not self._sources:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
-            check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
                 self.log,
                 self.registry,
                 self.settings,
                 self.flow_id,
-                self.settings.topic(source),
+                lambda: [self.settings.topic(source) for source in self._sources],
                 self._holding,
             )
         return self._outputs

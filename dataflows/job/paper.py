@@ -80,7 +80,7 @@ class PaperJob(Job):
         self.topics_written: list[Topic] = []
         self._inputs = inputs or {}
         self._tables = tables or {}
-        self._source = None
+        self._sources = []
         self._written: list[Topic] = []
         self._partition_count = partitions
 

@@ -51,7 +51,8 @@ class Settings(_TopicNames):
 
     start_from: Annotated[Start, NoDecode] = Field(
         Start("committed"),
-        description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
+        description="earliest, latest, committed, a time (Unix ms, ISO 8601), P:OFFSET,... or "
+        "TOPIC:P:OFFSET,...",
     )
     replay: Literal["refuse", "reset", "fork"] = Field(
         "refuse",
