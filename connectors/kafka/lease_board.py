@@ -103,6 +103,9 @@ class TopicBoard:
         """For this process only: the record is its slot's to write, and goes with time."""
         self._gone.add(holder.token)
 
+    def is_shared(self) -> bool:
+        return True
+
     def _read_to(self, end: int) -> None:
         if self._reader is None:
             self._reader = self._open_reader()
