@@ -17,6 +17,9 @@ class Board(Protocol):
     def put(self, holder: Holder) -> None:
         """Take the slot's place, or say again that one is there."""
 
+    def before(self, holder: Holder) -> Holder | None:
+        """Who was in the slot's place when the holder took it; known once it was read."""
+
     def remove(self, holder: Holder) -> None:
         """Forget a holder that has gone, unless another is in its place."""
 
@@ -31,6 +34,7 @@ class FolderBoard:
         """`shared` None: as the file system says."""
         self.folder = folder
         self._shared = shared
+        self._before: dict[str, Holder | None] = {}  # by token, of those put by this process
 
     def read(self) -> dict[int, Holder]:
         found = {}
@@ -44,7 +48,12 @@ class FolderBoard:
 
     def put(self, holder: Holder) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if holder.token not in self._before:
+            self._before[holder.token] = self.read().get(holder.slot)
         write_durably(self._path(holder.slot), holder.encoded(), sync=False)
+
+    def before(self, holder: Holder) -> Holder | None:
+        return self._before.get(holder.token)
 
     def remove(self, holder: Holder) -> None:
         found = self.read().get(holder.slot)

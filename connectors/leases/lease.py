@@ -16,7 +16,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from streamrec.connectors.leases.board import Board
@@ -59,6 +59,11 @@ class _Watched:
 
     def is_silent(self) -> bool:
         return clock_s() - self._changed_s > self._lease_s
+
+
+def _after_a_heartbeat_s(holder: Holder) -> float:
+    """After so long a holder that lives has seen a claim in its place, and ended."""
+    return holder.lease_s / _RENEWALS + SETTLE_S
 
 
 class Lease:
@@ -112,18 +117,23 @@ class Lease:
             raise
 
     def _take(self) -> None:
-        settle_s, looked_s = self._await_free()
+        settle_s, last = self._await_free()
         lock = "" if self._lock is None else self._locks.identity(self._claim.slot)
         self._holder = this_process(self._claim, lock)
         try:
             self._say()
-            if clock_s() - looked_s > SETTLE_S / 2:  # who came meanwhile may not wait to see it
-                settle_s = max(settle_s, self._heartbeat_s() + SETTLE_S)
+            self._board.read()
+            before = self._board.before(self._holder)
+            if before is not None and (last is None or before.token != last.token):
+                # It came after the last look, and may have settled before this claim could be seen.
+                settle_s = max(settle_s, _after_a_heartbeat_s(before))
             self._settle(settle_s)
         except FencedError as error:
             self._let_go()
-            others = [h for h in self._in_the_way() if h.token != self._holder.token]
-            raise self._refused(*others[:1]) from error
+            others = self._in_the_way(self._board.read())
+            raise self._refused(
+                *[h for h in others if h.token != self._holder.token][:1]
+            ) from error
         self._on_claimed(self._holder.token)
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
@@ -133,7 +143,7 @@ class Lease:
         assert self._holder is not None
         until_s = clock_s() + settle_s
         while True:
-            for found in self._in_the_way():
+            for found in self._in_the_way(self._board.read()):
                 if found.token != self._holder.token and self._lives(found) is not False:
                     self._say_left()
                     raise self._refused(found)
@@ -179,9 +189,9 @@ class Lease:
 
     # Coming.
 
-    def _await_free(self) -> tuple[float, float]:
-        """Wait until nobody is in the way, for one lease; says how long to settle, and when it
-        looked last. Raises InUseError."""
+    def _await_free(self) -> tuple[float, Holder | None]:
+        """Wait until nobody is in the way, for one lease; says how long to settle, and who had the
+        slot last. Raises InUseError."""
         began_s = clock_s()
         watched: dict[str, _Watched] = {}  # by token, those that only their counter tells of
         silent: dict[str, Holder] = {}  # those of them that were taken for gone
@@ -189,8 +199,8 @@ class Lease:
         while True:
             rivals, sure = [], []  # in the way; and known to live
             is_barred = False  # to others, by one that only this machine knows to be dead
-            looked_s = clock_s()
-            for holder in self._in_the_way():
+            found = self._board.read()
+            for holder in self._in_the_way(found):
                 lives = self._lives(holder)
                 if lives is None:
                     counter = watched.setdefault(holder.token, _Watched(holder))
@@ -211,7 +221,7 @@ class Lease:
                     self._board.remove(holder)
             is_mine = self._locks_here()
             if not rivals and is_mine:
-                return self._settle_s(silent.values(), is_barred), looked_s
+                return self._settle_s(silent.values(), is_barred), found.get(self._claim.slot)
             longest_s = max([self._claim.lease_s, *(rival.lease_s for rival in rivals)])
             if clock_s() - began_s > longest_s + 2 * _LOOK_S and (sure or not is_mine):
                 self._let_go()
@@ -232,14 +242,14 @@ class Lease:
         for holder in silent:
             _logger.info("%s: taken for gone, since silent: %s", self.what, holder.text())
         if silent:
-            return max(holder.lease_s for holder in silent) / _RENEWALS + SETTLE_S
+            return max(map(_after_a_heartbeat_s, silent))
         is_alone = self._lock is not None and not self._board.is_shared()
         return 0.0 if is_alone or is_barred else SETTLE_S
 
-    def _in_the_way(self) -> list[Holder]:
+    def _in_the_way(self, found: Mapping[int, Holder]) -> list[Holder]:
         return [
             holder
-            for holder in self._board.read().values()
+            for holder in found.values()
             if not holder.left
             and (holder.slot == self._claim.slot or holder.shape != self._claim.shape)
         ]

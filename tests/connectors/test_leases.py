@@ -207,7 +207,7 @@ def claim_together(first: Lease, second: Lease) -> list[Lease]:
 def test_of_two_that_come_at_once_one_yields(tmp_path: Path) -> None:
     gate = threading.Barrier(2)
     leases = [
-        on_machine(name, Together(tmp_path / "leases", gate, late_s), FOR_EVER_S)
+        on_machine(name, Together(tmp_path / "leases", gate, late_s), 3.0)
         for name, late_s in (("a", 0.0), ("b", SETTLE_S / 3))
     ]
 
