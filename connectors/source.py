@@ -40,6 +40,7 @@ _logger = logging.getLogger(__name__)
 
 Positions = dict[int, int]  # partition to the offset of the next message
 
+_LOOK_AT_GROUP_S = 2.0  # no longer: its coordinator may be away while partitions can be read
 _LOOK_AGAIN_S = 300.0  # after a group could not be looked at
 _PLACE = re.compile(r"(?:(\d*[A-Za-z._-][A-Za-z0-9._-]*):)?(\d+):(\d+)")  # no number is a topic
 
@@ -376,7 +377,7 @@ class _SharedReader:
         """Where the group's offsets decide, say what others' would make the next start skip."""
         group, topic = self.options.group, self.options.topic
         try:
-            found = self._admin.committed(group, topic)
+            found = self._admin.committed(group, topic, _LOOK_AT_GROUP_S)
         except LogError as error:
             _logger.warning("topic %s: cannot look at group %r: %s", topic, group, error)
             self._look_at_group_s = time.monotonic() + _LOOK_AGAIN_S
