@@ -6,6 +6,7 @@
   fetches).
 - *A snapshot* holds, for each partition of the lane, the offset of the next message.
 - *A poll* never blocks: while little comes in, messages gather for `gather_ms` between polls.
+- *With ticks* a lane hands over what comes before a tick, the tick, and so on (`ticks.gate`).
 - *After a crash* what was read since the last snapshot is read again. Where a partition began that
   no snapshot knows is on disk from the first start on (`SourceStart`): a crash before the first
   snapshot must begin there again, whatever `latest` or the group's offsets say by then.
@@ -33,6 +34,8 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.ticks.gate import Gate, GateOptions
+from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.connectors.written_once import write_once
 from streamrec.schemas.timestamps import iso_ms
 
@@ -175,6 +178,7 @@ class SourceOptions:
     ending: Ending | None = None  # commits where the source ended; None: nobody does
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
     report: SourceReport | None = None
+    ticks: GateOptions | None = None  # None: records are handed over as they come
 
 
 def lane_name(lane: int) -> str:
@@ -193,21 +197,32 @@ class LogSource:
     def list_parts(self) -> list[str]:
         return [lane_name(lane) for lane in range(self._options.lanes)]
 
-    def open_lane(self, name: str, resume: Positions | None) -> "SourceLane":
-        """One of `list_parts`, in the thread that will read it."""
-        return SourceLane(self._shared(), int(name.removeprefix("lane-")), resume)
+    def open_lane(
+        self, name: str, resume: Positions | None, tick: int | None = None
+    ) -> "SourceLane":
+        """One of `list_parts`, in the thread that will read it. `tick` is the last one that a
+        resumed lane had come to."""
+        return SourceLane(self._shared(), int(name.removeprefix("lane-")), resume, tick)
 
 
 class SourceLane:
     """One lane: the partitions p of the topic with p % lanes == lane."""
 
-    def __init__(self, shared: "_SharedReader", lane: int, resume: Positions | None) -> None:
+    def __init__(
+        self,
+        shared: "_SharedReader",
+        lane: int,
+        resume: Positions | None,
+        tick: int | None = None,
+    ) -> None:
         self._shared = shared
         self._lane = lane
         self._round = -1
         self._durable: Positions = {}  # to be shown as the group's progress
         self._ended = False
-        self._next = shared.open_lane(lane, resume)
+        self._next = shared.open_lane(lane, resume, tick)
+        if shared.gate is not None:
+            self.next_batch = self._next_with_ticks  # type: ignore[method-assign, assignment]
 
     @property
     def ended(self) -> bool:
@@ -229,6 +244,26 @@ class SourceLane:
             self._ended = True
             raise StopIteration
         return batches
+
+    def _next_with_ticks(self) -> list[RawBatch | LaneTick]:
+        shared = self._shared
+        if shared.options.stopping():
+            self._ended = True
+            raise StopIteration
+        handed = shared.take_gated(self._lane, self._round, self._next)
+        self._round = shared.round
+        if handed and shared.options.report is not None:
+            count = sum(len(each) for each in handed if isinstance(each, RawBatch))
+            shared.options.report.read(shared.options.topic, count, self._next)
+        if not handed and shared.gate is not None and shared.gate.has_ended(self._lane):
+            self._ended = True
+            raise StopIteration
+        return handed
+
+    @property
+    def tick(self) -> int | None:
+        """The last one that was handed over; None: there are none."""
+        return None if self._shared.gate is None else self._shared.gate.reached(self._lane)
 
     def next_awake(self) -> datetime | None:
         return self._shared.awake_at
@@ -271,11 +306,16 @@ class _SharedReader:
         self.round = 0
         self.awake_at: datetime | None = None
         self._ends = self._admin.ends(options.topic)
+        self.gate: Gate | None = None
+        if options.ticks is not None:
+            self.gate = Gate(log, options.topic, options.lanes, options.ticks)
         if options.commit:
             self._reader.commit(options.group, options.topic, {})
 
-    def open_lane(self, lane: int, resume: Positions | None) -> Positions:
+    def open_lane(self, lane: int, resume: Positions | None, tick: int | None = None) -> Positions:
         self._queues[lane] = []
+        if self.gate is not None:
+            self.gate.open_lane(lane, tick)
         return self._assign_new(lane, resume or {}, at_start=True)
 
     def _assign_new(self, lane: int, resume: Positions, at_start: bool) -> Positions:
@@ -331,6 +371,32 @@ class _SharedReader:
             self._queues[lane] = []
         return batches
 
+    def take_gated(
+        self, lane: int, lane_round: int, positions: Positions
+    ) -> list[RawBatch | LaneTick]:
+        """The same with ticks. Moves `positions`."""
+        assert self.gate is not None
+        if lane_round == self.round:
+            self._poll()
+        topic, reader = self.options.topic, self._reader
+
+        def has_passed(partition: int, end: int) -> bool:
+            if partition not in self._known:
+                positions.update(self._assign_new(lane, {}, at_start=False))
+                return positions.get(partition, 0) >= end
+            return reader.position(topic, partition) >= end
+
+        queue, most = self._queues[lane], self.options.batch_messages
+        return list(self.gate.take(lane, queue, positions, has_passed, most))
+
+    def _wants_more(self) -> bool:
+        """Whether to read on, though there are records that no lane has taken."""
+        queued = sum(len(b) for queue in self._queues.values() for b in queue)
+        if queued < self.options.batch_messages:
+            return True
+        # What waits for a tick is no reason to let a lane wait that has not come to the last one.
+        return self.gate is not None and any(map(self.gate.has_more, self._queues))
+
     def _poll(self) -> None:
         options = self.options
         if self.round == 0 and options.report is not None:  # all lanes of the worker are open
@@ -338,8 +404,10 @@ class _SharedReader:
         self.round += 1
         count = 0
         self._commit()
+        if self.gate is not None and self.gate.poll():
+            count = options.batch_messages  # something may go on now
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.
-        if sum(len(b) for queue in self._queues.values() for b in queue) < options.batch_messages:
+        if self._wants_more():
             for batch in self._reader.poll(options.batch_messages):
                 count += len(batch)
                 queue = self._queues.get(batch.partition % options.lanes)
@@ -433,6 +501,8 @@ class _SharedReader:
         if self.options.ending is not None and self.options.commit:
             self.options.ending.source_ended(self.options.topic, positions)
         del self._queues[lane]
+        if self.gate is not None:
+            self.gate.close_lane(lane)
         if not self._queues:
             self._commit()
             self._reader.close()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from streamrec.connectors.log import (
+    RegisteredSchema,
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
@@ -59,10 +60,18 @@ def encoder_of(
 
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
+    registered = schema_registered(registry, topic, name, patience)
+    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
+
+
+def schema_registered(
+    registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
+) -> RegisteredSchema:
+    """The schema of a topic as it is registered. Waits, and raises, as `encoder_of` does."""
     # In whatever version it stands: a newer one of others does not stop this run.
     subject = subject_of(name)
     try:
-        registered = _when_there(
+        return _when_there(
             f"subject {subject!r}", patience, lambda: registry.find(subject, topic.schema)
         )
     except UnknownSchemaError as error:
@@ -71,7 +80,6 @@ def encoder_of(
             "versions, got none that is equal; run `streamrec topics create` to register it, "
             "with --dataflow MODULE for a dataflow of your own"
         ) from error
-    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
 def _when_there(what: str, patience: Patience, ask: Callable[[], _Answer]) -> _Answer:

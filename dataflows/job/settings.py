@@ -116,6 +116,19 @@ class Settings(_TopicNames):
     max_message_bytes: int = Field(
         1_000_000, ge=1_024, description="largest record written; larger ones go to errors"
     )
+    tick_s: float = Field(
+        1.0,
+        ge=0.01,
+        le=3_600,
+        description="how often a dataflow with timers writes a tick: so long its outputs wait, "
+        "and timers may be late",
+    )
+    tick_messages: int = Field(
+        50_000,
+        ge=1_000,
+        le=10_000_000,
+        description="messages between two ticks, at most, in a backlog: so many are held",
+    )
     unknown_schema: Literal["wait", "error"] = Field(
         "wait",
         description="while the registry is away, records of new schema ids: wait, or go to errors",

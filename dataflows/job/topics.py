@@ -145,6 +145,15 @@ SCORES = Topic(
     doc="where dataflows.scoring writes",
     answers=("source_partition", "source_offset"),  # scores answer one topic only
 )
+TICKS = Topic(
+    # One partition, since their order is what they are for; kept as long as what they cut.
+    "ticks",
+    "ticks.avsc",
+    key_doc="none",
+    doc="where dataflows with timers write how far their inputs had come",
+    partitions=1,
+    configs={"retention.ms": str(30 * _DAY_MS)},
+)
 REDRIVES = Topic(
     # One partition, because the order of claims decides who redrives; kept longer than errors, so
     # that an error which can still be listed can still be told from one that was redriven.
@@ -156,7 +165,7 @@ REDRIVES = Topic(
     beside=ERRORS,
 )
 
-TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, REDRIVES)
+TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, TICKS, REDRIVES)
 
 
 def topic_named(name: str) -> Topic | None:
