@@ -1,7 +1,7 @@
 """The arrays behind `models.keyed.rows`, and what compiled code does with them.
 
-`RowArrays` is what every helper takes first. A kernel of one's own (a join, a window) takes it as its
-argument, in its signature `ROWS_TYPE`, and does all of its work on a batch in one call:
+`RowArrays` is what every helper takes first. A kernel of one's own (a join, a window) takes it as
+its argument, in its signature `ROWS_TYPE`, and does all of its work on a batch in one call:
 
     @kernel(types.int64(ROWS_TYPE, types.int64[:, ::1], ...))
     def join(rows: RowArrays, hashes: NDArray[np.int64], ...) -> int:
