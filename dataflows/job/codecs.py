@@ -17,6 +17,14 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.header_ids import SchemaKey, name_of
+from streamrec.schemas.plain import (
+    BytesDecoder,
+    BytesEncoder,
+    JsonTextDecoder,
+    JsonTextEncoder,
+    ValueDecoder,
+    ValueEncoder,
+)
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 _logger = logging.getLogger(__name__)
@@ -28,9 +36,23 @@ _Answer = TypeVar("_Answer")
 
 def decoder_of(
     registry: SchemaRegistry, topic: Topic, patience: Patience | None
-) -> Callable[[], WireDecoder]:
+) -> Callable[[], ValueDecoder]:
     """Decoders that read as the topic's schema what was written with any compatible one."""
+    if topic.format != "avro":
+        return plain_decoder_of(topic)
     return PerThread(lambda: WireDecoder(topic.schema, partial(schema_of, registry, patience)))
+
+
+def plain_decoder_of(topic: Topic) -> Callable[[], ValueDecoder]:
+    """Decoders of a topic without a schema. They hold nothing, so threads share one."""
+    decoder = JsonTextDecoder() if topic.format == "json" else BytesDecoder()
+    return lambda: decoder
+
+
+def plain_encoder_of(topic: Topic) -> Callable[[], ValueEncoder]:
+    """The same for encoders."""
+    encoder = JsonTextEncoder() if topic.format == "json" else BytesEncoder()
+    return lambda: encoder
 
 
 def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKey) -> str:
@@ -53,12 +75,14 @@ def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKe
 
 def encoder_of(
     registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
-) -> Callable[[], WireEncoder]:
+) -> Callable[[], ValueEncoder]:
     """The encoder of a topic that is called `name` here, under the id that `topics create`
-    registered for its schema.
+    registered for its schema, if it has one.
 
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
+    if topic.format != "avro":
+        return plain_encoder_of(topic)
     # In whatever version it stands: a newer one of others does not stop this run.
     subject = subject_of(name)
     try:

@@ -64,7 +64,7 @@ from streamrec.dataflows.job.settings import Settings, load_settings, unknown_se
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.topics import ERRORS, Topic
-from streamrec.schemas.wire import WireDecoder, WireEncoder
+from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Job:
         """
         self._add_output(topic)
         options = EncodeOptions(
-            key_field=topic.checked().key_field or "",
+            key_field=topic.checked().key_column,
             reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
@@ -193,12 +193,12 @@ class Job:
 
     # What steps ask for.
 
-    def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
+    def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
         """Decoders of a topic's values, one for each worker."""
         waits = self.settings.unknown_schema == "wait"
         return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
-    def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
+    def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
         return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 

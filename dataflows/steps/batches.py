@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.dataflows.errors.failed import Failed, Origins
+from streamrec.dataflows.steps.records import RecordBatch
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES
 from streamrec.models.users.state import SessionsAfter
-from streamrec.schemas.columns import Bytes, compact
-from streamrec.schemas.reasons import Reason
+from streamrec.schemas.columns import Bytes, select
 
 
 class Click(NamedTuple):
@@ -27,42 +26,23 @@ class Click(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Clicks:
-    """n valid clicks of one activation, from any partitions, in the order they were read.
+class Clicks(RecordBatch):
+    """n clicks of one activation, from any partitions, in the order they were read: records by
+    user, and what kernels make of them.
 
-    Shared by the shards of a worker: each writes only the rows that are its own.
+    Each shard of a worker writes only the rows that are its own.
     """
 
-    topic: str
-    origins: Origins
-    origin_rows: NDArray[np.int64]  # (n,) row in `origins`
     matrix: NDArray[np.int64]  # (CLICK_ROWS, n) as models.users.kernels names them
-    offsets: NDArray[np.int64]  # (n,)
-    user_ids: Bytes
     item_ids: Bytes
-    partitions: int  # one more than the largest partition in `matrix`
+    partition_count: int  # one more than the largest of `partitions`
     features: NDArray[np.float32]  # (n, n_features), written by `user features`
     status: NDArray[np.int8]  # (n,), written by `user features`
     feature_set: str = ""  # digest of how `features` are declared
 
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(m, 2): partition and offset of chosen rows."""
-        places = np.empty((len(rows), 2), np.int64)
-        places[:, 0], places[:, 1] = self.matrix[kernels.PARTITION, rows], self.offsets[rows]
-        return places
-
-    def fail(
-        self, row: int, reason: Reason, message: str, error: Exception | None = None
-    ) -> Failed:
-        """The click of a row failed: its record goes to `errors`, as it came.
-
-        `message` says what was expected and what was got; step and place are added. `error` is
-        what user code raised.
-        """
-        return self.origins.fail(int(self.origin_rows[row]), reason, message, error)
+    @property
+    def user_ids(self) -> Bytes:
+        return self.keys
 
     def click(self, row: int) -> Click:
         """One row as plain values."""
@@ -70,22 +50,52 @@ class Clicks:
         price = column[kernels.PRICE_CENTS]
         return Click(
             row,
-            self.user_ids.bytes_at(row).decode(),
+            self.keys.bytes_at(row).decode(),
             self.item_ids.bytes_at(row).decode(),
             EVENT_TYPES[column[kernels.EVENT_TYPE]],
             column[kernels.TIME_MS],
             None if price == kernels.NO_PRICE else price,
         )
 
+    def own(self, rows: NDArray[np.int64]) -> "Clicks":
+        """Chosen rows alone, in memory of their own."""
+        origins, origin_rows = self.origins.select(self.origin_rows[rows])
+        columns = select(self.columns, rows)
+        user, item = columns["user_id"], columns["item_id"]
+        assert isinstance(user, Bytes) and isinstance(item, Bytes)
+        matrix = np.ascontiguousarray(self.matrix[:, rows])
+        return Clicks(
+            topic=self.topic,
+            origins=origins,
+            origin_rows=origin_rows,
+            columns=columns,
+            keys=user,
+            times_ms=matrix[kernels.TIME_MS],
+            partitions=matrix[kernels.PARTITION],
+            offsets=self.offsets[rows],
+            reader=self.reader,
+            matrix=matrix,
+            item_ids=item,
+            partition_count=self.partition_count,
+            features=self.features[rows],
+            status=self.status[rows],
+            feature_set=self.feature_set,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ShardClicks:
-    """The clicks of one shard: some rows of a batch, in order."""
+    """The clicks of one shard: some rows of a batch, in order. To what takes any records they are
+    `ShardRecords`, but for how they are gone through."""
 
     shard: str
     clicks: Clicks
     rows: NDArray[np.int64]  # (m,)
     sessions: SessionsAfter | None = None  # set by `user features`
+
+    @property
+    def batch(self) -> Clicks:
+        return self.clicks
 
     def __iter__(self) -> Iterator[Click]:
         """Click by click, in order. Costs some microseconds each; kernels take the columns."""
@@ -95,20 +105,7 @@ class ShardClicks:
         """Between processes, only this shard's rows go."""
         clicks, rows = self.clicks, self.rows
         keep = np.arange(len(rows))
-        origins, origin_rows = clicks.origins.select(clicks.origin_rows[rows])
-        own = Clicks(
-            topic=clicks.topic,
-            origins=origins,
-            origin_rows=origin_rows,
-            matrix=np.ascontiguousarray(clicks.matrix[:, rows]),
-            offsets=clicks.offsets[rows],
-            user_ids=compact(clicks.user_ids, rows),
-            item_ids=compact(clicks.item_ids, rows),
-            partitions=clicks.partitions,
-            features=clicks.features[rows],
-            status=clicks.status[rows],
-            feature_set=clicks.feature_set,
-        )
+        own = clicks.own(rows)
         sessions = self.sessions
         if sessions is not None:
             place = np.zeros(int(rows.max(initial=-1)) + 1, np.int64)
