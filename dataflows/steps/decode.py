@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from streamrec.compiling import kernel
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.topics import CLICKS
-from streamrec.dataflows.steps.batches import Clicks, ShardClicks
+from streamrec.dataflows.steps.batches import Clicks, ShardClicks, click_rows
 from streamrec.dataflows.steps.records import fill_places
 from streamrec.dataflows.steps.rules import (
     MAX_TIME_MS,
@@ -205,10 +204,11 @@ class DecodeClicks:
             status=np.zeros(n, np.int8),
             feature_set=self.feature_set,
         )
-        for row in np.flatnonzero(broken).tolist():
+        invalid = np.flatnonzero(broken).tolist()
+        for row in invalid:
             out.append(self._invalid(clicks, row, int(broken[row])))
         rows, ends = split_by_shard(user, self.shards)
-        if broken.any():
+        if invalid:
             self._emit_valid(clicks, rows, ends, broken, out)
             return
         start = 0
@@ -239,12 +239,6 @@ class DecodeClicks:
         rule = self._rules[index]
         got = self._reader.value(clicks.columns, rule.field, row)
         return clicks.fail(row, rule.reason, message_of(rule, which, got))
-
-
-@cache
-def click_rows() -> AvroRows:
-    """Reads clicks as plain values."""
-    return AvroRows(CLICKS.schema)
 
 
 def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:
