@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+_SHOWN_BYTES = 60
+
 
 class RepeatedFieldError(ValueError):
     """An object names a field twice, and either value could be meant."""
@@ -62,6 +64,15 @@ def parse_record(content: bytes) -> Any:
             half = error.object[error.start]
             raise ValueError(f"expected whole characters, got {half!r}") from None
     return value
+
+
+def shown_bytes(content: bytes) -> str:
+    """The beginning of what was no JSON, for messages.
+
+    >>> shown_bytes(b"{nope")
+    "'{nope'"
+    """
+    return repr(content[:_SHOWN_BYTES])[1:] + ("..." if len(content) > _SHOWN_BYTES else "")
 
 
 def _no_number(text: str) -> Any:

@@ -11,13 +11,11 @@ import numpy as np
 
 from streamrec.schemas.columns import VALUE, Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoded, EncodeFailure
-from streamrec.schemas.json_text import parse_record
+from streamrec.schemas.json_text import parse_record, shown_bytes
 from streamrec.schemas.opcodes import Fault
 from streamrec.schemas.placing import keys_of
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.wire import Decoded, Failure, HeadersOf
-
-_SHOWN_BYTES = 60
 
 
 class ValueDecoder(Protocol):
@@ -70,7 +68,7 @@ class JsonTextDecoder:
             try:
                 parsed.append(parse_record(value))
             except ValueError as error:
-                message = f"value expected JSON, got {_shown(value)}: {error}"
+                message = f"value expected JSON, got {shown_bytes(value)}: {error}"
                 failures.append(Failure.of(row, Reason.UNDECODABLE, message))
                 continue
             rows.append(row)
@@ -112,12 +110,8 @@ class JsonTextEncoder(BytesEncoder):
         try:
             parse_record(value)
         except ValueError as error:
-            return f"field {VALUE} expected JSON, got {_shown(value)}: {error}"
+            return f"field {VALUE} expected JSON, got {shown_bytes(value)}: {error}"
         return ""
-
-
-def _shown(value: bytes) -> str:
-    return repr(value[:_SHOWN_BYTES])[1:] + ("..." if len(value) > _SHOWN_BYTES else "")
 
 
 __all__ = [
