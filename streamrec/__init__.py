@@ -7,8 +7,8 @@ imported when it is used first, so that `import streamrec` costs nothing.
 `Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
 the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks`
 and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
-(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`, what
-it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
+(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
+what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
 `Between`, `OneOf`, `EventTime`).
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,

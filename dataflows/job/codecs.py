@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from streamrec.connectors.log import (
+    Headers,
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
@@ -17,6 +18,7 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.header_ids import SchemaKey, name_of
+from streamrec.schemas.json_codec import decode_json
 from streamrec.schemas.plain import (
     BytesDecoder,
     BytesEncoder,
@@ -53,6 +55,13 @@ def plain_encoder_of(topic: Topic) -> Callable[[], ValueEncoder]:
     """The same for encoders."""
     encoder = JsonTextEncoder() if topic.format == "json" else BytesEncoder()
     return lambda: encoder
+
+
+def plain_value_of(topic: Topic) -> Callable[[bytes, Headers], Any] | None:
+    """What reads one value of a topic without a schema; None: it has one."""
+    if topic.format == "avro":
+        return None
+    return decode_json if topic.format == "json" else lambda value, _: value
 
 
 def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKey) -> str:

@@ -45,7 +45,7 @@ from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.logs import configure_logs
@@ -189,7 +189,7 @@ class Job:
         """
         # A registry that is away is waited for.
         found = partial(schema_of, self.registry, self.log.patience)
-        return Table(self.log, self.settings.topic(topic), found).open()
+        return Table(self.log, self.settings.topic(topic), found, plain_value_of(topic)).open()
 
     # What steps ask for.
 

@@ -12,7 +12,7 @@ from bytewax.testing import TestingSink, TestingSource
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
-from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of
+from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
@@ -20,7 +20,6 @@ from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
-from streamrec.schemas.json_text import parse_record
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
@@ -114,11 +113,9 @@ class PaperJob(Job):
 
     def records(self, topic: Topic) -> list[Any]:
         """What the flow wrote to a topic, as plain values: for each partition in order."""
-        decode: Callable[[bytes], Any] = JsonDecoder(lambda _: topic.schema).decode
-        if topic.format != "avro":
-            decode = parse_record if topic.format == "json" else bytes
+        decode = plain_value_of(topic) or JsonDecoder(lambda _: topic.schema).decode
         outs = sorted((out for _, out in self.written[topic.name]), key=lambda o: o.partition)
-        return [decode(value) for out in outs for value in out.values]
+        return [decode(value, []) for out in outs for value in out.values]
 
     def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
         if topic.format != "avro":

@@ -19,8 +19,7 @@ from streamrec.connectors.log import (
 from streamrec.connectors.reading import read_range, records_of
 from streamrec.program.shared import UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms
-from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, to_json
-from streamrec.schemas.json_text import parse_record, shown_bytes
+from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, decode_json, to_json
 
 Decode = Callable[[bytes, Headers], Any]
 
@@ -67,7 +66,7 @@ def receive(
     with opened() as (log, _), closing(log.registry()) as registry:
         decode: Decode = JsonDecoder(partial(schema_named, registry)).decode
         if raw or as_json:
-            decode = _as_json if as_json else _as_text
+            decode = decode_json if as_json else _as_text
         failed = printed = 0
         for record in _records(log, topic, start, follow):
             try:
@@ -87,13 +86,6 @@ def receive(
 
 def _as_text(value: bytes, headers: Headers) -> str:
     return value.decode(errors="backslashreplace")
-
-
-def _as_json(value: bytes, headers: Headers) -> Any:
-    try:
-        return parse_record(value)
-    except ValueError as error:
-        raise UnreadableError(f"expected JSON, got {shown_bytes(value)}: {error}") from None
 
 
 def _with_meta(record: Record, value: Any) -> dict[str, Any]:

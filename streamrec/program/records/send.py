@@ -10,7 +10,13 @@ from typing import Annotated, cast
 
 import typer
 
-from streamrec.connectors.log import Log, LogWriter, Outgoing, TooLargeError
+from streamrec.connectors.log import (
+    Log,
+    LogWriter,
+    Outgoing,
+    TooLargeError,
+    UnknownSchemaError,
+)
 from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.program.shared import CommandError, UsageError, opened, say
@@ -42,9 +48,9 @@ def send(
     """Send standard input to a topic, a record a line.
 
     A line is a JSON object, encoded with the schema registered for the topic. With --json it is any
-    JSON value, sent as it stands, and its key a string at its top (--key-field). A line that does not
-    fit is named with what was expected and what it holds; the rest goes on, and the exit status is
-    1. Bytes are strings of the characters U+0000 to U+00FF, as `receive` prints them.
+    JSON value, sent as it stands, and its key a string at its top (--key-field). A line that does
+    not fit is named with what was expected and what it holds; the rest goes on, and the exit status
+    is 1. Bytes are strings of the characters U+0000 to U+00FF, as `receive` prints them.
     """
     if raw and as_json:
         raise UsageError("send expected either --raw or --json, got both")
@@ -149,7 +155,10 @@ def _lines_of_json(key_field: str | None) -> Callable[[bytes], Outgoing]:
 
 def _json_lines(log: Log, topic: str, key_field: str | None) -> Callable[[bytes], Outgoing]:
     with closing(log.registry()) as registry:
-        registered = registry.latest(subject_of(topic))
+        try:
+            registered = registry.latest(subject_of(topic))
+        except UnknownSchemaError as error:
+            raise CommandError(f"{error}, or send without one: --json, --raw") from None
     encoder = JsonEncoder(registered.schema, registered.id)
     schema = json.loads(registered.schema)  # of a record, or of what has no fields
     named = schema.get("fields", ()) if isinstance(schema, dict) else ()
