@@ -11,7 +11,7 @@ from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Column, Columns, Lists, Numbers, constant, strings
-from streamrec.schemas.wire import WireEncoder
+from streamrec.schemas.plain import ValueEncoder
 
 _HEADER_PREFIX = "__streams.errors."
 _OVERHEAD_BYTES = 1_000  # what the log adds to a record, at most
@@ -28,7 +28,7 @@ class EncodeErrors:
     The same names stand as headers, as Kafka Streams' dead letter queue sets them (KIP-1034).
     """
 
-    encoder: Callable[[], WireEncoder]  # one for each worker
+    encoder: Callable[[], ValueEncoder]  # one for each worker
     partitions: Callable[[], int]  # of the topic `errors`
     largest_bytes: Callable[[], int]  # that a record of the topic may have
     dataflow: str

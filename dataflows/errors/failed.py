@@ -53,6 +53,15 @@ class Origins:
             times_ms = np.concatenate([batch.times_ms for batch in self.batches])
         return times_ms if len(rows) == len(times_ms) else times_ms[rows]
 
+    def keys(self, rows: NDArray[np.int64]) -> list[bytes | None]:
+        """The keys of some rows: a call a message on Kafka."""
+        which = np.searchsorted(self.ends, rows, side="right").tolist()
+        starts = [int(end) - len(batch) for end, batch in zip(self.ends, self.batches, strict=True)]
+        return [
+            self.batches[index].detail(row - starts[index]).key
+            for index, row in zip(which, rows.tolist(), strict=True)
+        ]
+
     def headers(self, row: int) -> Headers:
         """Of the record of a row."""
         which = int(np.searchsorted(self.ends, row, side="right"))

@@ -1,4 +1,4 @@
-"""What goes out becomes Avro in wire format, partition by partition."""
+"""What goes out becomes Avro in wire format, JSON or bytes, partition by partition."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +14,8 @@ from streamrec.schemas import hashing
 from streamrec.schemas.columns import Bytes, Columns
 from streamrec.schemas.encoder import Encoded
 from streamrec.schemas.placing import keys_of
+from streamrec.schemas.plain import ValueEncoder
 from streamrec.schemas.reasons import Reason
-from streamrec.schemas.wire import WireEncoder
 
 
 class UnencodableError(Exception):
@@ -23,7 +23,7 @@ class UnencodableError(Exception):
 
 
 class InputBatch(Protocol):
-    """A batch of inputs, as what answers it must know it (`dataflows.steps.batches.Clicks`)."""
+    """A batch of inputs, as what answers it must know it (`dataflows.steps.records`)."""
 
     @property
     def topic(self) -> str | Sequence[str]:
@@ -42,8 +42,10 @@ class InputBatch(Protocol):
 class Records:
     """n records of one topic, as columns, and the inputs that they answer.
 
-    `columns` has an entry for each field of the topic's schema (see `schemas.columns`). Record i
-    answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may repeat them.
+    `columns` has an entry for each field of the topic's schema (see `schemas.columns`); of a topic
+    without one, `value` (bytes, or JSON as UTF-8) and the key, a string (`Topic.key_column`).
+    Record i answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may
+    repeat them.
     Where an input has several, `kinds` and `numbers` tell them apart, and stand in the fields that
     the topic's row names.
     """
@@ -76,7 +78,7 @@ class Encode:
     def __init__(
         self,
         columns_of: ColumnsOf,
-        encoder: Callable[[], WireEncoder],  # one for each worker
+        encoder: Callable[[], ValueEncoder],  # one for each worker
         partitions: Callable[[], int],  # of the topic that is written
         options: EncodeOptions,
     ) -> None:

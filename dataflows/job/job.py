@@ -46,7 +46,7 @@ from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.logs import configure_logs
@@ -66,7 +66,7 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
-from streamrec.schemas.wire import WireDecoder, WireEncoder
+from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class Job:
         """
         self._add_output(topic)
         options = EncodeOptions(
-            key_field=topic.checked().key_field or "",
+            key_field=topic.checked().key_column,
             reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
@@ -208,7 +208,7 @@ class Job:
         """
         # A registry that is away is waited for.
         found = partial(schema_of, self.registry, self.log.patience)
-        return Table(self.log, self.settings.topic(topic), found).open()
+        return Table(self.log, self.settings.topic(topic), found, plain_value_of(topic)).open()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -217,12 +217,12 @@ class Job:
 
     # What steps ask for.
 
-    def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
+    def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
         """Decoders of a topic's values, one for each worker."""
         waits = self.settings.unknown_schema == "wait"
         return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
-    def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
+    def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
         return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
