@@ -62,6 +62,16 @@ class Origins:
             for index, row in zip(which, rows.tolist(), strict=True)
         ]
 
+    def originals(self, rows: NDArray[np.int64]) -> list[tuple[bytes | None, Detail]]:
+        """Values of some rows, and what they carry besides: a call or two a message on Kafka."""
+        which = np.searchsorted(self.ends, rows, side="right").tolist()
+        starts = [int(end) - len(batch) for end, batch in zip(self.ends, self.batches, strict=True)]
+        found = []
+        for index, row in zip(which, rows.tolist(), strict=True):
+            batch, inside = self.batches[index], row - starts[index]
+            found.append((batch.values[inside], batch.detail(inside)))
+        return found
+
     def headers(self, row: int) -> Headers:
         """Of the record of a row."""
         which = int(np.searchsorted(self.ends, row, side="right"))

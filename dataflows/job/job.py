@@ -211,8 +211,13 @@ class Job:
         return Table(self.log, self.settings.topic(topic), found, plain_value_of(topic)).open()
 
     @property
+    def sources(self) -> tuple[Topic, ...]:
+        """The topics that the dataflow reads, in the order of its `read`s."""
+        return tuple(self._sources)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
-        """What the topics are called that the dataflow reads, in the order of its `read`s."""
+        """What they are called on the log."""
         return tuple(map(self.settings.topic, self._sources))
 
     # What steps ask for.
