@@ -64,17 +64,14 @@ class Offers(InEventTime):
             return
         hits = 0
         for offer in offers:
-            _, _, offer_id, since_ms, *_ = offer
             offer[4] += 1
             offer[5] += record.value["cents"]
-            if record.time_ms <= since_ms + HOUR_MS:
+            if record.time_ms <= offer[3] + HOUR_MS:
                 yield record.output(OUTCOMES, "hit", hits, **_fields(record, offer))
                 hits += 1
             else:
-                for timer in self.timers_of(record.key, "forget"):
-                    if timer.record.value["offer_id"] == offer_id:
-                        fields = _fields(record, offer)
-                        yield timer.record.output(OUTCOMES, "correction", offer[6], **fields)
+                earlier = self.earlier(OFFERS, offer[0], offer[1], record.key)
+                yield earlier.output(OUTCOMES, "correction", offer[6], **_fields(record, offer))
                 offer[6] += 1
         if offers:
             self.values.put(record.key, offers)

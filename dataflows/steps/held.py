@@ -1,12 +1,12 @@
 """Records that a step holds until their time, what it asks to be called for, and what it says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.connectors.log import Headers
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Headers
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.reasons import Reason
@@ -21,6 +21,10 @@ class Original(NamedTuple):
     timestamp_ms: int
 
 
+# Finds the original of a record by topic, partition, offset and key; None: it is not held any more.
+Find = Callable[["Record"], "Original | None"]
+
+
 class Record(NamedTuple):
     """One record, for logic that goes record by record."""
 
@@ -29,14 +33,19 @@ class Record(NamedTuple):
     offset: int
     key: str  # what it is sharded by
     time_ms: int  # event time, Unix milliseconds
-    value: Any  # as `receive` shows it
-    original: Original
+    value: Any  # as `receive` shows it; None of an earlier one
+    original: "Original | Find"
 
     def fail(self, reason: Reason, message: str, kind: str = "", number: int = 0) -> Failed:
         """This record's failure, or with `kind` that of one of its outputs: it goes to `errors`, as
         it came. Give it out once for each kind and number."""
         place = f"(topic {self.topic!r}, partition {self.partition}, offset {self.offset})"
         original = self.original
+        if not isinstance(original, Original):
+            found = original(self)
+            if found is None:
+                place += "; the original is not held any more, and left out"
+            original = found or Original(None, None, [], NO_TIMESTAMP_MS)
         return Failed(
             reason=reason.value,
             exception=reason.exception,
