@@ -235,12 +235,27 @@ def _sink(rows: RowArrays, at: int, due_ms: int, slot: int) -> None:
     """Make room for an entry at a place or below it, and put it there."""
     heap, places = rows.heap, rows.places
     n_due = rows.counters[N_DUE]
+    total = np.int64(0)
     while _CHILDREN * at + 1 < n_due:
         child = _CHILDREN * at + 1
-        least, least_ms, least_slot = child, heap[child, 0], heap[child, 1]
-        for other in range(child + 1, min(child + _CHILDREN, n_due)):
-            if _is_before(rows, heap[other, 0], heap[other, 1], least_ms, least_slot):
-                least, least_ms, least_slot = other, heap[other, 0], heap[other, 1]
+        next_child = _CHILDREN * child + 1
+        if next_child + 12 < n_due:  # fetched while this level is decided on
+            total += heap[next_child, 0] + heap[next_child + 4, 0]
+            total += heap[next_child + 8, 0] + heap[next_child + 12, 0]
+        end = min(child + _CHILDREN, n_due)
+        # By times alone, without a branch that would be guessed wrong, unless two are the same.
+        least, least_ms, is_tie = child, heap[child, 0], False
+        for other in range(child + 1, end):
+            other_ms = heap[other, 0]
+            is_tie |= other_ms == least_ms
+            least = other if other_ms < least_ms else least
+            least_ms = min(other_ms, least_ms)
+        if is_tie:
+            least = child
+            for other in range(child + 1, end):
+                if _is_before(rows, heap[other, 0], heap[other, 1], heap[least, 0], heap[least, 1]):
+                    least = other
+        least_slot = heap[least, 1]
         if not _is_before(rows, least_ms, least_slot, due_ms, slot):
             break
         heap[at, 0] = least_ms
@@ -250,6 +265,7 @@ def _sink(rows: RowArrays, at: int, due_ms: int, slot: int) -> None:
     heap[at, 0] = due_ms
     heap[at, 1] = slot
     places[slot] = at
+    rows.counters[TOUCHED] = total
 
 
 @helper(_nrt=False)
@@ -367,11 +383,13 @@ def _touch_keys(rows: RowArrays, hashes: NDArray[np.int64]) -> None:
 @helper(_nrt=False)
 def _touch_rows(rows: RowArrays, slots: NDArray[np.int64]) -> None:
     """Read the rows, then where their keys stand in the table, as above."""
-    fixed, table = rows.fixed, rows.table
+    fixed, table, links, spans, state = rows.fixed, rows.table, rows.links, rows.spans, rows.state
     mask = len(table) - 1
     total = np.int64(0)
     for i in range(len(slots)):
-        total += fixed[slots[i], LOW] + rows.links[slots[i], NEXT]
+        total += fixed[slots[i], LOW] + links[slots[i], NEXT] + state[slots[i]]
+        for column in range(0, spans.shape[1], 8):
+            total += spans[slots[i], column]
     for i in range(len(slots)):
         total += table[fixed[slots[i], LOW] & _TAG_MASK & mask]
     rows.counters[TOUCHED] = total

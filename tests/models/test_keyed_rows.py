@@ -1,12 +1,14 @@
 """Rows by key against slow references in plain Python."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from streamrec.connectors.state_files import StateFiles
 from streamrec.models.keyed import kernels
 from streamrec.models.keyed.rows import NEVER_MS, KeyedRows
 from streamrec.schemas.columns import Bytes, strings
@@ -327,3 +329,22 @@ def test_slots_that_are_not_held_are_our_mistake() -> None:
             rows.remove(wrong)
     with pytest.raises(AssertionError, match="not held"):
         rows.remove(slots[[1, 1]])
+
+
+def test_rows_come_back_from_state_files(tmp_path: Path) -> None:
+    rows = KeyedRows(WORDS, PARTS)
+    files = StateFiles(tmp_path, keep_s=0.0)
+    slots = rows.add(*plain_rows(3, 1))
+    rows.set_part("value", slots, strings(["", None, "three"]))
+    files.write(rows.changed(True), True, {})
+    rows.remove(slots[:1])
+    rows.add(*plain_rows(1, 2), {"key": strings(["new"])})
+    reference = files.write(rows.changed(False), False, {})
+
+    back = KeyedRows(WORDS, PARTS)
+    back.restore(list(StateFiles(tmp_path, keep_s=0.0).read(reference)))
+
+    due = back.due(3)
+    assert back.ids_at(due).tolist() == [1, 2, 3]
+    assert texts_of(back.part("value", due)) == [None, b"three", b""]
+    assert texts_of(back.part("key", due)) == [b"", b"", b"new"]
