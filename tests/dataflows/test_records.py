@@ -4,8 +4,9 @@ import json
 import pickle
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from streamrec import (
     OneOf,
     PaperJob,
     Reason,
+    Rule,
     ShardClicks,
     ShardRecords,
     StartError,
@@ -31,7 +33,7 @@ from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.dataflows.steps.decode import BROKEN, RULES
 from streamrec.dataflows.steps.shards import shard_name
-from streamrec.schemas.columns import Bytes, strings
+from streamrec.schemas.columns import Bytes, Column, Numbers, strings
 from streamrec.schemas.hashing import partitions
 from streamrec.schemas.json_codec import JsonDecoder
 from tests.dataflows.click_batches import START_MS, click, raw_batch
@@ -216,6 +218,54 @@ def test_a_field_that_does_not_fit_is_told_before_anything_is_read(
         decode_records(JOB, sales, **given)
     assert str(raised.value).startswith("topic 'sales': ")
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ("no JSON", "not an Avro schema: JSONDecodeError("),
+        ('"string"', "schema expected a record, got string"),
+        (
+            '{"type": "record", "name": "M", "fields": ['
+            '{"name": "m", "type": {"type": "map", "values": "int"}}]}',
+            "field m expected a type that columns can hold, got map of int",
+        ),
+    ],
+)
+def test_a_schema_that_cannot_be_decoded_is_told_before_anything_is_read(
+    tmp_path: Path, schema: str, told: str
+) -> None:
+    (tmp_path / "x.avsc").write_text(schema)
+    with pytest.raises(StartError) as raised:
+        decode_records(JOB, Topic("x", tmp_path / "x.avsc"))
+    start = "topic 'x' expected an Avro record in x.avsc that columns can hold: "
+    assert str(raised.value).startswith(start + told)
+
+
+@dataclass(frozen=True)
+class Even:
+    """A rule of somebody's own."""
+
+    field: str
+    kinds: ClassVar[tuple[str, ...]] = ("long",)
+    reason = Reason.INVALID_VALUE
+    expected = ("an even number",)
+
+    def broken(self, column: Column, written_ms: Any) -> Any:
+        assert isinstance(column, Numbers)
+        return (column.values.astype(np.int64) % 2).astype(np.int8)
+
+    def judge(self, value: Any, written_ms: int) -> int:
+        return int(not isinstance(value, int) or value % 2)
+
+
+def test_a_rule_may_be_ones_own(sales: Topic) -> None:
+    rules: tuple[Rule, ...] = (Even("cents"), EventTime("at"))
+    for topic, make in ((sales, sale), (STOCK, dict)):
+        records = [make(shop="a", cents=cents, at=START_MS) for cents in (2, 3, 4)]
+        good, (one,) = parts(decode_records(JOB, topic, rules=rules)([batch_of(topic, records)]))
+        assert [record["cents"] for _, _, record in read(good)] == [2, 4]
+        assert one.message.startswith("field cents expected an even number, got 3 (topic ")
 
 
 def test_microseconds_are_no_event_time(tmp_path: Path) -> None:
