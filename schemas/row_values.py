@@ -7,9 +7,12 @@ import json
 from functools import cache
 from typing import Any, Protocol
 
-from streamrec.schemas.columns import VALUE, Bytes, Columns, Lists
+from streamrec.schemas.columns import VALUE, Bytes, Column, Columns, Lists, Numbers
 from streamrec.schemas.json_text import parse_record
-from streamrec.schemas.parsing import Type, parse
+from streamrec.schemas.parsing import PRIMITIVES, Type, parse
+from streamrec.schemas.placing import keys_of
+
+_FLAT = (PRIMITIVES - {"null"}) | {"enum"}
 
 
 class RowValues(Protocol):
@@ -69,6 +72,34 @@ class BytesRows:
         return _bytes(columns, row)
 
 
+def plain_rows(reader: RowValues, columns: Columns, count: int) -> list[Any]:
+    """All records, as `reader.record` gives each; those of flat schemas by the column."""
+    if not isinstance(reader, AvroRows):
+        return [reader.record(columns, row) for row in range(count)]
+    fields = reader.root.fields
+    if any(field.type.value.kind not in _FLAT for field in fields):
+        return [reader.record(columns, row) for row in range(count)]
+    names = [field.name for field in fields]
+    lists = [_plain_column(field.type.value, columns[field.name]) for field in fields]
+    return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def _plain_column(node: Type, column: Column) -> list[Any]:
+    found: list[Any]
+    if isinstance(column, Bytes):
+        found = list(keys_of(column))
+        if node.kind == "string":
+            found = [each.decode() for each in found]
+    else:
+        assert isinstance(column, Numbers)
+        found = column.values.tolist()
+        if node.kind == "enum":
+            found = [node.symbols[each] for each in found]
+    if column.valid is None:
+        return found
+    return [v if valid else None for v, valid in zip(found, column.valid.tolist(), strict=True)]
+
+
 def _bytes(columns: Columns, row: int) -> bytes:
     column = columns[VALUE]
     assert isinstance(column, Bytes)
@@ -93,4 +124,4 @@ def _value(node: Type, columns: Columns, name: str, row: int) -> Any:
     return inner.symbols[found] if inner.kind == "enum" else found
 
 
-__all__ = ["AvroRows", "BytesRows", "JsonRows", "RowValues", "avro_rows"]
+__all__ = ["AvroRows", "BytesRows", "JsonRows", "RowValues", "avro_rows", "plain_rows"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Headers
-from streamrec.connectors.out import Out, by_partition
+from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Column, Columns, Lists, Numbers, constant, strings
@@ -57,7 +57,12 @@ class EncodeErrors:
             targets,
             [f.key for f in failed],
             encoded.values,
-            np.array([(f.partition, f.offset) for f in failed], np.int64),
+            Sources(
+                np.array([(f.partition, f.offset) for f in failed], np.int64),
+                [f.topic for f in failed],
+                [f.kind for f in failed],
+                np.array([f.number for f in failed], np.int64),
+            ),
             [_headers(f) for f in failed],
         )
 
@@ -74,6 +79,8 @@ class EncodeErrors:
         return {
             **texts,
             "dataflow": constant(self.dataflow, n),
+            "output_kind": strings([f.kind.encode() for f in failed]),
+            "output_number": Numbers(np.array([f.number for f in failed], np.int32)),
             "stacktrace": strings(
                 [None if f.stacktrace is None else _utf8(f.stacktrace) for f in failed]
             ),

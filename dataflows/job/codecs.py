@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from streamrec.connectors.log import (
     Headers,
+    RegisteredSchema,
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
@@ -92,10 +93,18 @@ def encoder_of(
     """
     if topic.format != "avro":
         return plain_encoder_of(topic)
+    registered = schema_registered(registry, topic, name, patience)
+    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
+
+
+def schema_registered(
+    registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
+) -> RegisteredSchema:
+    """The schema of a topic as it is registered. Waits, and raises, as `encoder_of` does."""
     # In whatever version it stands: a newer one of others does not stop this run.
     subject = subject_of(name)
     try:
-        registered = _when_there(
+        return _when_there(
             f"subject {subject!r}", patience, lambda: registry.find(subject, topic.schema)
         )
     except UnknownSchemaError as error:
@@ -104,7 +113,6 @@ def encoder_of(
             "versions, got none that is equal; run `streamrec topics create` to register it, "
             "with --dataflow MODULE for a dataflow of your own"
         ) from error
-    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
 def _when_there(what: str, patience: Patience, ask: Callable[[], _Answer]) -> _Answer:

@@ -12,6 +12,7 @@ from bytewax.testing import TestingSink, TestingSource
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.ticks.tick import LaneTick, Tick
 from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
@@ -79,7 +80,8 @@ def _encode_of(topic: Topic) -> Callable[[Any], bytes]:
 class PaperJob(Job):
     """Reads batches from memory and writes to lists; connects to nothing and keeps nothing.
 
-    `inputs` are batches by topic (`batch_of` makes them), `tables` what `Job.table` holds by topic;
+    `inputs` are batches by topic (`batch_of` makes them; of a timed input with `Tick`s among them,
+    whose ends do not matter), `tables` what `Job.table` holds by topic;
     `written` holds what the flow wrote, by topic, as `(lane, Out)`, and `records` says it as plain
     values. What a real job tells at its start (a model that cannot be had, a schema that is
     not registered) is not looked for before it is used.
@@ -88,7 +90,7 @@ class PaperJob(Job):
     def __init__(
         self,
         flow_id: str,
-        inputs: Mapping[str, Sequence[RawBatch]] | None = None,
+        inputs: Mapping[str, Sequence[RawBatch | Tick]] | None = None,
         settings: Settings | None = None,
         partitions: int = 8,
         tables: Mapping[str, Mapping[str, Any]] | None = None,
@@ -99,9 +101,10 @@ class PaperJob(Job):
         self.written: dict[str, list[tuple[str, Out]]] = {}
         self.topics_read: list[Topic] = []
         self.topics_written: list[Topic] = []
-        self._inputs = inputs or {}
+        self._given = inputs or {}
         self._tables = tables or {}
-        self._source = None
+        self._sources = []
+        self._timed = []
         self._written: list[Topic] = []
         self._partition_count = partitions
 
@@ -131,9 +134,16 @@ class PaperJob(Job):
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         return Once(make)
 
-    def _source_of(self, topic: Topic) -> Source[RawBatch]:
+    def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         self.topics_read.append(topic)
-        return TestingSource(list(self._inputs.get(topic.name, ())))
+        items: list[Any] = []
+        for each in self._given.get(topic.name, ()):
+            if isinstance(each, Tick):
+                lanes = range(self.settings.lanes)
+                items += [LaneTick(topic.name, lane, each.number, each.time_ms) for lane in lanes]
+            else:
+                items.append(each)
+        return TestingSource(items)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         self.topics_written.append(topic)

@@ -42,8 +42,9 @@ class Topic:
     key_doc: str = ""
     doc: str = ""  # what the setting of its name says
     # Fields of the value that say partition and offset of the input that a record answers and, if
-    # there, its topic and the dataflow that answers: what a resumed sink reads back. None: records
-    # may repeat after a crash.
+    # there, its topic, the dataflow that answers, and of an input that has several outputs the kind
+    # and the number of this one: what a resumed sink reads back. None: records may repeat after a
+    # crash.
     answers: tuple[str, ...] | None = None
     partitions: int = 8
     configs: Mapping[str, str] = field(default_factory=dict)
@@ -116,12 +117,12 @@ class Topic:
         ]
         answers = self.answers
         if answers is not None:
-            if not 2 <= len(answers) <= 4:
+            kinds = [("int", "long")] * 2 + [("string",)] * 3 + [("int", "long")]
+            if not 2 <= len(answers) <= len(kinds):
                 raise StartError(
-                    f"{where} expected two to four answers (partition and offset, then topic and "
-                    f"dataflow of the input), got {answers!r}"
+                    f"{where} expected two to six answers (partition and offset, then topic of the "
+                    f"input, dataflow, kind and number), got {answers!r}"
                 )
-            kinds = [("int", "long")] * 2 + [("string",)] * 2
             expected += [("answers", *each) for each in zip(answers, kinds, strict=False)]
         for what, name, kinds_of in expected:
             kind = types.get(name)
@@ -174,7 +175,7 @@ ERRORS = Topic(
     "errors.avsc",
     key_doc="the key of the record that failed",
     doc="where records that failed go",
-    answers=("partition", "offset", "topic", "dataflow"),
+    answers=("partition", "offset", "topic", "dataflow", "output_kind", "output_number"),
     # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
     # Larger than a topic's usual limit, since it holds originals that filled theirs.
     configs={"retention.ms": str(14 * _DAY_MS), "max.message.bytes": str(16 * 1024 * 1024)},
@@ -194,6 +195,15 @@ SCORES = Topic(
     doc="where dataflows.scoring writes",
     answers=("source_partition", "source_offset"),  # scores answer one topic only
 )
+TICKS = Topic(
+    # One partition, since their order is what they are for; kept as long as what they cut.
+    "ticks",
+    "ticks.avsc",
+    key_doc="none",
+    doc="where dataflows with timers write how far their inputs had come",
+    partitions=1,
+    configs={"retention.ms": str(30 * _DAY_MS)},
+)
 REDRIVES = Topic(
     # One partition, because the order of claims decides who redrives; kept longer than errors, so
     # that an error which can still be listed can still be told from one that was redriven.
@@ -205,7 +215,7 @@ REDRIVES = Topic(
     beside=ERRORS,
 )
 
-TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, REDRIVES)
+TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, TICKS, REDRIVES)
 
 
 def topic_named(name: str) -> Topic | None:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.log import RawBatch
+from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
-from streamrec.dataflows.steps.records import RecordBatch, ShardRecords, fill_places
+from streamrec.dataflows.steps.records import RecordBatch, ShardRecords, ShardTicks, fill_places
 from streamrec.dataflows.steps.rules import (
     EventTime,
     OneOf,
@@ -63,17 +64,50 @@ class Fields(Protocol):
 class DecodeRecords:
     """Called with what one activation brought: joins it, decodes and checks it, splits it by shard.
 
-    Emits `ShardRecords` and `Failed`.
+    Emits `ShardRecords` and `Failed`, and of a timed input `ShardTicks` for every shard.
     """
 
-    def __init__(self, decoder: Callable[[], ValueDecoder], fields: Fields, shards: int) -> None:
+    def __init__(
+        self, decoder: Callable[[], ValueDecoder], fields: Fields, shards: int, lanes: int = 1
+    ) -> None:
         """`decoder` gives one for each worker."""
         self._decoder = decoder
         self._fields = fields
+        self._lanes = lanes
         self._names = [shard_name(shard) for shard in range(shards)]
 
-    def __call__(self, batches: list[RawBatch]) -> list[ShardRecords | Failed]:
-        out: list[ShardRecords | Failed] = []
+    def __call__(
+        self, items: Sequence[RawBatch | LaneTick]
+    ) -> list[ShardRecords | ShardTicks | Failed]:
+        out: list[ShardRecords | ShardTicks | Failed] = []
+        batches: list[RawBatch] = []
+        ticks: list[LaneTick] = []
+        for item in items:
+            if isinstance(item, LaneTick):
+                ticks.append(item)
+                continue
+            if ticks and any(tick.lane == item.partition % self._lanes for tick in ticks):
+                self._decode(batches, ticks, out)
+                batches, ticks = [], []
+            batches.append(item)
+        self._decode(batches, ticks, out)
+        return out
+
+    def _decode(
+        self,
+        batches: list[RawBatch],
+        ticks: list[LaneTick],
+        out: list[ShardRecords | ShardTicks | Failed],
+    ) -> None:
+        """Records, then the ticks that lanes have come to with them."""
+        if batches:
+            self._decode_records(batches, out)
+        if ticks:
+            out.extend(ShardTicks(name, tuple(ticks)) for name in self._names)
+
+    def _decode_records(
+        self, batches: list[RawBatch], out: list[ShardRecords | ShardTicks | Failed]
+    ) -> None:
         origins = Origins(batches)
         values = list(chain.from_iterable(batch.values for batch in batches))
         decoded = self._decoder().decode(values, origins.headers)
@@ -84,7 +118,7 @@ class DecodeRecords:
                 )
             )
         if not len(decoded.rows):
-            return out
+            return
         keys, times_ms, faults = self._fields.check(origins, decoded)
         partitions = np.empty(len(decoded.rows), np.int64)
         offsets, _ = fill_places(origins, decoded.rows, partitions)
@@ -111,7 +145,6 @@ class DecodeRecords:
             if len(own):
                 out.append(ShardRecords(self._names[shard], batch, own))
             start = end
-        return out
 
 
 def decode_records(
@@ -147,7 +180,14 @@ def decode_records(
                 f"got {named[0]!r}"
             )
         fields = BytesFields()
-    return DecodeRecords(job.decoder(topic), fields, job.settings.shards)
+    return DecodeRecords(job.decoder(topic), fields, job.settings.shards, job.settings.lanes)
+
+
+def reader_of(topic: Topic) -> RowValues:
+    """What reads the records of a topic, as plain values."""
+    if topic.format == "avro":
+        return AvroRows(topic.schema)
+    return JsonRows() if topic.format == "json" else BytesRows()
 
 
 class BytesFields:
@@ -330,4 +370,4 @@ def _expected(name: str, expected: str, got: Any) -> tuple[Reason, str]:
     return Reason.INVALID_VALUE, f"field {name} expected {expected}, got {shown(got)}"
 
 
-__all__ = ["Checked", "DecodeRecords", "decode_records"]
+__all__ = ["Checked", "DecodeRecords", "decode_records", "reader_of"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.schemas.columns import Bytes, Columns, compact, select
 from streamrec.schemas.reasons import Reason
@@ -90,6 +91,14 @@ class ShardRecords:
         return ShardRecords, (self.shard, self.batch.own(self.rows), np.arange(len(self.rows)))
 
 
+@dataclass(frozen=True, slots=True)
+class ShardTicks:
+    """For a shard: lanes have come to these ticks, in order."""
+
+    shard: str
+    ticks: tuple[LaneTick, ...]
+
+
 def fill_places(
     origins: Origins, origin_rows: NDArray[np.int64], partitions: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int]:
@@ -111,4 +120,4 @@ def fill_places(
     return offsets[origin_rows], largest + 1
 
 
-__all__ = ["RecordBatch", "ShardRecords", "fill_places"]
+__all__ = ["RecordBatch", "ShardRecords", "ShardTicks", "fill_places"]
