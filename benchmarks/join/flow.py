@@ -22,7 +22,7 @@ from streamrec.dataflows.job.job import Job, open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch
 from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.steps.decode_records import decode_records
-from streamrec.dataflows.steps.held import Output, Record, Timer
+from streamrec.dataflows.steps.held import Output, TimedRecord, Timer
 from streamrec.dataflows.steps.in_time import InEventTime
 from streamrec.dataflows.steps.outputs import outputs_of
 from streamrec.dataflows.steps.rules import Between, TextLength
@@ -54,7 +54,7 @@ class Offers(InEventTime):
     corrections]."""
 
     @override
-    def on_record(self, record: Record) -> Iterator[Output | Failed]:
+    def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
         offers: list[list[Any]] = self.values.get(record.key, [])
         if "offer_id" in record.value:
             place = [record.partition, record.offset, record.value["offer_id"], record.time_ms]
@@ -90,7 +90,7 @@ class Offers(InEventTime):
             self.values.remove(record.key)
 
 
-def _fields(record: Record, offer: list[Any]) -> dict[str, Any]:
+def _fields(record: TimedRecord, offer: list[Any]) -> dict[str, Any]:
     return {"user_id": record.key, "offer_id": offer[2], "count": offer[4], "cents": offer[5]}
 
 

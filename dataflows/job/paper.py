@@ -56,7 +56,8 @@ def batch_of(
         record = records[index]
         key = None if keys is None else keys[index]
         if keys is None and topic.key_field is not None and isinstance(record, dict):
-            key = record[topic.key_field].encode()
+            named = record.get(topic.key_field)
+            key = named.encode() if isinstance(named, str) else None
         return Detail(key, [], NO_TIMESTAMP_MS)
 
     offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)

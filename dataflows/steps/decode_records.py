@@ -25,7 +25,13 @@ from streamrec.dataflows.steps.rules import (
 )
 from streamrec.dataflows.steps.shards import shard_name, split_by_shard
 from streamrec.schemas.columns import Bytes, Column, Columns, Numbers, strings
-from streamrec.schemas.parsing import Type, describe
+from streamrec.schemas.layout import Layout
+from streamrec.schemas.parsing import (
+    InvalidSchemaError,
+    Type,
+    UnsupportedSchemaError,
+    describe,
+)
 from streamrec.schemas.plain import DecodedJson, ValueDecoder
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.row_values import AvroRows, BytesRows, JsonRows, RowValues
@@ -71,7 +77,7 @@ class DecodeRecords:
         self._names = [shard_name(shard) for shard in range(shards)]
 
     def __call__(
-        self, items: list[RawBatch | LaneTick]
+        self, items: Sequence[RawBatch | LaneTick]
     ) -> list[ShardRecords | ShardTicks | Failed]:
         out: list[ShardRecords | ShardTicks | Failed] = []
         batches: list[RawBatch] = []
@@ -249,7 +255,14 @@ class AvroFields:
     ) -> None:
         """Raises StartError."""
         self._topic = topic
-        self.reader = AvroRows(topic.schema)
+        try:
+            self.reader = AvroRows(topic.schema)
+            Layout(self.reader.root)
+        except (InvalidSchemaError, UnsupportedSchemaError) as error:
+            raise StartError(
+                f"topic {topic.name!r} expected an Avro record in {topic.schema_place} that "
+                f"columns can hold: {error}"
+            ) from error
         if key is not None:
             self._type_of("key", key, ("string",))
         self._key = key

@@ -22,10 +22,10 @@ class Original(NamedTuple):
 
 
 # Finds the original of a record by topic, partition, offset and key; None: it is not held any more.
-Find = Callable[["Record"], "Original | None"]
+Find = Callable[["TimedRecord"], "Original | None"]
 
 
-class Record(NamedTuple):
+class TimedRecord(NamedTuple):
     """One record, for logic that goes record by record."""
 
     topic: str  # its name on the log
@@ -72,14 +72,14 @@ class Timer(NamedTuple):
 
     name: str
     at_ms: int  # event time
-    record: Record  # for which it was asked
+    record: TimedRecord  # for which it was asked
 
 
 class Output(NamedTuple):
     """What a step says to a record."""
 
     topic: Topic
-    record: Record
+    record: TimedRecord
     kind: str
     number: int
     fields: Mapping[str, Any]
@@ -88,7 +88,7 @@ class Output(NamedTuple):
 class Answered:
     """The records behind some outputs, as `job.write` must know inputs."""
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, records: list[TimedRecord]) -> None:
         self._records = records
 
     @property
@@ -107,4 +107,4 @@ class Answered:
         return self._records[row].fail(reason, message)
 
 
-__all__ = ["Answered", "Original", "Output", "Record", "Timer"]
+__all__ = ["Answered", "Original", "Output", "TimedRecord", "Timer"]

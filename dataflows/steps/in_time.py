@@ -20,7 +20,7 @@ from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.job.values import KeyedValues
 from streamrec.dataflows.steps.decode_records import reader_of
 from streamrec.dataflows.steps.event_clock import EventClock
-from streamrec.dataflows.steps.held import Original, Output, Record, Timer
+from streamrec.dataflows.steps.held import Original, Output, TimedRecord, Timer
 from streamrec.dataflows.steps.records import ShardRecords, ShardTicks
 from streamrec.models.keyed.kernels import HIGH, LOW
 from streamrec.models.keyed.rows import NEVER_MS, KeyedRows
@@ -96,7 +96,7 @@ class InEventTime:
         self._gone: set[int] = set()  # slots of what was called or cancelled
         self._count = 0
 
-    def on_record(self, record: Record) -> Said:
+    def on_record(self, record: TimedRecord) -> Said:
         """A record's time has come. Returns or yields its outputs and failures."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class InEventTime:
         """The time of a call that was asked for."""
         raise NotImplementedError
 
-    def call(self, record: Record, at_ms: int, name: str) -> None:
+    def call(self, record: TimedRecord, at_ms: int, name: str) -> None:
         """Ask for `on_timer` at an event time; the record is kept for it until then."""
         if not isinstance(record.original, Original):
             raise ValueError(f"a call expected a record that is at hand, got {record}")
@@ -122,13 +122,13 @@ class InEventTime:
             del asked[count]
         self._gone.update(self._timer_slots(key, name))
 
-    def earlier(self, topic: Topic, partition: int, offset: int, key: str) -> Record:
+    def earlier(self, topic: Topic, partition: int, offset: int, key: str) -> TimedRecord:
         """A record whose time has been, to say more of it: without its value. Should that fail, its
         original is looked for among the timers of its key."""
         name = self._topics[self._sources.index(topic)]
-        return Record(name, partition, offset, key, self.now_ms, None, self._find)
+        return TimedRecord(name, partition, offset, key, self.now_ms, None, self._find)
 
-    def _find(self, record: Record) -> Original | None:
+    def _find(self, record: TimedRecord) -> Original | None:
         for timer in self.timers_of(record.key):
             found = timer.record
             if found[:3] == record[:3] and isinstance(found.original, Original):
@@ -391,10 +391,10 @@ class InEventTime:
         slots = self._rows.add(hash128(keys), at_ms, order, words, parts)
         self._held_bytes += int(self._sizes(slots).sum())
 
-    def _place(self, record: Record) -> tuple[int, int, int]:
+    def _place(self, record: TimedRecord) -> tuple[int, int, int]:
         return self._topics.index(record.topic), record.partition, record.offset
 
-    def _records(self, slots: NDArray[np.int64], with_values: bool) -> list[Record]:
+    def _records(self, slots: NDArray[np.int64], with_values: bool) -> list[TimedRecord]:
         """The records of rows; `with_values` False: without what they say."""
         if not len(slots):
             return []
@@ -415,7 +415,7 @@ class InEventTime:
         texts = [(each or b"").decode(errors="replace") for each in shard_keys]
         places, times_ms = zip(topics, *columns[:2], strict=True), columns[2]
         return [
-            Record(self._topics[topic], partition, offset, key, time_ms, value, original)
+            TimedRecord(self._topics[topic], partition, offset, key, time_ms, value, original)
             for (topic, partition, offset), key, time_ms, value, original in zip(
                 places, texts, times_ms, said, originals, strict=True
             )

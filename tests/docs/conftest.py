@@ -8,7 +8,8 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.job.topics import TOPICS
 from tests.docs.pages import Reader, where
 
-NAMES = [row.name for row in TOPICS if row.setting] + ["cart_counts"]  # the last is the page's
+PAGES = ["cart_counts", "sales", "shop_totals", "shop_goals"]  # of dataflows on the pages
+NAMES = [row.name for row in TOPICS if row.setting] + PAGES
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

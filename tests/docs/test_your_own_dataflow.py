@@ -19,14 +19,17 @@ Place = tuple[int, int]
 
 
 def write_files(reader: Reader) -> None:
-    (schema,), (module, test) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (schema, of_sales), (module, test, sales, goals) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (reader.folder / "sales.avsc").write_text(of_sales, encoding="utf-8")
+    (reader.folder / "sales.py").write_text(sales, encoding="utf-8")
+    (reader.folder / "goals.py").write_text(goals, encoding="utf-8")
     (reader.folder / "cart_counts.avsc").write_text(schema, encoding="utf-8")
     (reader.folder / "carts.py").write_text(module, encoding="utf-8")
     (reader.folder / "test_carts.py").write_text(test, encoding="utf-8")
 
 
-def commands() -> list[list[str]]:
-    return [shlex.split(line, comments=True) for line in blocks(PAGE, "sh")[0].splitlines()]
+def commands(block: int = 0) -> list[list[str]]:
+    return [shlex.split(line, comments=True) for line in blocks(PAGE, "sh")[block].splitlines()]
 
 
 def clicks(first: int, n: int) -> str:
@@ -66,8 +69,8 @@ def expected(sent: list[dict[str, Any]]) -> tuple[dict[Place, tuple[str, int]], 
 
 
 def test_the_module_fits_on_a_screen() -> None:
-    module, _ = blocks(PAGE, "python")
-    assert len(module.splitlines()) <= LINES_MAX
+    for module in blocks(PAGE, "python"):
+        assert len(module.splitlines()) <= LINES_MAX
 
 
 def test_the_test_of_the_page_passes_and_can_fail(tmp_path: Path) -> None:
@@ -122,3 +125,99 @@ def test_every_click_is_answered_once_also_over_kills(reader: Reader) -> None:
     assert sorted((e["partition"], e["offset"]) for e in errors) == sorted(failed)
     assert {e["reason"] for e in errors} == {"invalid_value"}
     assert {e["stage"] for e in errors} == {"count"}
+
+
+def sales(n: int) -> list[dict[str, Any]]:
+    """By four shops, of which two come to a million; each tenth is broken in one of four ways."""
+    wrong: list[dict[str, Any]] = [
+        {"shop_id": ""},
+        {"cents": 0},
+        {"currency": "GBP"},
+        {"sold_at": START_MS // 1_000},
+    ]
+    found = []
+    for number in range(n):
+        shop = number % 4
+        sale: dict[str, Any] = {
+            "shop_id": f"s{shop}",
+            "cents": 10_000_000 if shop % 2 else 100,
+            "currency": "EUR",
+            "sold_at": START_MS + number,
+        }
+        found.append(sale | (wrong[number // 10 % 4] if number % 10 == 7 else {}))
+    return found
+
+
+def json_of(reader: Reader, topic: str) -> list[Any]:
+    lines = reader.run("streamrec", "receive", topic, "--json").stdout.split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def test_records_of_ones_own_topics_go_from_avro_to_json_and_on(reader: Reader) -> None:
+    write_files(reader)
+    create_sales, create_goals, run_sales, run_goals, receive = commands(1)
+    names = ("sales", "shop_totals", "shop_goals", "errors")
+    topic = {name: reader.environment[f"STREAMREC_{name.upper()}_TOPIC"] for name in names}
+    assert receive == ["streamrec", "receive", "shop-totals", "--json"], "called otherwise here"
+    made = reader.run(*create_sales).stdout
+    assert f"topic {topic['shop_totals']}: made" in made
+    assert f"schema {topic['sales']}-value: " in made and f"{topic['shop_totals']}-val" not in made
+    assert f"topic {topic['shop_goals']}: made" in reader.run(*create_goals).stdout
+    shown = reader.run("streamrec", "describe", "goals").stdout
+    assert "Source: shop-totals (key: shop_id, value: JSON)" in shown
+
+    sent = sales(80)
+    given = "".join(json.dumps(sale) + "\n" for sale in sent)
+    reader.run("streamrec", "send", topic["sales"], "--key-field", "shop_id", given=given)
+    reader.run(*run_sales, STREAMREC_FOLLOW="false")
+
+    good = [sale for number, sale in enumerate(sent) if number % 10 != 7]
+    so_far: dict[str, int] = defaultdict(int)
+    totals = []
+    for sale in good:
+        so_far[sale["shop_id"]] += sale["cents"]
+        total = {"shop_id": sale["shop_id"], "cents": so_far[sale["shop_id"]]}
+        totals.append({**total, "at": sale["sold_at"]})
+    found = json_of(reader, topic["shop_totals"])
+    assert sorted(found, key=lambda each: each["at"]) == totals
+    errors = received(reader, topic["errors"])
+    told = sorted(each["message"].partition(", got")[0] for each in errors)
+    assert told == sorted(
+        f"step 'decode': field {what}"
+        for what in (
+            "shop_id expected a string of 1 to 64 bytes",
+            "cents expected an integer from 1 to 1000000000",
+            "currency expected one of EUR, USD",
+            "sold_at expected Unix milliseconds",
+        )
+        for _ in range(2)
+    )
+
+    strange = [b"{nope", b'{"shop_id": "s1", "cents": 5, "at": 1, "closed": true}', b"[]"]
+    text = b"\n".join(strange).decode()
+    reader.run("streamrec", "send", topic["shop_totals"], "--raw", given=text)
+    reader.run(*run_goals, STREAMREC_FOLLOW="false")
+
+    expected = [(t["shop_id"], t["at"]) for t in totals if t["cents"] >= 100_000_000]
+    assert {shop for shop, _ in expected} == {"s1", "s3"}
+    goals = json_of(reader, topic["shop_goals"])
+    assert sorted((g["shop_id"], g["at"]) for g in goals) == sorted(expected)
+    of_json = [e for e in received(reader, topic["errors"]) if e["topic"] == topic["shop_totals"]]
+    assert {(e["stage"], e["reason"], e["value"]) for e in of_json} == {
+        ("decode", "undecodable", strange[0].decode()),
+        ("reach", "invalid_value", strange[1].decode()),
+        ("decode", "invalid_value", strange[2].decode()),
+    }
+
+    # What failed goes back as it came, and a replay elsewhere finds the same.
+    reader.run("streamrec", "topics", "create", f"{topic['errors']}-redrives")
+    name = next(f"{e['topic']}/{e['partition']}/{e['offset']}" for e in of_json)
+    redriven = reader.run("streamrec", "errors", "redrive", name).stdout
+    assert redriven == "redriven 1, were already 0\n"
+    lines = reader.run("streamrec", "receive", topic["shop_totals"], "--raw").stdout.splitlines()
+    counts = [[json.loads(line) for line in lines].count(each.decode()) for each in strange]
+    assert sorted(counts) == [1, 1, 2]
+    replay = ["streamrec", "replay", "--flow", "goals", "--from", "earliest", "--into", "v2"]
+    reader.run(*replay)
+    again = json_of(reader, f"{topic['shop_goals']}-v2")
+    assert sorted((g["shop_id"], g["at"]) for g in again) == sorted(expected)

@@ -184,3 +184,63 @@ def test_headers_of_one_name_are_all_shown(embedded_shell: Shell, tmp_path: Path
         writer.write("notes", [Outgoing(None, b"value", headers)])
     shown = json.loads(embedded_shell("receive", "notes", "--raw", "--meta").out)
     assert shown["headers"] == {"trace": ["one", None, "\\xff"], "once": "x"}
+
+
+def test_json_without_a_schema_is_sent_and_received(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "stock", "--partitions", "1")
+    sent = [{"shop": "ü", "n": [1, 2.5, None]}, {"shop": "s1", "n": 10**30}]
+    answer = embedded_shell("send", "stock", "--json", "--key-field", "shop", stdin=lines(*sent))
+    assert (answer.status, answer.err) == (0, "sent 2 to 'stock'\n")
+    received = embedded_shell("receive", "stock", "--json", "--meta")
+    found = [json.loads(line) for line in received.lines]
+    assert [each["value"] for each in found] == sent
+    assert [each["key"] for each in found] == ["ü", "s1"]
+    # The very bytes that stood in the line.
+    raw = embedded_shell("receive", "stock", "--raw").lines
+    assert [json.loads(line) for line in raw] == [json.dumps(each) for each in sent]
+
+
+def test_lines_that_are_no_json_or_have_no_key_are_named(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "stock")
+    bad = '{"shop": NaN}\n[1]\n{"shop": 7}\n"\\ud800"\n{"shop": 1e999}\n{nope\n'
+    stdin = lines({"shop": "a"}) + bad + lines({"shop": "b"})
+    answer = embedded_shell("send", "stock", "--json", "--key-field", "shop", stdin=stdin)
+    assert answer.status == 1
+    assert answer.err.splitlines() == [
+        """line 2: expected JSON, got '{"shop": NaN}': expected a number, got NaN""",
+        "line 3: expected an object with a string 'shop', got '[1]'",
+        """line 4: expected an object with a string 'shop', got '{"shop": 7}'""",
+        """line 5: expected JSON, got '"\\\\ud800"': expected whole characters, got '\\ud800'""",
+        """line 6: expected JSON, got '{"shop": 1e999}': expected a number that a double holds, """
+        "got 1e999",
+        "line 7: expected JSON, got '{nope': Expecting property name enclosed in double quotes: "
+        "line 1 column 2 (char 1)",
+        "sent 2 to 'stock', refused 6",
+    ]
+    answer = embedded_shell("send", "stock", "--json", stdin="[1]\nnull\n")
+    assert (answer.status, answer.err) == (0, "sent 2 to 'stock'\n")
+
+
+def test_what_is_no_json_is_named_and_the_rest_is_received(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "stock", "--partitions", "1")
+    embedded_shell("send", "stock", "--raw", stdin='{"a": 1}\nnope\n{"a": 2}\n')
+    answer = embedded_shell("receive", "stock", "--json")
+    assert answer.status == 1
+    assert [json.loads(line) for line in answer.lines] == [{"a": 1}, {"a": 2}]
+    assert answer.err == (
+        "topic 'stock', partition 0, offset 1: expected JSON, got 'nope': "
+        "Expecting value: line 1 column 1 (char 0)\n"
+    )
+
+
+def test_what_has_no_schema_can_be_sent_without_one_and_that_is_said(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create", "stock")
+    answer = embedded_shell("send", "stock", stdin="{}\n")
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1
+    assert "expected a schema under subject 'stock-value', got none" in answer.err
+    assert answer.err.endswith("or send without one: --json, --raw\n")
+    for command in (["send", "stock"], ["receive", "stock"]):
+        answer = embedded_shell(*command, "--json", "--raw")
+        assert answer.status == 2
+        assert f"{command[0]} expected either --raw or --json, got both" in answer.err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamrec import CLICKS, PaperJob, StartError, Topic
-from streamrec.dataflows.job.topics import TOPICS
+from streamrec.dataflows.job.topics import TOPICS, Format, schemas_of
 
 FIELDS = {"user_id": "string", "part": "int", "place": "long", "of": "string", "n": "double"}
 
@@ -37,6 +37,37 @@ def test_a_row_that_does_not_fit_its_schema_is_told(
     with pytest.raises(StartError) as raised:
         Topic("carts", schema, key_field, answers=answers).checked()
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "topic 'x' expected a schema_file, or format json or bytes, got none"),
+        ({"format": "csv"}, "topic 'x': format expected avro, json or bytes, got 'csv'"),
+        (
+            {"format": "json", "schema_file": "clicks.avsc"},
+            "topic 'x' expected no schema_file beside format json, got 'clicks.avsc'",
+        ),
+    ],
+)
+def test_a_row_has_a_schema_or_a_format_without_one(given: dict[str, str], told: str) -> None:
+    with pytest.raises(StartError) as raised:
+        Topic("x", **given)  # type: ignore[arg-type]  # what is to be found
+    assert str(raised.value) == told
+
+
+@pytest.mark.parametrize("kind", ["json", "bytes"])
+def test_a_row_without_a_schema_is_written_by_a_column_beside_the_value(kind: Format) -> None:
+    assert Topic("x", format=kind).checked().key_column == "key"
+    assert Topic("x", format=kind, key_field="shop").checked().key_column == "shop"
+    with pytest.raises(StartError, match="key_field expected another name than the column 'value'"):
+        Topic("x", format=kind, key_field="value").checked()
+    told = f"topic 'x' expected no answers, which are fields of a schema, beside format {kind}"
+    with pytest.raises(StartError, match=told):
+        Topic("x", format=kind, answers=("a", "b")).checked()
+    with pytest.raises(StartError, match=f"topic 'x' expected a schema, got format {kind}"):
+        _ = Topic("x", format=kind).schema
+    assert schemas_of({"x": Topic("x", format=kind), "clicks": CLICKS}) == {"clicks": CLICKS.schema}
 
 
 def test_a_row_that_fits_is_taken(schema: Path) -> None:

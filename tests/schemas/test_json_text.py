@@ -1,0 +1,80 @@
+"""JSON of records: what every reader of JSON takes, and nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamrec.schemas.json_text import parse_record
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(value=JSON, ascii_only=st.booleans())
+def test_what_json_can_say_comes_back(value: Any, ascii_only: bool) -> None:
+    content = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert parse_record(content) == value
+
+
+@given(content=st.binary(max_size=40) | JSON.map(lambda v: json.dumps(v).encode()[:-1]))
+def test_whatever_comes_is_a_value_that_can_be_written_or_a_value_error(content: bytes) -> None:
+    try:
+        value = parse_record(content)
+    except ValueError:
+        return
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    assert parse_record(written) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "Expecting value"),
+        (b"{nope", "Expecting property name"),
+        (b"1 2", "Extra data"),
+        (b"\xef\xbb\xbf1", "Expecting value"),  # a byte order mark is no JSON
+        (b"\xff", "invalid start byte"),
+        (b"\xed\xa0\x80", "invalid continuation byte"),
+        (b'"\xed\xa0\x80"', "invalid continuation byte"),  # half a pair, as no UTF-8 has it
+        (b"NaN", "expected a number, got NaN"),
+        (b"[Infinity]", "expected a number, got Infinity"),
+        (b'{"a": -Infinity}', "expected a number, got -Infinity"),
+        (b"1e999", "expected a number that a double holds, got 1e999"),
+        (b"-1e999", "expected a number that a double holds, got -1e999"),
+        (b'{"a": 1, "a": 2}', "expected each field once, got 'a' again"),
+        (b'[{"a": {"b": 1, "b": 1}}]', "expected each field once, got 'b' again"),
+        (rb'"\ud800"', r"expected whole characters, got '\ud800'"),
+        (rb'{"\uDc00x": 1}', r"expected whole characters, got '\udc00'"),
+        (rb'["\udc00\ud800"]', r"expected whole characters, got '\udc00'"),
+        (b"1" * 5_000, "Exceeds the limit"),
+        (b"[" * 100_000, "expected fewer levels, one inside the other"),
+    ],
+)
+def test_what_is_no_json_is_told(content: bytes, told: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        parse_record(content)
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (rb'"\ud83d\ude00"', "😀"),
+        (rb'"\\ud800"', r"\ud800"),  # a backslash, and no character
+        (b"9007199254740993", 2**53 + 1),
+        (b"1e308", 1e308),
+        (b"1e-999", 0.0),
+        (b" null\n", None),
+    ],
+)
+def test_what_looks_odd_and_is_json_is_taken(content: bytes, value: Any) -> None:
+    assert parse_record(content) == value
