@@ -363,6 +363,20 @@ def free_row(rows: RowArrays, slot: int) -> None:
 
 
 @helper(_nrt=False)
+def renew(rows: RowArrays, slot: int) -> None:
+    """Give a row that is not due a new id: from now on it is the newest of its key."""
+    fixed, state, counters = rows.fixed, rows.state, rows.counters
+    _unchain(rows, slot)
+    if state[slot] & SAVED:
+        rows.gone[counters[N_GONE]] = fixed[slot, ID]
+        counters[N_GONE] += 1
+    fixed[slot, ID] = counters[NEXT_ID]
+    counters[NEXT_ID] += 1
+    state[slot] = HELD | CHANGED
+    _chain(rows, slot)
+
+
+@helper(_nrt=False)
 def note_change(rows: RowArrays, slot: int) -> None:
     """Its words or its due time are not those that were saved."""
     rows.state[slot] |= CHANGED
