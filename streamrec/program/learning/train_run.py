@@ -1,6 +1,7 @@
 """What `train` does and says."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, t
 from streamrec.models.training.rows import CUT_OFF, learn_rows, questions_between
 from streamrec.models.training.telling import Telling
 from streamrec.models.training.train import TrainingSettings, train
-from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
+from streamrec.program.file_options import FileOptions, file_errors
+from streamrec.program.rejected_rows import RejectedRows
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.columns import Bytes
 from streamrec.shop.history import SHOP_IDS, shop_history
@@ -122,10 +124,7 @@ def _history(source: Source, settings: Settings, seed: int) -> History:
             files = ClickFiles(source.files, source.options.read_as())
             for guess in files.guesses:
                 say(guess)
-            rows = RejectedRows(files.several)
-            try:
+            with closing(RejectedRows(files.several)) as rows:
                 return file_history(in_time_order(rows.passing(files.batches())), settings)
-            finally:
-                rows.done()
     with opened() as (log, _):
         return topic_history(log, settings)

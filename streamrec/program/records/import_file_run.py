@@ -13,7 +13,8 @@ from streamrec.connectors.click_files.rejecting import ClickFileError
 from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.making_topics import subject_of
-from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
+from streamrec.program.file_options import FileOptions, file_errors
+from streamrec.program.rejected_rows import RejectedRows
 from streamrec.program.shared import CommandError, opened, say
 from streamrec.schemas.hashing import partitions
 from streamrec.schemas.wire import WireEncoder
@@ -33,15 +34,11 @@ def import_clicks(
         files = ClickFiles(paths, options.read_as())
         for guess in files.guesses:
             say(guess)
-        rows = RejectedRows(files.several, rejects)
+        rows = RejectedRows(files.several, rejects, can_list=True)
         batches = rows.passing(files.batches())
         clicks = in_time_order(batches) if by_time else batches
-        sent = 0
-        try:
-            with opened() as (log, _):
-                sent = _send(log, topic, clicks, files.have_rows)
-        finally:
-            rows.done("; --rejects FILE lists all" if rejects is None else "")
+        with closing(rows), opened() as (log, _):
+            sent = _send(log, topic, clicks, files.have_rows)
     if not sent and rows.count:
         raise CommandError("import: expected clicks, got no row that is one")
     if not sent:
