@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamrec.connectors.backend import open_log
+from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.source import parse_start
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
@@ -90,6 +90,7 @@ def replay(
         raise UsageError(f"--flow: {error}") from None
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
+    require_log(settings)
     if outputs:
         made = make_all(open_log(settings), {name: topic for topic, name in outputs.items()})
         for name in made.created:
