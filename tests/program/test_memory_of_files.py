@@ -40,8 +40,9 @@ _EVALUATE = (
     "import numpy as np\n"
     "from streamrec.connectors.click_files.reading import ReadAs\n"
     "from streamrec.models.training.logs import SessionRows\n"
-    "from streamrec.program.learning.evaluate_files import Skipped, read_log",
-    "log = read_log([Path(sys.argv[1])], ReadAs(), Skipped())\n"
+    "from streamrec.program.learning.evaluate_files import read_log\n"
+    "from streamrec.program.rejected_rows import RejectedRows",
+    "log = read_log([Path(sys.argv[1])], ReadAs(), RejectedRows(True))\n"
     "rows = SessionRows(log, np.zeros(len(log), np.int32))",
 )
 _TRAIN = (
