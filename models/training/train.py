@@ -29,7 +29,7 @@ from streamrec.models.training.rows import (
 from streamrec.models.training.tuning import Progress, tune_weights
 from streamrec.schemas.columns import Bytes
 
-_ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
+ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
 _HELD_OUT_MAX = 10_000
 
 
@@ -128,7 +128,7 @@ def train(
         model, rows = fresh(weights)
         learn_rows(model, rows, 0, split)
         asked = questions_between(rows, split, len(log), rng, settings.trial_questions)
-        if len(asked) >= _ENOUGH_QUESTIONS:
+        if len(asked) >= ENOUGH_QUESTIONS:
             weights = tune_weights(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
@@ -138,7 +138,7 @@ def train(
     until = started + 0.5 * whole
     made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)
     n_questions = sum(len(each.groups) for each in made)
-    if ranker == "none" or n_questions < _ENOUGH_QUESTIONS:
+    if ranker == "none" or n_questions < ENOUGH_QUESTIONS:
         return model
     all_rows = joined(made)
     n_before_split = sum(len(each.groups) for each in made[:n_tuning])
