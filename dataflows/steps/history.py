@@ -25,7 +25,7 @@ from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.user_features import user_features
-from streamrec.models.training.logs import ClickLog
+from streamrec.models.training.logs import ClickLog, ItemIds
 from streamrec.models.training.packed import Growing, PackedRows
 from streamrec.models.users import kernels
 from streamrec.models.users.features import declared
@@ -41,7 +41,7 @@ class History:
     """n clicks with what the main job would have known right after each."""
 
     log: ClickLog
-    item_ids: Bytes  # (n,) over one text for each item
+    item_ids: ItemIds  # (n,)
     user_features: PackedRows  # (n, n_features)
     feature_names: tuple[str, ...]
     failed: int  # records that are no clicks, or too late
@@ -74,13 +74,14 @@ def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Sett
 
 
 class _Growing:
-    """What is kept of each click: 24 bytes, its features, and where its item's id stands."""
+    """What is kept of each click: 24 bytes, its features, and which its item's id is."""
 
     def __init__(self, width: int) -> None:
         self._sessions, self._items, self._times_ms = Growing(), Growing(), Growing()
-        self._starts, self._lengths = Growing(), Growing(np.int32)
-        self._ids = Growing(np.uint8)
-        self._known: dict[int, int] = {}  # where the id of an item begins
+        self._id_places = Growing(np.int32)
+        # Of the ids that differ: a log has far fewer items than clicks.
+        self._ids, self._starts, self._lengths = Growing(np.uint8), Growing(), Growing()
+        self._known: dict[int, int] = {}  # the place of an item's id
         self.features = PackedRows(width)
 
     def add(self, part: ShardClicks) -> None:
@@ -93,25 +94,24 @@ class _Growing:
         self.features.add(part.clicks.features[part.rows])
 
     def _add_ids(self, items: NDArray[np.int64], ids: Bytes) -> None:
-        """Each id once: a log has far fewer items than clicks."""
         distinct, first, of_click = np.unique(items, return_index=True, return_inverse=True)
         new = [place for place, key in enumerate(distinct.tolist()) if key not in self._known]
         if new:
             texts = compact(ids, first[new])
-            starts = len(self._ids) + texts.starts
+            for key in distinct[new].tolist():
+                self._known[key] = len(self._known)
+            self._starts.add(len(self._ids) + texts.starts)
+            self._lengths.add(texts.lengths)
             self._ids.add(texts.data)
-            self._known.update(zip(distinct[new].tolist(), starts.tolist(), strict=True))
-        starts = np.array([self._known[key] for key in distinct.tolist()], np.int64)
-        self._starts.add(starts[of_click])
-        self._lengths.add(ids.lengths)
+        places = np.array([self._known[key] for key in distinct.tolist()], np.int32)
+        self._id_places.add(places[of_click])
 
     def log(self) -> ClickLog:
         return ClickLog(self._sessions.whole(), self._items.whole(), self._times_ms.whole())
 
-    def item_ids(self) -> Bytes:
-        return Bytes(
-            self._ids.whole(), self._starts.whole(), self._lengths.whole().astype(np.int64)
-        )
+    def item_ids(self) -> ItemIds:
+        distinct = Bytes(self._ids.whole(), self._starts.whole(), self._lengths.whole())
+        return ItemIds(self._id_places.whole(), distinct)
 
 
 def file_history(batches: Iterable[FileClicks], settings: Settings) -> History:
@@ -160,7 +160,7 @@ def by_time(history: History) -> History:
     order = np.argsort(log.times_ms, kind="stable")
     return History(
         ClickLog(log.sessions[order], log.items[order], log.times_ms[order]),
-        take(history.item_ids, order),
+        history.item_ids[order],
         history.user_features.reordered(order),
         history.feature_names,
         history.failed,

@@ -16,7 +16,7 @@ from streamrec.models.contract import Ranker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.fitting import RANKERS, fit
-from streamrec.models.training.logs import ClickLog, FeatureRows, SessionRows
+from streamrec.models.training.logs import ClickLog, FeatureRows, ItemIds, SessionRows, number_items
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
@@ -27,7 +27,6 @@ from streamrec.models.training.rows import (
     rows_of,
 )
 from streamrec.models.training.tuning import Progress, tune_weights
-from streamrec.schemas.columns import Bytes
 
 ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
 _HELD_OUT_MAX = 10_000
@@ -83,7 +82,7 @@ class TrainingSettings:
 
 def train(
     log: ClickLog,
-    ids: Bytes | None = None,
+    ids: ItemIds | None = None,
     bounds: Bounds | None = None,
     settings: TrainingSettings | None = None,
     ranker: str = "lightgbm",
@@ -95,7 +94,7 @@ def train(
 ) -> SessionRecommender:
     """A recommender that has learned the whole log, weights and ranker chosen within the budget.
 
-    `ids` are the id strings of the log's items, row by row; None: the keys are the ids. `ranker`
+    `ids` are the id strings of the log's items; None: the keys are the ids. `ranker`
     is lightgbm, sklearn, river or none; a log too short for it gives the blend. `weights` given
     are not tuned. `user_values` (n, n_user_features) are the user features right after each click.
     `began_s` of `time.monotonic()` is since when the budget runs; None: since now.
@@ -117,7 +116,7 @@ def train(
 
     def fresh(weights: Weights) -> tuple[SessionRecommender, SessionRows]:
         model = SessionRecommender(bounds, weights, user_features=user_features)
-        numbers = model.items.numbers(log.items, ids, add=True)
+        numbers = number_items(model.items, log.items, ids)
         return model, SessionRows(log, numbers, user_features=user_values)
 
     if weights is None:

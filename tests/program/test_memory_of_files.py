@@ -14,7 +14,7 @@ from tests.program.conftest import Shell
 
 IMPORT_MB_MAX = 150
 BYTES_A_CLICK_MAX = 64
-ID_BYTES = 16  # where the id of a click's item stands
+ID_BYTES = 4  # which of the ids a click's item has
 T0 = 1_767_225_600
 
 _MEASURED = """
@@ -50,9 +50,14 @@ _TRAIN = (
     "from streamrec.connectors.click_files.reading import ClickFiles, ReadAs\n"
     "from streamrec.connectors.click_files.sorting import in_time_order\n"
     "from streamrec.dataflows.job.settings import load_settings\n"
-    "from streamrec.dataflows.steps.history import by_time, file_history",
+    "from streamrec.dataflows.steps.history import by_time, file_history\n"
+    "from streamrec.models.sessions.items import ItemTable\n"
+    "from streamrec.models.training.logs import SessionRows, number_items",
     "clicks = in_time_order(ClickFiles([Path(sys.argv[1])], ReadAs()).batches())\n"
-    "history = by_time(file_history(clicks, load_settings()))",
+    "history = by_time(file_history(clicks, load_settings()))\n"
+    "log = history.log\n"
+    "numbers = number_items(ItemTable(50_000), log.items, history.item_ids)\n"
+    "rows = SessionRows(log, numbers, user_features=history.user_features)",
 )
 
 

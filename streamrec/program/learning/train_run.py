@@ -15,7 +15,7 @@ from streamrec.dataflows.job.settings import Settings, SettingsError, load_setti
 from streamrec.dataflows.steps.history import History, by_time, file_history, topic_history
 from streamrec.models.sessions.learned import LearnedLog
 from streamrec.models.sessions.recommender import SessionRecommender
-from streamrec.models.training.logs import SessionRows
+from streamrec.models.training.logs import SessionRows, number_items
 from streamrec.models.training.metrics import hits, mean_of, reciprocal_ranks, target_ranks
 from streamrec.models.training.rows import CUT_OFF, learn_rows, questions_between
 from streamrec.models.training.telling import Telling
@@ -23,7 +23,6 @@ from streamrec.models.training.train import ENOUGH_QUESTIONS, TrainingSettings, 
 from streamrec.program.file_options import FileOptions, file_errors
 from streamrec.program.rejected_rows import RejectedRows
 from streamrec.program.shared import CommandError, UsageError, opened, say
-from streamrec.schemas.columns import Bytes
 from streamrec.shop.history import SHOP_IDS, shop_history
 from streamrec.shop.shop import Shop
 
@@ -63,10 +62,9 @@ def train_model(
         failed = f", {history.failed:,} more are too late or no clicks" if history.failed else ""
         say(f"{len(history.log):,} clicks{failed}")
         cut = int(len(history.log) * (1.0 - _HELD_OUT_SHARE))
-        ids = history.item_ids
         model = train(
             history.log[:cut],
-            ids=Bytes(ids.data, ids.starts[:cut], ids.lengths[:cut]),
+            ids=history.item_ids[:cut],
             settings=training,
             ranker=ranker,
             user_features=history.feature_names,
@@ -95,7 +93,7 @@ def learn_the_rest(model: SessionRecommender, history: History, cut: int) -> Non
     """Learn the clicks that were held out, and note what has been learned: a flow starts with it
     and learns none of it again."""
     log = history.log
-    numbers = model.items.numbers(log.items, history.item_ids, add=True)
+    numbers = number_items(model.items, log.items, history.item_ids)
     rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
     learn_rows(model, rows, cut, len(log))
     model.learned = LearnedLog.of_times(log.times_ms, history.offsets)
