@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class ClickLog:
     """n clicks in the order of their times, of equal times in the order of the files."""
 
     sessions: NDArray[np.int64]  # (n,) equal: the same session (or user)
-    items: NDArray[np.int64]  # (n,) item keys
+    items: NDArray[Any]  # (n,) int64: item keys, or int32: places among `DistinctItems`
     times_ms: NDArray[np.int64]  # (n,) Unix milliseconds; 0: not known
 
     def __len__(self) -> int:
@@ -32,33 +32,26 @@ class ClickLog:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemIds:
-    """The id string of each of n clicks' items: 4 bytes a click, and each id once."""
+class DistinctItems:
+    """The items of a log, each once. The log's own `items` are places among them, of 4 bytes."""
 
-    places: NDArray[np.int32]  # (n,) among those that differ
-    distinct: Bytes
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> "ItemIds":
-        return ItemIds(self.places[rows], self.distinct)
-
-    def column(self) -> Bytes:
-        """(n,), 16 bytes a click."""
-        return take_bytes(self.distinct, self.places.astype(np.int64))
+    keys: NDArray[np.int64]  # (k,)
+    ids: Bytes  # (k,)
 
 
 def number_items(
-    table: ItemTable, keys: NDArray[np.int64], ids: ItemIds | None
+    table: ItemTable, items: NDArray[Any], distinct: DistinctItems | None, *, add: bool
 ) -> NDArray[np.int32]:
-    """The numbers of all clicks' items, (n,); new items are added. Part by part, since the table
-    makes room for all ids that it is given at once."""
-    numbers = np.empty(len(keys), np.int32)
-    for first in range(0, len(keys), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        texts = None if ids is None else ids[part].column()
-        numbers[part] = table.numbers(keys[part], texts, add=True)
+    """The numbers of all clicks' items, (n,), as `table.numbers` has them. Part by part, since the
+    table makes room for all ids that it is given at once."""
+    numbers = np.empty(len(items), np.int32)
+    for first in range(0, len(items), _CHUNK):
+        part = items[first : first + _CHUNK]
+        if distinct is None:
+            numbers[first : first + _CHUNK] = table.numbers(part, None, add)
+        else:
+            ids = take_bytes(distinct.ids, part) if add else None
+            numbers[first : first + _CHUNK] = table.numbers(distinct.keys[part], ids, add)
     return numbers
 
 

@@ -27,7 +27,7 @@ def trained(history: History, folder: Path) -> SessionRecommender:
     cut = int(0.9 * len(history.log))
     model = train(
         history.log[:cut],
-        ids=history.item_ids[:cut],
+        distinct=history.items,
         settings=TrainingSettings(budget_minutes=0.01),
         ranker="none",
         user_features=history.feature_names,

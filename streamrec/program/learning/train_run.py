@@ -64,7 +64,7 @@ def train_model(
         cut = int(len(history.log) * (1.0 - _HELD_OUT_SHARE))
         model = train(
             history.log[:cut],
-            ids=history.item_ids[:cut],
+            distinct=history.items,
             settings=training,
             ranker=ranker,
             user_features=history.feature_names,
@@ -93,7 +93,7 @@ def learn_the_rest(model: SessionRecommender, history: History, cut: int) -> Non
     """Learn the clicks that were held out, and note what has been learned: a flow starts with it
     and learns none of it again."""
     log = history.log
-    numbers = number_items(model.items, log.items, history.item_ids)
+    numbers = number_items(model.items, log.items, history.items, add=True)
     rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
     learn_rows(model, rows, cut, len(log))
     model.learned = LearnedLog.of_times(log.times_ms, history.offsets)
@@ -111,7 +111,7 @@ class Judgement:
     def of(cls, model: SessionRecommender, history: History, cut: int, seed: int) -> "Judgement":
         """By the clicks from `cut` on."""
         log = history.log
-        numbers = model.items.numbers(log.items, None, add=False)
+        numbers = number_items(model.items, log.items, history.items, add=False)
         rows = SessionRows(log, numbers, key_base=len(log), user_features=history.user_features)
         asked = questions_between(rows, cut, len(log), np.random.default_rng(seed), _QUESTIONS_MAX)
         judged = rows.judged(asked)
