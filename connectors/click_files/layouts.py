@@ -23,7 +23,7 @@ MAY_BE_MISSING = ("price", "category", "session")  # what a click can do without
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FileLayout:
     """Of one file."""
 
     names: Names
@@ -31,7 +31,7 @@ class Layout:
     paths: frozenset[str]
     notes: tuple[str, ...]  # what was guessed of the file's form
 
-    def is_like(self, other: "Layout") -> bool:
+    def is_like(self, other: "FileLayout") -> bool:
         """Whether both are read in the same way."""
         return (self.names, self.meaning, self.notes) == (other.names, other.meaning, other.notes)
 
@@ -46,9 +46,9 @@ def understand(
     given: Names,
     meaning: Meaning,
     times: bool,
-    before: Sequence[Layout],
+    before: Sequence[FileLayout],
     gaps: bool,
-) -> tuple[Layout, list[str]]:
+) -> tuple[FileLayout, list[str]]:
     """The layout of a file, by its sample and those of the files before, and what was guessed.
     Without `times` it may have none, unless those have; with `gaps` what comes seldom may be
     missing in the sample. Raises UnclearError."""
@@ -82,7 +82,7 @@ def understand(
         day_first, said = _day_first(names.time, sample, known)
         meaning = replace(meaning, time=replace(meaning.time, day_first=day_first))
         guesses += said
-    return Layout(names, meaning, frozenset(sample.paths), tuple(sample.notes)), guesses
+    return FileLayout(names, meaning, frozenset(sample.paths), tuple(sample.notes)), guesses
 
 
 def _filled(names: Names, others: Mapping[str, str]) -> Names:

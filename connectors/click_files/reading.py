@@ -16,7 +16,7 @@ from streamrec.connectors.click_files.csv_rows import CsvFile, open_csv
 from streamrec.connectors.click_files.forms import FileForm, format_of
 from streamrec.connectors.click_files.ids import IdColumn, looks_like_floats
 from streamrec.connectors.click_files.json_rows import JsonFile, open_json
-from streamrec.connectors.click_files.layouts import MAY_BE_MISSING, Layout, understand
+from streamrec.connectors.click_files.layouts import MAY_BE_MISSING, FileLayout, understand
 from streamrec.connectors.click_files.meaning import Meaning, event_types, prices
 from streamrec.connectors.click_files.names import Names
 from streamrec.connectors.click_files.opening import InputFile, sources
@@ -60,9 +60,9 @@ class ClickFiles:
         some = some or [file for file in opened if file.sample.values][:1]
         self._by_session = by_session
         self._read = 0  # clicks of a log without times, which get one each
-        self._files: list[tuple[CsvFile | JsonFile | ParquetFile, Layout]] = []
+        self._files: list[tuple[CsvFile | JsonFile | ParquetFile, FileLayout]] = []
         self.guesses: list[str] = []
-        layouts: list[Layout] = []  # those that differ, and what was said of each
+        layouts: list[FileLayout] = []  # those that differ, and what was said of each
         said: list[tuple[str, list[str]]] = []
         for file in some:
             name, gaps = file.source.name, isinstance(file, JsonFile)
@@ -147,7 +147,7 @@ class ClickFiles:
 class _Columns:
     """What the columns of one file mean."""
 
-    def __init__(self, layout: Layout, sample: Sample, by_session: bool) -> None:
+    def __init__(self, layout: FileLayout, sample: Sample, by_session: bool) -> None:
         names = layout.names
         if by_session:
             names = replace(names, user=names.session or names.user, session=None)
