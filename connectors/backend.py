@@ -25,11 +25,11 @@ def open_log(settings: LogSettings, patience: Patience = _PATIENCE, *, make: boo
     if settings.backend == "kafka":
         return KafkaLog(
             settings.librdkafka(),
-            lambda: _registry(settings, make),
+            lambda: _registry(settings),
             patience,
             settings.leases_topic,
         )
-    registry = None if settings.schema_registry_url is None else lambda: _registry(settings, make)
+    registry = None if settings.schema_registry_url is None else lambda: _registry(settings)
     return EmbeddedLog(
         settings.embedded_log_path, settings.embedded_log_synchronous, registry, patience, make
     )
@@ -42,12 +42,10 @@ def require_log(settings: LogSettings) -> None:
         EmbeddedFile(settings.embedded_log_path).require()
 
 
-def _registry(settings: LogSettings, make: bool) -> SchemaRegistry:
+def _registry(settings: LogSettings) -> SchemaRegistry:
     url = settings.schema_registry_url
     if url is None:
-        embedded = EmbeddedLog(
-            settings.embedded_log_path, settings.embedded_log_synchronous, make=make
-        )
+        embedded = EmbeddedLog(settings.embedded_log_path, settings.embedded_log_synchronous)
         # Enough for a look at Kafka; others cannot resolve ids that stand in a local file.
         logger.warning(
             "SCHEMA_REGISTRY_URL is unset: schemas live in %s, which readers elsewhere cannot see",
