@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import (
     delivery,
+    keyed,
     main_job,
     many_users,
     memory,
@@ -50,6 +51,7 @@ BENCHMARKS = {
         Benchmark.of(memory, "embedded"),
         Benchmark.of(delivery),
         Benchmark.of(many_users),
+        Benchmark.of(keyed, "embedded"),
         Benchmark.of(scaling),
     )
 }

@@ -14,22 +14,21 @@ from streamrec.connectors.log import Log
 class Ending:
     """For the sources and sinks of one dataflow in one process, whatever the number of workers."""
 
-    def __init__(self, log: Log, group: str, topic: str) -> None:
+    def __init__(self, log: Log, group: str) -> None:
         self._log = log
         self._group = group
-        self._topic = topic
         self._lock = threading.Lock()
         self._sinks_open = 0
-        self._offsets: dict[int, int] = {}
+        self._offsets: dict[str, dict[int, int]] = {}  # by topic
 
     def sink_opened(self) -> None:
         with self._lock:
             self._sinks_open += 1
 
-    def source_ended(self, offsets: Mapping[int, int]) -> None:
+    def source_ended(self, topic: str, offsets: Mapping[int, int]) -> None:
         """A source has reached its end, or was asked to stop, at these next offsets."""
         with self._lock:
-            self._offsets.update(offsets)
+            self._offsets.setdefault(topic, {}).update(offsets)
 
     def sink_closed(self) -> None:
         """A sink has flushed and closed; with the last one the ends are committed."""
@@ -40,6 +39,8 @@ class Ending:
             offsets, self._offsets = self._offsets, {}
         reader = self._log.reader()
         try:
-            reader.commit(self._group, self._topic, offsets)
+            for topic, ends in offsets.items():
+                if ends:
+                    reader.commit(self._group, topic, ends)
         finally:
             reader.close()

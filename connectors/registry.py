@@ -46,7 +46,8 @@ class ConfluentRegistry:
 
     `url` may hold a path, such as Apicurio's `/apis/ccompat/v7`, and several with commas: they are
     tried in turn, beginning with the one that answered last. `user_info` is `user:password`. A call
-    takes 8 s at most, and what is not there is asked for again for 2 s (`Lag`).
+    takes 8 s at most, and what is not there is asked for again for 2 s (`Lag`). That something is
+    not there all must say, since one may lag behind another.
     """
 
     def __init__(
@@ -187,7 +188,8 @@ class ConfluentRegistry:
         itself, and RegistryUnavailableError.
         """
         content = None if body is None else json.dumps(body)
-        causes = []
+        causes: list[str] = []
+        unknown: list[UnknownSchemaError] = []
         for turn in range(len(self._urls)):
             index = (self._first + turn) % len(self._urls)
             at = f"schema registry {shown(self._urls[index : index + 1])}: {what}"
@@ -201,6 +203,8 @@ class ConfluentRegistry:
                     self._within_s,
                 )
                 found = _believed(at, answer, fields, missing)
+            except UnknownSchemaError as error:
+                unknown.append(error)
             except NoAnswerError as error:
                 causes.append(
                     f"{at}: expected an answer, {error}; check SCHEMA_REGISTRY_URL and that the "
@@ -211,8 +215,10 @@ class ConfluentRegistry:
             else:
                 self._first = index
                 return found
+        if not causes:
+            raise unknown[0]
         # Not chained to ours: the messages say it all.
-        raise RegistryUnavailableError("; ".join(causes))
+        raise RegistryUnavailableError("; ".join([*causes, *map(str, unknown)]))
 
 
 class _NotWellError(Exception):

@@ -7,10 +7,17 @@
   lane, the offset at which the log then ended, or from which it must be read again.
 - *After a crash* the engine repeats what came after the last snapshot, and the log may already hold
   any part of that. So a resumed lane first reads the log from its snapshot to its end, learns from
-  each record which input it answers, and drops these answers when they come again. A lane without
-  a snapshot reads from where the log ended when the recovery directory was new (OutputStart).
-- *After a second crash* the log may hold answers that the run before had read back and not yet come
-  to again. So while some of these are waited for, a snapshot holds the offset of the first of them.
+  each record which output it is (`out.OutputId`), and drops these when they come again, in whatever
+  order. A lane without a snapshot reads from where the log ended when the recovery directory was
+  new (OutputStart).
+- *After a second crash* the log may hold outputs that the run before had read back and not yet come
+  to again. So a snapshot holds the ids of those that are still awaited: as many as one epoch that
+  was broken off had written, and fewer with each that comes. Where outputs come when their input is
+  read, those of inputs that were passed are awaited no more; where they come late, all are until
+  they come, or for a day of running.
+- *One fate*: an output that stands in another topic of the dataflow, as an error does where there
+  was an answer, is not written a second time in this one. So a snapshot holds where the others end,
+  too, and they are read from there.
 - *In transactions* each lane writes under a name of its own, whatever worker has it, so that
   opening it shuts out the worker that had it before. The transactions of an epoch are committed by
   its snapshot. What was committed when the engine's own snapshot was not yet is read back as above.
@@ -19,10 +26,11 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
@@ -36,7 +44,7 @@ from streamrec.connectors.log import (
     TransactionalWriter,
     UnreachableError,
 )
-from streamrec.connectors.out import Out
+from streamrec.connectors.out import Out, OutputId
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
@@ -46,10 +54,10 @@ _logger = logging.getLogger(__name__)
 
 _READ_BACK_MESSAGES = 10_000  # a poll
 
-Source = tuple[int, int]  # partition and offset of the input that a record answers
-# Of those records that are ours: the input, and the offset of the record itself.
-SourcesOf = Callable[[RawBatch], list[tuple[Source, int]]]
-Written = dict[Source, tuple[int, int]]  # partition and offset of the answer
+_AWAITED_S = 86_400.0  # of running, for outputs that come late
+_OTHERS_S = 1.0  # how often it is asked where other topics end
+
+IdsOf = Callable[[RawBatch], list[OutputId]]  # of those records that are ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,36 @@ def output_start(folder: Path, topic: str, admin: LogAdmin) -> OutputStart:
     return OutputStart(recorded["partitions"], offsets)
 
 
-SinkPosition = dict[int, int]  # partition to the offset at which it ended
+@dataclass(frozen=True, slots=True)
+class SinkPosition:
+    """What a restart of a lane needs."""
+
+    ends: dict[int, int]  # of each partition of the lane: what is from there on is read back
+    awaited: frozenset[OutputId] = frozenset()  # read back, and not come again yet
+    awaited_s: float = _AWAITED_S  # of running, for how much longer
+    others: dict[str, dict[int, int]] = field(default_factory=dict)  # ends of other topics
+
+    def beside(self) -> dict[str, Any]:
+        """All but the ends, as plain values."""
+        awaited = [tuple(each) for each in sorted(self.awaited)]
+        return {"awaited": awaited, "awaited_s": self.awaited_s, "others": self.others}
+
+    @classmethod
+    def of_plain(cls, ends: dict[int, int], beside: Mapping[str, Any] | None) -> "SinkPosition":
+        """The inverse. Snapshots of before have nothing beside."""
+        if not beside:
+            return cls(ends)
+        awaited = frozenset(OutputId(*each) for each in beside["awaited"])
+        return cls(ends, awaited, beside["awaited_s"], beside["others"])
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A topic of outputs, as a restart reads it back."""
+
+    topic: str
+    ids_of: Callable[[], IdsOf]  # called once for each worker that resumes
+    start: Callable[[], OutputStart]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +127,15 @@ class Transactions:
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """How a topic is written. Without `sources_of` and `start` a crash may repeat records."""
+    """How a topic is written. Without `written` a crash may repeat records."""
 
     topic: str
     lanes: int = 8
     flush_timeout_s: float = 120.0
-    sources_of: Callable[[], SourcesOf] | None = None  # called once for each worker that resumes
-    start: Callable[[], OutputStart] | None = None
+    written: Written | None = None
+    # Asked when a lane is opened: topics in which an output may stand instead of this one.
+    others: Callable[[], Iterable[Written]] = tuple
+    late: bool = False  # outputs may come long after their input
     ending: Ending | None = None  # is told when a lane has flushed for the last time
     transactions: Transactions | None = None  # None: each record is visible when it is written
     # Asked before records are handed to the writer and before an epoch is done: returns when this
@@ -127,15 +166,18 @@ class SinkLane:
     def __init__(self, shared: "_SharedWriter", lane: int, resume: SinkPosition | None) -> None:
         self._shared = shared
         self._lane = lane
-        self._position = dict(resume or {})
-        self._written = shared.open_lane(lane, resume)
-        self._reached: dict[int, int] = {}  # by source partition, while something was written
+        self._position = dict(resume.ends) if resume else {}
+        self._awaited, self._elsewhere = shared.open_lane(lane, resume)
+        left_s = resume.awaited_s if resume and resume.awaited else _AWAITED_S
+        self._awaited_until_s = time.monotonic() + left_s
+        # By topic and partition of the input, while something is awaited.
+        self._reached: dict[tuple[str, int], int] = {}
 
     def write_batch(self, values: list[Out]) -> None:
         with self._shared.failing():
             self._shared.options.holding()
         for out in values:
-            if self._written:
+            if self._awaited or self._elsewhere:
                 out = self._without_written(out)
             if out.values:
                 with self._shared.failing():
@@ -145,29 +187,50 @@ class SinkLane:
         """Drop what the log already holds from before the crash."""
         assert out.sources is not None
         found = []
-        for index, (partition, offset) in enumerate(out.sources.tolist()):
-            self._reached[partition] = max(offset, self._reached.get(partition, -1))
-            if self._written.pop((partition, offset), None) is not None:
+        for index, output in enumerate(out.sources.ids()):
+            place = (output.topic, output.partition)
+            self._reached[place] = max(output.offset, self._reached.get(place, -1))
+            if output in self._awaited:
+                self._awaited.discard(output)
+                found.append(index)
+            elif output in self._elsewhere:
                 found.append(index)
         return out.without(found) if found else out
+
+    def _forget(self) -> None:
+        """What can come no more is awaited no more."""
+        if time.monotonic() > self._awaited_until_s:
+            if self._awaited:
+                _logger.warning(
+                    "output topic %s: %d outputs that are there did not come again within %.0f h "
+                    "of running, and are awaited no more: the first is %s",
+                    self._shared.options.topic,
+                    len(self._awaited),
+                    _AWAITED_S / 3600,
+                    min(self._awaited),
+                )
+            self._awaited.clear()
+            self._elsewhere = frozenset()
+        if not self._shared.options.late:
+            # Inputs come in order, and all of an epoch have come when it is closed: what was passed
+            # without coming again (an error that did not repeat) never will.
+            self._awaited = set(self._not_reached(self._awaited))
+            self._elsewhere = frozenset(self._not_reached(self._elsewhere))
+
+    def _not_reached(self, outputs: Iterable[OutputId]) -> Iterator[OutputId]:
+        for each in outputs:
+            if each.offset > self._reached.get((each.topic, each.partition), -1):
+                yield each
 
     def snapshot(self) -> SinkPosition:
         with self._shared.failing():
             self._shared.options.holding()
             self._position.update(self._shared.flushed_ends(self._lane))
-        if not self._written:
-            return dict(self._position)
-        # Inputs come in order, and all of an epoch have come when it is closed: what was passed
-        # without coming again (another dataflow's answer, an error that did not repeat) never will.
-        self._written = {
-            source: place
-            for source, place in self._written.items()
-            if source[1] > self._reached.get(source[0], -1)
-        }
-        awaited = dict(self._position)
-        for partition, offset in self._written.values():
-            awaited[partition] = min(offset, awaited.get(partition, offset))
-        return awaited
+            others = self._shared.other_ends()
+        if self._awaited or self._elsewhere:
+            self._forget()
+        left_s = self._awaited_until_s - time.monotonic()
+        return SinkPosition(dict(self._position), frozenset(self._awaited), left_s, others)
 
     def close(self) -> None:
         self._shared.close_lane()
@@ -181,8 +244,11 @@ class _SharedWriter:
     options: SinkOptions
     lanes_open: int = 0
     ends: dict[int, int] | None = None  # None: something was written since they were asked for
-    reader: LogReader | None = None
-    sources_of: SourcesOf | None = None
+    ends_of_others: dict[str, dict[int, int]] = field(default_factory=dict)
+    others_asked_s: float = -_OTHERS_S
+    readers: dict[str, LogReader] = field(default_factory=dict)  # by topic, while lanes are opened
+    ids_of: dict[str, IdsOf] = field(default_factory=dict)
+    elsewhere: frozenset[OutputId] | None = None  # None: the others were not read back yet
     admin: LogAdmin = field(init=False)
     in_lanes: dict[int, TransactionalWriter] = field(default_factory=dict)
     writer: LogWriter | None = None  # of all lanes; None: each has its own
@@ -192,10 +258,16 @@ class _SharedWriter:
         if self.options.transactions is None:
             self.writer = self.log.writer()
         self.admin = self.log.admin()
-        self.start = None if self.options.start is None else self.options.start()
+        self.written = self.options.written
+        if self.written is not None:
+            self.written.start()  # what is not recorded yet is as it is now
+        self.others = {each.topic: each for each in self.options.others()}
 
-    def open_lane(self, lane: int, resume: SinkPosition | None) -> Written:
-        """Count a lane in; returns the inputs whose answers the log already holds, and where."""
+    def open_lane(
+        self, lane: int, resume: SinkPosition | None
+    ) -> tuple[set[OutputId], frozenset[OutputId]]:
+        """Count a lane in; returns the outputs that the log already holds, in the partitions of the
+        lane, and in other topics."""
         self.lanes_open += 1
         if self.options.ending is not None:
             self.options.ending.sink_opened()
@@ -204,55 +276,66 @@ class _SharedWriter:
             # Before looking where the topic ends: from here on nobody else can add to it.
             name = f"{transactions.prefix}.{self.options.topic}.{lane_name(lane)}"
             self.in_lanes[lane] = self.log.transactional_writer(name, transactions.timeout_s)
-        if self.options.sources_of is None or self.start is None:
-            return {}
-        position = {p: end for p, end in self.start.offsets.items() if self._is_of(p, lane)}
-        position.update(resume or {})
-        bounds = self.admin.bounds(self.options.topic)
+        if self.written is None:
+            return set(), frozenset()
+        start = self.written.start()
+        position = {p: end for p, end in start.offsets.items() if self._is_of(p, lane)}
+        position.update(resume.ends if resume else {})
+        awaited = set(self._read_back(self.written, position))
+        if awaited:
+            _logger.info(
+                "output topic %s: lane %d found %d records from before the restart",
+                self.options.topic,
+                lane,
+                len(awaited),
+            )
+        if resume is not None:
+            awaited |= resume.awaited
+        if self.elsewhere is None:
+            # As any lane has it: no output of the epoch that was broken off was written before the
+            # snapshots of the one before. Not there: saved by a version that did not look.
+            others = {topic: each.start().offsets for topic, each in self.others.items()}
+            if resume is not None:
+                others = {t: at for t, at in resume.others.items() if t in self.others}
+            self.elsewhere = frozenset(
+                each
+                for topic, position in others.items()
+                for each in self._read_back(self.others[topic], position)
+            )
+        return awaited, self.elsewhere
+
+    def _is_of(self, partition: int, lane: int) -> bool:
+        return partition % self.options.lanes == lane
+
+    def _read_back(self, written: Written, position: Mapping[int, int]) -> Iterator[OutputId]:
+        """The outputs that stand from a position on to where the topic ends now."""
+        topic = written.topic
+        bounds = self.admin.bounds(topic)
         ends = {p: bound.high for p, bound in bounds.items()}
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
         behind = {p: at for p, at in position.items() if at < ends[p]}
         if not behind:
-            return {}
-        written = self._read_back(behind, ends)
-        _logger.info(
-            "output topic %s: lane %d found %d records from before the restart",
-            self.options.topic,
-            lane,
-            len(written),
-        )
-        return written
-
-    def _is_of(self, partition: int, lane: int) -> bool:
-        return partition % self.options.lanes == lane
-
-    def _read_back(self, behind: dict[int, int], ends: dict[int, int]) -> Written:
-        assert self.options.sources_of is not None
-        if self.reader is None:
-            self.reader = self.log.reader(ends=True)
-        if self.sources_of is None:
-            self.sources_of = self.options.sources_of()
-        self.reader.assign(self.options.topic, behind)
-        written = Written()
+            return
+        if topic not in self.readers:
+            self.readers[topic] = self.log.reader(ends=True)
+            self.ids_of[topic] = written.ids_of()
+        self.readers[topic].assign(topic, behind)
         for batch in read_to(
-            self.reader,
-            self.options.topic,
+            self.readers[topic],
+            topic,
             behind,
             ends,
             self.log.patience,
             _READ_BACK_MESSAGES,
             stalled_s=self.options.flush_timeout_s,
         ):
-            for source, offset in self.sources_of(batch):
-                written[source] = (batch.partition, offset)
-        return written
+            yield from self.ids_of[topic](batch)
 
     def write(self, lane: int, out: Out) -> None:
         self.ends = None
-        if self.reader is not None:  # all lanes are open: what it would fetch is our own output
-            self.reader.close()
-            self.reader = None
+        if self.readers:  # all lanes are open: what they would fetch is our own output
+            self._close_readers()
         writer = self.writer or self.in_lanes[lane]
         self.options.on_write(len(out.values))
         if out.headers is None:
@@ -266,15 +349,32 @@ class _SharedWriter:
             ],
         )
 
-    def flushed_ends(self, lane: int) -> SinkPosition:
+    def flushed_ends(self, lane: int) -> dict[int, int]:
         """Where the lane's partitions end once everything written is acknowledged; nothing when a
         restart would not read them back."""
         if self.ends is None:
             self._flush_or_commit()
-            self.ends = {} if self.options.sources_of is None else self._ends_now()
+            self.ends = {} if self.written is None else self._ends_now()
         return {p: end for p, end in self.ends.items() if self._is_of(p, lane)}
 
-    def _ends_now(self) -> SinkPosition:
+    def other_ends(self) -> dict[str, dict[int, int]]:
+        """Where the other topics ended, a moment ago: what is read from there on may be more than
+        need be, and is not less."""
+        now_s = time.monotonic()
+        if self.others and now_s - self.others_asked_s > _OTHERS_S:
+            self.others_asked_s = now_s
+            try:
+                self.ends_of_others = {topic: self.admin.ends(topic) for topic in self.others}
+            except UnreachableError as error:
+                _logger.warning("where other topics end is not known anew: %s", error)
+        return self.ends_of_others
+
+    def _close_readers(self) -> None:
+        for reader in self.readers.values():
+            reader.close()
+        self.readers = {}
+
+    def _ends_now(self) -> dict[int, int]:
         """As patient as flushing is: a broker that is away must not end the flow sooner."""
         give_up = time.monotonic() + self.options.flush_timeout_s
         while True:
@@ -321,5 +421,4 @@ class _SharedWriter:
                 if writer is not None:
                     writer.close()
             self.admin.close()
-            if self.reader is not None:
-                self.reader.close()
+            self._close_readers()

@@ -6,6 +6,7 @@
   fetches).
 - *A snapshot* holds, for each partition of the lane, the offset of the next message.
 - *A poll* never blocks: while little comes in, messages gather for `gather_ms` between polls.
+- *With ticks* a lane hands over what comes before a tick, the tick, and so on (`ticks.gate`).
 - *After a crash* what was read since the last snapshot is read again. Where a partition began that
   no snapshot knows is on disk from the first start on (`SourceStart`): a crash before the first
   snapshot must begin there again, whatever `latest` or the group's offsets say by then.
@@ -13,6 +14,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +34,8 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.ticks.gate import Gate, GateOptions
+from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.connectors.written_once import write_once
 from streamrec.schemas.timestamps import iso_ms
 
@@ -39,7 +43,9 @@ _logger = logging.getLogger(__name__)
 
 Positions = dict[int, int]  # partition to the offset of the next message
 
+_LOOK_AT_GROUP_S = 2.0  # no longer: its coordinator may be away while partitions can be read
 _LOOK_AGAIN_S = 300.0  # after a group could not be looked at
+_PLACE = re.compile(r"(?:(\d*[A-Za-z._-][A-Za-z0-9._-]*):)?(\d+):(\d+)")  # no number is a topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +57,39 @@ class Start:
 
     kind: Literal["earliest", "latest", "committed", "timestamp", "offsets"] = "committed"
     timestamp_ms: int = 0
-    offsets: Mapping[int, int] = field(default_factory=dict)
+    offsets: Mapping[int, int] = field(default_factory=dict)  # of topics that are not below
+    by_topic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def text(self) -> str:
         """As `parse_start` reads it.
 
-        >>> Start("offsets", offsets={3: 5, 0: 17}).text()
-        '0:17,3:5'
+        >>> Start("offsets", offsets={3: 5, 0: 17}, by_topic={"clicks": {1: 2}}).text()
+        '0:17,3:5,clicks:1:2'
         """
         if self.kind == "timestamp":
             return str(self.timestamp_ms)
         if self.kind == "offsets":
-            return ",".join(f"{p}:{offset}" for p, offset in sorted(self.offsets.items()))
+            places = [f"{p}:{offset}" for p, offset in sorted(self.offsets.items())]
+            for topic, offsets in sorted(self.by_topic.items()):
+                places += [f"{topic}:{p}:{offset}" for p, offset in sorted(offsets.items())]
+            return ",".join(places)
         return self.kind
+
+    def offsets_of(self, topic: str) -> Mapping[int, int]:
+        """Where partitions of a topic begin; those that are not there at the low end."""
+        return self.by_topic.get(topic, self.offsets)
 
 
 def parse_start(text: str) -> Start:
-    """Read `earliest`, `latest`, `committed`, a Unix time in ms or ISO 8601, or `P:OFFSET,...`.
+    """Read `earliest`, `latest`, `committed`, a Unix time in ms or ISO 8601, or `P:OFFSET,...`,
+    where `TOPIC:P:OFFSET` holds for one of several topics.
 
     Raises ValueError that says what was expected.
 
     >>> parse_start("0:17,3:5").offsets
     {0: 17, 3: 5}
+    >>> parse_start("clicks:0:17,outcomes:0:3,outcomes:1:4").by_topic
+    {'clicks': {0: 17}, 'outcomes': {0: 3, 1: 4}}
     >>> parse_start("2026-01-01T00:00:00+00:00").timestamp_ms
     1767225600000
     """
@@ -80,15 +97,22 @@ def parse_start(text: str) -> Start:
         return Start(text)  # type: ignore[arg-type]  # narrowed by the test above
     if text.isdigit():
         return Start("timestamp", timestamp_ms=int(text))
-    pairs = [part.split(":") for part in text.split(",")]
-    if all(len(pair) == 2 and pair[0].isdigit() and pair[1].isdigit() for pair in pairs):
-        return Start("offsets", offsets={int(p): int(offset) for p, offset in pairs})
+    places = [_PLACE.fullmatch(part.strip()) for part in text.split(",")]
+    if all(places):
+        offsets: dict[int, int] = {}
+        by_topic: dict[str, dict[int, int]] = {}
+        for place in places:
+            assert place is not None
+            topic, partition, offset = place.groups()
+            own = offsets if topic is None else by_topic.setdefault(topic, {})
+            own[int(partition)] = int(offset)
+        return Start("offsets", offsets=offsets, by_topic=by_topic)
     try:
         return Start("timestamp", timestamp_ms=iso_ms(text))
     except ValueError:
         raise ValueError(
             "start expected earliest, latest, committed, a time (Unix ms or ISO 8601) or "
-            f"PARTITION:OFFSET,..., got {text!r}"
+            f"PARTITION:OFFSET,... or TOPIC:PARTITION:OFFSET,..., got {text!r}"
         ) from None
 
 
@@ -101,7 +125,8 @@ def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Posit
     if start.kind == "timestamp":
         return admin.offsets_at(topic, start.timestamp_ms)
     if start.kind == "offsets":
-        return {p: start.offsets.get(p, low[p]) for p in bounds}
+        offsets = start.offsets_of(topic)
+        return {p: offsets.get(p, low[p]) for p in bounds}
     if start.kind == "committed":
         committed = admin.committed(group, topic)
         return {p: committed.get(p, low[p]) for p in bounds}
@@ -130,7 +155,7 @@ class SourceReport(Protocol):
     def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
         """A worker reads these partitions from here; `resumed` of them from a snapshot."""
 
-    def read(self, count: int, positions: Mapping[int, int]) -> None:
+    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
         """Records were read; `positions` are the next offsets of their partitions."""
 
 
@@ -153,6 +178,7 @@ class SourceOptions:
     ending: Ending | None = None  # commits where the source ended; None: nobody does
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
     report: SourceReport | None = None
+    ticks: GateOptions | None = None  # None: records are handed over as they come
 
 
 def lane_name(lane: int) -> str:
@@ -171,21 +197,32 @@ class LogSource:
     def list_parts(self) -> list[str]:
         return [lane_name(lane) for lane in range(self._options.lanes)]
 
-    def open_lane(self, name: str, resume: Positions | None) -> "SourceLane":
-        """One of `list_parts`, in the thread that will read it."""
-        return SourceLane(self._shared(), int(name.removeprefix("lane-")), resume)
+    def open_lane(
+        self, name: str, resume: Positions | None, tick: int | None = None
+    ) -> "SourceLane":
+        """One of `list_parts`, in the thread that will read it. `tick` is the last one that a
+        resumed lane had come to."""
+        return SourceLane(self._shared(), int(name.removeprefix("lane-")), resume, tick)
 
 
 class SourceLane:
     """One lane: the partitions p of the topic with p % lanes == lane."""
 
-    def __init__(self, shared: "_SharedReader", lane: int, resume: Positions | None) -> None:
+    def __init__(
+        self,
+        shared: "_SharedReader",
+        lane: int,
+        resume: Positions | None,
+        tick: int | None = None,
+    ) -> None:
         self._shared = shared
         self._lane = lane
         self._round = -1
         self._durable: Positions = {}  # to be shown as the group's progress
         self._ended = False
-        self._next = shared.open_lane(lane, resume)
+        self._next = shared.open_lane(lane, resume, tick)
+        if shared.gate is not None:
+            self.next_batch = self._next_with_ticks  # type: ignore[method-assign, assignment]
 
     @property
     def ended(self) -> bool:
@@ -200,12 +237,33 @@ class SourceLane:
         self._round = self._shared.round
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
-        if batches and self._shared.options.report is not None:
-            self._shared.options.report.read(sum(map(len, batches)), self._next)
+        options = self._shared.options
+        if batches and options.report is not None:
+            options.report.read(options.topic, sum(map(len, batches)), self._next)
         if not batches and self._shared.ended(self._lane, self._next):
             self._ended = True
             raise StopIteration
         return batches
+
+    def _next_with_ticks(self) -> list[RawBatch | LaneTick]:
+        shared = self._shared
+        if shared.options.stopping():
+            self._ended = True
+            raise StopIteration
+        handed = shared.take_gated(self._lane, self._round, self._next)
+        self._round = shared.round
+        if handed and shared.options.report is not None:
+            count = sum(len(each) for each in handed if isinstance(each, RawBatch))
+            shared.options.report.read(shared.options.topic, count, self._next)
+        if not handed and shared.gate is not None and shared.gate.has_ended(self._lane):
+            self._ended = True
+            raise StopIteration
+        return handed
+
+    @property
+    def tick(self) -> int | None:
+        """The last one that was handed over; None: there are none."""
+        return None if self._shared.gate is None else self._shared.gate.reached(self._lane)
 
     def next_awake(self) -> datetime | None:
         return self._shared.awake_at
@@ -215,8 +273,9 @@ class SourceLane:
         # snapshot held is safe now and may be shown as the group's progress.
         self._shared.commit_soon(self._durable)
         self._durable = self._shared.shown(self._lane, self._next)
-        if self._shared.options.report is not None:
-            self._shared.options.report.read(0, self._durable)
+        options = self._shared.options
+        if options.report is not None:
+            options.report.read(options.topic, 0, self._durable)
         return dict(self._next)
 
     def close(self) -> None:
@@ -247,11 +306,16 @@ class _SharedReader:
         self.round = 0
         self.awake_at: datetime | None = None
         self._ends = self._admin.ends(options.topic)
+        self.gate: Gate | None = None
+        if options.ticks is not None:
+            self.gate = Gate(log, options.topic, options.lanes, options.ticks)
         if options.commit:
             self._reader.commit(options.group, options.topic, {})
 
-    def open_lane(self, lane: int, resume: Positions | None) -> Positions:
+    def open_lane(self, lane: int, resume: Positions | None, tick: int | None = None) -> Positions:
         self._queues[lane] = []
+        if self.gate is not None:
+            self.gate.open_lane(lane, tick)
         return self._assign_new(lane, resume or {}, at_start=True)
 
     def _assign_new(self, lane: int, resume: Positions, at_start: bool) -> Positions:
@@ -307,6 +371,32 @@ class _SharedReader:
             self._queues[lane] = []
         return batches
 
+    def take_gated(
+        self, lane: int, lane_round: int, positions: Positions
+    ) -> list[RawBatch | LaneTick]:
+        """The same with ticks. Moves `positions`."""
+        assert self.gate is not None
+        if lane_round == self.round:
+            self._poll()
+        topic, reader = self.options.topic, self._reader
+
+        def has_passed(partition: int, end: int) -> bool:
+            if partition not in self._known:
+                positions.update(self._assign_new(lane, {}, at_start=False))
+                return positions.get(partition, 0) >= end
+            return reader.position(topic, partition) >= end
+
+        queue, most = self._queues[lane], self.options.batch_messages
+        return list(self.gate.take(lane, queue, positions, has_passed, most))
+
+    def _wants_more(self) -> bool:
+        """Whether to read on, though there are records that no lane has taken."""
+        queued = sum(len(b) for queue in self._queues.values() for b in queue)
+        if queued < self.options.batch_messages:
+            return True
+        # What waits for a tick is no reason to let a lane wait that has not come to the last one.
+        return self.gate is not None and any(map(self.gate.has_more, self._queues))
+
     def _poll(self) -> None:
         options = self.options
         if self.round == 0 and options.report is not None:  # all lanes of the worker are open
@@ -314,8 +404,10 @@ class _SharedReader:
         self.round += 1
         count = 0
         self._commit()
+        if self.gate is not None and self.gate.poll():
+            count = options.batch_messages  # something may go on now
         # A lane that the engine holds back at the end of an epoch keeps its queue: let it.
-        if sum(len(b) for queue in self._queues.values() for b in queue) < options.batch_messages:
+        if self._wants_more():
             for batch in self._reader.poll(options.batch_messages):
                 count += len(batch)
                 queue = self._queues.get(batch.partition % options.lanes)
@@ -353,7 +445,7 @@ class _SharedReader:
         """Where the group's offsets decide, say what others' would make the next start skip."""
         group, topic = self.options.group, self.options.topic
         try:
-            found = self._admin.committed(group, topic)
+            found = self._admin.committed(group, topic, _LOOK_AT_GROUP_S)
         except LogError as error:
             _logger.warning("topic %s: cannot look at group %r: %s", topic, group, error)
             self._look_at_group_s = time.monotonic() + _LOOK_AGAIN_S
@@ -407,8 +499,10 @@ class _SharedReader:
 
     def close_lane(self, lane: int, positions: Positions) -> None:
         if self.options.ending is not None and self.options.commit:
-            self.options.ending.source_ended(positions)
+            self.options.ending.source_ended(self.options.topic, positions)
         del self._queues[lane]
+        if self.gate is not None:
+            self.gate.close_lane(lane)
         if not self._queues:
             self._commit()
             self._reader.close()

@@ -31,6 +31,7 @@ _SNAPSHOTS_KEPT = 2
 _READ_ATTEMPTS = 5
 _READ_AGAIN_S = 0.1
 MANIFEST = "MANIFEST.json"
+ROWS = b"streamrec.rows"  # metadata of a table that holds others: how many rows they have in all
 
 
 class StateFileError(LogError):
@@ -152,7 +153,9 @@ class StateFiles:
                 f"state file {name} in {self.folder} could not be written: {error}; nothing is "
                 "lost, the flow resumes from its last snapshot when there is room again"
             ) from error
-        return StateFile(name, digest, len(content), len(table))
+        metadata = table.schema.metadata or {}
+        rows = int(metadata.get(ROWS, len(table)))
+        return StateFile(name, digest, len(content), rows)
 
     def _write_manifest(self, reference: Reference, mark: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,13 @@ from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import closing
 from typing import Any
 
-from streamrec.connectors.log import Log, LogError, LogReader, RawBatch, UnknownSchemaError
+from streamrec.connectors.log import Headers, Log, LogError, LogReader, RawBatch, UnknownSchemaError
 from streamrec.connectors.reading import STALLED_S, read_to
 from streamrec.schemas.header_ids import SchemaOf
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 from streamrec.user_code import told
+
+Decode = Callable[[bytes, Headers], Any]
 
 _logger = logging.getLogger(__name__)
 
@@ -121,9 +123,12 @@ class Table(Follower, Mapping[bytes, Any]):
     `positions` says how far it is. Values that cannot be decoded are logged and passed over.
     """
 
-    def __init__(self, log: Log, topic: str, schema_of: SchemaOf) -> None:
+    def __init__(
+        self, log: Log, topic: str, schema_of: SchemaOf, decode: Decode | None = None
+    ) -> None:
+        """`decode` is that of values without a schema. It may raise UnreadableError."""
         super().__init__(log, topic)
-        self._decoder = JsonDecoder(schema_of)
+        self._decode = decode or JsonDecoder(schema_of).decode
         self._values: dict[bytes, Any] = {}
 
     def open(self) -> "Table":
@@ -139,7 +144,7 @@ class Table(Follower, Mapping[bytes, Any]):
                 self._values.pop(key, None)
                 continue
             try:
-                self._values[key] = self._decoder.decode(value, detail.headers)
+                self._values[key] = self._decode(value, detail.headers)
             except (UnreadableError, UnknownSchemaError) as error:
                 place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
                 _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)

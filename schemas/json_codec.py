@@ -15,6 +15,7 @@ import fastavro
 import fastavro.schema
 
 from streamrec.schemas.header_ids import SchemaKey, SchemaOf, key_in, name_of
+from streamrec.schemas.json_text import parse_record, shown_bytes
 from streamrec.schemas.registry import SchemaError
 
 _WIRE_HEADER_BYTES = 5
@@ -152,6 +153,15 @@ class JsonDecoder:
                 f"expected a record of {name_of(key)}, got {rest} bytes after its end"
             )
         return decoded
+
+
+def decode_json(value: bytes, headers: Sequence[tuple[str, bytes | None]] = ()) -> Any:
+    """A value of a topic without a schema, as `JsonDecoder.decode` has the others. Raises
+    UnreadableError."""
+    try:
+        return parse_record(value)
+    except ValueError as error:
+        raise UnreadableError(f"expected JSON, got {shown_bytes(value)}: {error}") from None
 
 
 def to_json(value: Any) -> str:

@@ -1,7 +1,13 @@
-"""JSON as text: one value, in which no field may stand twice."""
+"""JSON as text: one value, in which no field may stand twice.
+
+`parse_json` takes what people type, `parse_record` only what every other reader of JSON takes too.
+"""
 
 import json
+import math
 from typing import Any
+
+_SHOWN_BYTES = 60
 
 
 class RepeatedFieldError(ValueError):
@@ -31,3 +37,55 @@ def parse_json(text: str) -> Any:
         return JSON.decode(text)
     except RecursionError:
         raise ValueError("expected fewer levels, one inside the other") from None
+
+
+def parse_record(content: bytes) -> Any:
+    """One JSON value as RFC 8259 has it: what is read here can be written again, and read anywhere.
+
+    Refused are NaN and infinities, numbers that no double holds (1e999), half a surrogate pair, a
+    field that stands twice, and what is no UTF-8. Integers keep all their digits.
+    Raises ValueError.
+
+    >>> parse_record(b'{"a": [1, 2.5, null]}')
+    {'a': [1, 2.5, None]}
+    >>> parse_record(b"1e999")
+    Traceback (most recent call last):
+    ValueError: expected a number that a double holds, got 1e999
+    """
+    try:
+        value = _STRICT.decode(content.decode())
+    except RecursionError:
+        raise ValueError("expected fewer levels, one inside the other") from None
+    # Escapes are the only way to half a pair: as UTF-8 it would not have been decoded.
+    if b"\\ud" in content or b"\\uD" in content:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise ValueError(f"expected whole characters, got {half!r}") from None
+    return value
+
+
+def shown_bytes(content: bytes) -> str:
+    """The beginning of what was no JSON, for messages.
+
+    >>> shown_bytes(b"{nope")
+    "'{nope'"
+    """
+    return repr(content[:_SHOWN_BYTES])[1:] + ("..." if len(content) > _SHOWN_BYTES else "")
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"expected a number, got {text}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"expected a number that a double holds, got {text}")
+    return number
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+)

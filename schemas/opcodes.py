@@ -88,6 +88,7 @@ class Fault(IntEnum):
     FIXED_SIZE = 19
     TOO_DEEP = 20
     TIME_RANGE = 21
+    NOT_JSON = 22  # of values without a schema
 
 
 # What was expected of a row that failed, for messages.

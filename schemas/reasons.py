@@ -21,6 +21,7 @@ class Reason(StrEnum):
     FAILS_RESOLUTION = "fails_resolution", "ResolutionError"
     INVALID_VALUE = "invalid_value", "InvalidValueError"
     TOO_LATE = "too_late", "TooLateError"
+    STATE_FULL = "state_full", "StateFullError"
     MODEL_FAILED = "model_failed", "ValueError"
     OUTPUT_UNENCODABLE = "output_unencodable", "EncodeError"
     OUTPUT_TOO_LARGE = "output_too_large", "RecordTooLargeError"

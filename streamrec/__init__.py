@@ -7,7 +7,9 @@ imported when it is used first, so that `import streamrec` costs nothing.
 `Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
 the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks`
 and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
-(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`).
+(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
+what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
+`Between`, `OneOf`, `EventTime`).
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     )
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
     from streamrec.dataflows.steps.decode import decode_clicks
+    from streamrec.dataflows.steps.decode_records import decode_records
+    from streamrec.dataflows.steps.records import RecordBatch, ShardRecords
+    from streamrec.dataflows.steps.rules import Between, EventTime, OneOf, Rule, TextLength
     from streamrec.dataflows.steps.user_features import user_features
     from streamrec.models.checks import check_recommender
     from streamrec.models.contract import ModelInfo, Ranking, Recommender, Sessions
@@ -60,6 +65,9 @@ _MODULE_OF = {
         "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS Topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
+        "dataflows.steps.decode_records": "decode_records",
+        "dataflows.steps.records": "RecordBatch ShardRecords",
+        "dataflows.steps.rules": "Between EventTime OneOf Rule TextLength",
         "dataflows.steps.user_features": "user_features",
         "models.checks": "check_recommender",
         "models.contract": "ModelInfo Ranking Recommender Sessions",
@@ -76,27 +84,34 @@ __all__ = [
     "RECOMMENDATIONS",
     "SCORES",
     "SESSIONS",
+    "Between",
     "ByKey",
     "Bytes",
     "Click",
     "Clicks",
+    "EventTime",
     "Failed",
     "Job",
     "Kept",
     "Lists",
     "ModelInfo",
     "Numbers",
+    "OneOf",
     "PaperJob",
     "Parts",
     "Ranking",
     "Reason",
     "Recommender",
+    "RecordBatch",
     "Records",
+    "Rule",
     "Sessions",
     "Settings",
     "SettingsError",
     "ShardClicks",
+    "ShardRecords",
     "StartError",
+    "TextLength",
     "Topic",
     "batch_of",
     "by_shard",
@@ -104,6 +119,7 @@ __all__ = [
     "constant",
     "declared",
     "decode_clicks",
+    "decode_records",
     "each_batch",
     "load_settings",
     "open_job",

@@ -122,7 +122,7 @@ class EmbeddedAdmin:
         index = int(np.argmax(timestamps_of(row) >= timestamp_ms))
         return int(offsets_of(row, found[0] - first)[index])
 
-    def committed(self, group: str, topic: str) -> dict[int, int]:
+    def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
         with self._lock, explained(self._where):
             partition_ids(self._db, self._where, topic)
             return dict(

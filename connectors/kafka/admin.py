@@ -32,7 +32,7 @@ from streamrec.connectors.kafka.client import (
 )
 from streamrec.connectors.kafka.group import KafkaGroup
 from streamrec.connectors.log import LogError, OffsetBounds, TopicInfo, TopicSpec, UnknownTopicError
-from streamrec.connectors.patience import Patience
+from streamrec.connectors.patience import Patience, Wait
 
 _SETTLE_S = 15.0  # for a change to be known to every broker
 
@@ -123,13 +123,18 @@ class KafkaAdmin:
             for partition, offset in found.items()
         }
 
-    def committed(self, group: str, topic: str) -> dict[int, int]:
-        partitions = list(self._partitions(topic))
+    def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
+        patience = self._patience
+        if within_s is not None:
+            patience = Patience(within_s, patience.stopping)
+        wait = patience.wait()
+        partitions = list(self._partitions(topic, wait))
         members = KafkaGroup(self._where, self._options, group)
         try:
             return self._asked(
                 lambda s: members.committed(topic, partitions, s),
                 f"group {group!r}, topic {topic!r}",
+                wait,
             )
         finally:
             members.close()
@@ -146,7 +151,7 @@ class KafkaAdmin:
     def close(self) -> None:
         self._client.poll(0)
 
-    def _partitions(self, topic: str) -> dict[int, int]:
+    def _partitions(self, topic: str, wait: Wait | None = None) -> dict[int, int]:
         """The number of replicas by partition. Raises UnknownTopicError, also when one has no
         leader for long."""
 
@@ -158,7 +163,7 @@ class KafkaAdmin:
                     raise KafkaException(error)
             return {number: len(part.replicas) for number, part in sorted(found.partitions.items())}
 
-        return self._asked(ask, f"topic {topic!r}")
+        return self._asked(ask, f"topic {topic!r}", wait)
 
     def _configs(self, topic: str) -> dict[str, Any]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -194,10 +199,10 @@ class KafkaAdmin:
         except KafkaException as exception:
             raise explained(f"{self._where}: {what}", exception.args[0]) from exception
 
-    def _asked(self, ask: Callable[[float], T], what: str) -> T:
+    def _asked(self, ask: Callable[[float], T], what: str, wait: Wait | None = None) -> T:
         """The answer to a question, asked again while the broker is away or a leader is elected.
         `ask` is told how many seconds it may take."""
-        wait = self._patience.wait()
+        wait = wait or self._patience.wait()
         within_s = FIRST_REQUEST_S
         while True:
             try:

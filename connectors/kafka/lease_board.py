@@ -72,6 +72,7 @@ class TopicBoard:
         self._next = 0
         self._holders: dict[int, Holder] = {}
         self._gone: set[str] = set()  # tokens
+        self._before: dict[str, Holder | None] = {}  # by token
 
     def read(self) -> dict[int, Holder]:
         ensure_topic(self._admin, self._topic)
@@ -99,9 +100,15 @@ class TopicBoard:
                 writer.close()
             raise
 
+    def before(self, holder: Holder) -> Holder | None:
+        return self._before.get(holder.token)
+
     def remove(self, holder: Holder) -> None:
         """For this process only: the record is its slot's to write, and goes with time."""
         self._gone.add(holder.token)
+
+    def is_shared(self) -> bool:
+        return True
 
     def _read_to(self, end: int) -> None:
         if self._reader is None:
@@ -122,6 +129,9 @@ class TopicBoard:
         if name != self._name or value is None or not slot.isdigit():
             return
         try:
-            self._holders[int(slot)] = Holder.decoded(value)
+            holder = Holder.decoded(value)
         except ValueError:
             _logger.warning("topic %s: a record of %s is no heartbeat", self._topic, name)
+            return
+        self._before.setdefault(holder.token, self._holders.get(int(slot)))
+        self._holders[int(slot)] = holder

@@ -5,6 +5,9 @@
   gone when the counter stood still for the lease that it states, by the observer's own clock.
 - *A newcomer* is refused by a living holder of its own slot, and by one of any slot whose cluster
   has another shape. It waits for one lease, as for a process that is about to end.
+- *Settling*: where no lock keeps others away, two may come at once. A claim stands on the board for
+  a while before its process begins, so that of two one sees the other's, and leaves. After a
+  silence it stands there for a heartbeat longer: who was silent, and lives, sees it and ends.
 - *Losing* a lease is to find another's token in one's place. Not to reach the board is not.
 - *Overdue* is who has not renewed within its own lease, as after a stop of the process: another may
   have come meanwhile. `check`, asked before anything is handed on or saved, renews first.
@@ -13,7 +16,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from streamrec.connectors.leases.board import Board
@@ -24,7 +27,8 @@ from streamrec.connectors.log import FencedError, LogError
 _logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.2  # between two looks while waiting
-_SETTLE_S = 1.0  # for another newcomer's claim to show, where no lock decides
+SETTLE_S = 1.0  # for another's claim to show; after a silence, beyond a heartbeat
+_SHORT_S = 15.0  # who waits no longer than that need not be told why
 _RENEWALS = 3  # a lease
 _AGAIN_S = 0.5  # after the board could not be reached
 
@@ -57,6 +61,11 @@ class _Watched:
         return clock_s() - self._changed_s > self._lease_s
 
 
+def _after_a_heartbeat_s(holder: Holder) -> float:
+    """After so long a holder that lives has seen a claim in its place, and ended."""
+    return holder.lease_s / _RENEWALS + SETTLE_S
+
+
 class Lease:
     """One slot of one thing, for this process."""
 
@@ -82,8 +91,11 @@ class Lease:
         self._lock: KernelLock | None = None
         self._holder: Holder | None = None  # this process, once it holds the slot
         self._renewed_s = 0.0
-        self._renewing = threading.Lock()
+        # Of the same thread too: a finalizer that leaves may run in the middle of a renewal.
+        self._renewing = threading.RLock()
+        self._renews = False  # is in the middle of it
         self._ended = threading.Event()
+        self._left = False
         self._told = False  # that the board cannot be reached
         self._lost = ""  # to whom
 
@@ -105,24 +117,48 @@ class Lease:
             raise
 
     def _take(self) -> None:
-        by_silence = self._await_free()
+        settle_s, last = self._await_free()
         lock = "" if self._lock is None else self._locks.identity(self._claim.slot)
         self._holder = this_process(self._claim, lock)
-        self._renewed_s = clock_s()
         try:
-            self._board.put(self._holder)
+            self._say()
+            self._board.read()
+            before = self._board.before(self._holder)
+            if before is not None and (last is None or before.token != last.token):
+                # It came after the last look, and may have settled before this claim could be seen.
+                settle_s = max(settle_s, _after_a_heartbeat_s(before))
+            self._settle(settle_s)
         except FencedError as error:
             self._let_go()
-            raise self._refused(*self._in_the_way()[:1]) from error
-        if by_silence:
-            time.sleep(_SETTLE_S)
-        # Another may have come at the same moment: who sees the other leaves.
-        for found in self._in_the_way():
-            if found.token != self._holder.token and self._lives(found) is not False:
-                self._let_go()
-                raise self._refused(found)
+            others = self._in_the_way(self._board.read())
+            raise self._refused(
+                *[h for h in others if h.token != self._holder.token][:1]
+            ) from error
         self._on_claimed(self._holder.token)
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    def _settle(self, settle_s: float) -> None:
+        """Look whether another has come at the same moment: who sees the other leaves. Raises
+        InUseError."""
+        assert self._holder is not None
+        until_s = clock_s() + settle_s
+        while True:
+            for found in self._in_the_way(self._board.read()):
+                if found.token != self._holder.token and self._lives(found) is not False:
+                    self._say_left()
+                    raise self._refused(found)
+            left_s = until_s - clock_s()
+            if left_s <= 0:
+                return
+            time.sleep(min(_LOOK_S, self._heartbeat_s(), left_s))
+            if clock_s() - self._renewed_s > self._heartbeat_s():
+                self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
+                self._say()
+
+    def _say(self) -> None:
+        assert self._holder is not None
+        self._renewed_s = clock_s()
+        self._board.put(self._holder)
 
     def check(self) -> None:
         """Return at once while the lease is fresh, and otherwise when it has been renewed. Raises
@@ -134,48 +170,63 @@ class Lease:
         """Say that this process is done, so that nobody waits for it."""
         self._ended.set()
         with self._renewing:
-            if self._holder is not None:
-                try:
-                    found = self._board.read().get(self._claim.slot)
-                    if found is not None and found.token == self._holder.token:
-                        self._board.put(replace(self._holder, left=True))
-                except (OSError, LogError) as error:
-                    _logger.debug("%s: could not say that this process left: %s", self.what, error)
-            self._let_go()
+            if not self._renews:  # else this thread is in the middle of it, and leaves at its end
+                self._say_left()
+
+    def _say_left(self) -> None:
+        """Once, and nothing is said after it: the next one may have come by then."""
+        if self._left:
+            return
+        self._left = True
+        if self._holder is not None:
+            try:
+                found = self._board.read().get(self._claim.slot)
+                if found is not None and found.token == self._holder.token:
+                    self._board.put(replace(self._holder, left=True))
+            except (OSError, LogError) as error:
+                _logger.debug("%s: could not say that this process left: %s", self.what, error)
+        self._let_go()
 
     # Coming.
 
-    def _await_free(self) -> bool:
-        """Wait until nobody is in the way, for one lease; says whether one that cannot be asked was
-        taken for gone. Raises InUseError."""
+    def _await_free(self) -> tuple[float, Holder | None]:
+        """Wait until nobody is in the way, for one lease; says how long to settle, and who had the
+        slot last. Raises InUseError."""
         began_s = clock_s()
         watched: dict[str, _Watched] = {}  # by token, those that only their counter tells of
-        by_silence = told = False
+        silent: dict[str, Holder] = {}  # those of them that were taken for gone
+        told = False
         while True:
             rivals, sure = [], []  # in the way; and known to live
-            for holder in self._in_the_way():
+            is_barred = False  # to others, by one that only this machine knows to be dead
+            found = self._board.read()
+            for holder in self._in_the_way(found):
                 lives = self._lives(holder)
                 if lives is None:
                     counter = watched.setdefault(holder.token, _Watched(holder))
                     counter.look(holder)
                     lives = not counter.is_silent()
-                    by_silence |= not lives
+                    silent.pop(holder.token, None)
+                    if not lives:
+                        silent[holder.token] = holder
                     if counter.renews:
                         sure.append(holder)
                 elif lives:
                     sure.append(holder)
+                else:
+                    is_barred |= holder.slot == self._claim.slot
                 if lives:
                     rivals.append(holder)
                 elif holder.slot != self._claim.slot:
                     self._board.remove(holder)
             is_mine = self._locks_here()
             if not rivals and is_mine:
-                return by_silence
+                return self._settle_s(silent.values(), is_barred), found.get(self._claim.slot)
             longest_s = max([self._claim.lease_s, *(rival.lease_s for rival in rivals)])
             if clock_s() - began_s > longest_s + 2 * _LOOK_S and (sure or not is_mine):
                 self._let_go()
                 raise self._refused(*(sure or rivals)[:1])
-            if not told:
+            if not told and longest_s > _SHORT_S:
                 told = True
                 who = rivals[0].text() if rivals else "a process that has not said who it is"
                 _logger.warning(
@@ -186,10 +237,19 @@ class Lease:
                 )
             time.sleep(_LOOK_S)
 
-    def _in_the_way(self) -> list[Holder]:
+    def _settle_s(self, silent: Collection[Holder], is_barred: bool) -> float:
+        """How long a claim stands on the board before this process begins."""
+        for holder in silent:
+            _logger.info("%s: taken for gone, since silent: %s", self.what, holder.text())
+        if silent:
+            return max(map(_after_a_heartbeat_s, silent))
+        is_alone = self._lock is not None and not self._board.is_shared()
+        return 0.0 if is_alone or is_barred else SETTLE_S
+
+    def _in_the_way(self, found: Mapping[int, Holder]) -> list[Holder]:
         return [
             holder
-            for holder in self._board.read().values()
+            for holder in found.values()
             if not holder.left
             and (holder.slot == self._claim.slot or holder.shape != self._claim.shape)
         ]
@@ -215,16 +275,19 @@ class Lease:
         return False
 
     def _refused(self, *rival: Holder) -> InUseError:
-        who = rival[0].text() if rival else "a process of this machine that has not said who it is"
+        who = rival[0].text() if rival else "a process that has not said who it is"
         return InUseError(
             f"{self.what} is in use by {who}; expected it to be free, or to become so within "
             f"{self._claim.lease_s:g} s: stop that process first, or give this one {self._own}"
         )
 
+    def _heartbeat_s(self) -> float:
+        return self._claim.lease_s / _RENEWALS
+
     # Staying.
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._claim.lease_s / _RENEWALS):
+        while not self._ended.wait(self._heartbeat_s()):
             self._renew()
 
     def _catch_up(self) -> None:
@@ -236,29 +299,38 @@ class Lease:
     def _renew(self) -> bool:
         """Say again that this process is there; False: the board cannot be reached."""
         with self._renewing:
-            if self._ended.is_set() or self._holder is None:
-                return True
-            now_s = clock_s()
+            self._renews = True
             try:
-                found = self._board.read().get(self._claim.slot)
-                if found is not None and found.token != self._holder.token:
-                    self._lose(f"{self.what} was taken over by {found.text()}")
-                    return True
-                self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
-                self._board.put(self._holder)
-            except FencedError:
-                self._lose(f"{self.what} was taken over by another process")
-                return True
-            except (OSError, LogError) as error:
-                if not self._told:
-                    self._told = True
-                    _logger.warning("%s: the lease cannot be renewed: %s", self.what, error)
-                return False
-            if self._told:
-                self._told = False
-                _logger.info("%s: the lease is renewed again", self.what)
-            self._renewed_s = now_s
+                return self._renew_unless_ended()
+            finally:
+                self._renews = False
+                if self._ended.is_set() and not self._lost:
+                    self._say_left()
+
+    def _renew_unless_ended(self) -> bool:
+        if self._ended.is_set() or self._holder is None:
             return True
+        now_s = clock_s()
+        try:
+            found = self._board.read().get(self._claim.slot)
+            if found is not None and found.token != self._holder.token:
+                self._lose(f"{self.what} was taken over by {found.text()}")
+                return True
+            self._holder = replace(self._holder, renewals=self._holder.renewals + 1)
+            self._board.put(self._holder)
+        except FencedError:
+            self._lose(f"{self.what} was taken over by another process")
+            return True
+        except (OSError, LogError) as error:
+            if not self._told:
+                self._told = True
+                _logger.warning("%s: the lease cannot be renewed: %s", self.what, error)
+            return False
+        if self._told:
+            self._told = False
+            _logger.info("%s: the lease is renewed again", self.what)
+        self._renewed_s = now_s
+        return True
 
     def _lose(self, message: str) -> None:
         self._lost = message

@@ -18,9 +18,15 @@ class Epochs:
         self._closing = PerThread[dict[str, Any]](dict)
 
     def closing(self, epoch: int | None, ended: bool) -> None:
-        """A lane of this worker closes an epoch; `ended`: and has no more to come."""
-        if epoch is not None:
-            self._closing().update(epoch=epoch, last=ended)
+        """A lane of this worker closes an epoch; `ended`: and has no more to come. Of several
+        sources one may have ended earlier, and counts no more."""
+        if epoch is None:
+            return
+        found = self._closing()
+        if epoch > found.get("epoch", -1):
+            found.update(epoch=epoch, last=ended)
+        elif epoch == found["epoch"]:
+            found["last"] &= ended
 
     def mark(self) -> dict[str, Any]:
         """What the worker closes, for who saves something meanwhile: {"epoch": number, "last":

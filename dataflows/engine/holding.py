@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from streamrec.connectors.leases.lease import Lease
 from streamrec.dataflows.engine.flags import addresses, process_index, workers
 from streamrec.dataflows.engine.leaving import leave
 
-# Of the same thread too: a finalizer may run in the middle of `take`.
-_guard = threading.RLock()
+_guard = threading.Lock()
 _leases: dict[str, tuple[Lease, int]] = {}  # of this process, and how many hold it
+_gone: deque[str] = deque()  # what is held once less
 
 
 def own_claim(lease_s: float) -> Claim:
@@ -47,25 +48,40 @@ class Holding:
 
     def take(self, key: str, make: Callable[[], Lease]) -> Lease:
         """Hold what the key names; a process may hold a thing several times. Raises InUseError."""
-        with _guard:
-            lease, count = _leases.get(key, (None, 0))
-            if lease is None:
-                lease = make()
-                lease.claim()
-            _leases[key] = (lease, count + 1)
+        try:
+            with _guard:
+                lease, count = _leases.get(key, (None, 0))
+                if lease is None:
+                    lease = make()
+                    lease.claim()
+                _leases[key] = (lease, count + 1)
+        finally:
+            _leave_gone()
         self._held.append(lease)
         self._keys.append(key)
         return lease
 
 
 def _release(keys: list[str]) -> None:
-    for key in keys:
-        with _guard:
-            lease, count = _leases.pop(key)
-            if count > 1:
-                _leases[key] = (lease, count - 1)
-                continue
-        lease.leave()
+    _gone.extend(keys)
+    _leave_gone()
+
+
+def _leave_gone() -> None:
+    """By whoever has the guard, once it is done. A finalizer runs anywhere, in the middle of `take`
+    and of this too, in the same thread: it must neither wait for the guard nor change what is
+    counted there."""
+    while _gone and _guard.acquire(blocking=False):
+        try:
+            while _gone:
+                key = _gone.popleft()
+                lease, count = _leases.pop(key)
+                if count > 1:
+                    _leases[key] = (lease, count - 1)
+                else:
+                    lease.leave()
+        finally:
+            _guard.release()
 
 
 def end_at_once(message: str) -> None:

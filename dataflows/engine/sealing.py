@@ -1,8 +1,8 @@
 """What the engine's store holds, so that a restart can tell whether it is whole and new.
 
-Positions are a dict from partition to offset. Three facts about them go beside, under numbers that
-no partition has: the epoch, whether the lane had ended by then, and a checksum, since SQLite has
-none. Saved state of before has none of them.
+Positions are a dict from partition to offset. What else is known goes beside, under numbers that no
+partition has: the epoch, whether the lane had ended by then, whatever the lane itself has beside,
+and a checksum, since SQLite has none. Saved state of before has none of them.
 """
 
 import zlib
@@ -11,18 +11,25 @@ from typing import Any
 
 from streamrec.connectors.state_files import Reference
 
-_EPOCH, _ENDED, _CHECKSUM = -1, -2, -3
+_EPOCH, _ENDED, _CHECKSUM, _BESIDE = -1, -2, -3, -4
 
-Sealed = dict[int, int]
+Sealed = dict[int, Any]
 
 # Of a shard: where its state is, not the state. Plain types, since the engine pickles it:
 # {"shard": name, "reference": as Reference.plain(), "checksum": of the reference}.
 ShardSnapshot = dict[str, Any]
 
 
-def seal(positions: Mapping[int, int], epoch: int | None = None, ended: bool = False) -> Sealed:
-    """Positions with what tells their time. `epoch` None: not known."""
-    sealed = dict(positions)
+def seal(
+    positions: Mapping[int, int],
+    epoch: int | None = None,
+    ended: bool = False,
+    beside: Mapping[str, Any] | None = None,
+) -> Sealed:
+    """Positions with what tells their time. `epoch` None: not known. `beside`: plain values."""
+    sealed: Sealed = dict(positions)
+    if beside:
+        sealed[_BESIDE] = dict(beside)
     if epoch is not None:
         sealed[_EPOCH] = epoch
     if ended:
@@ -36,6 +43,12 @@ def unseal(sealed: Sealed | None) -> dict[int, int] | None:
     if sealed is None:
         return None
     return {partition: at for partition, at in sealed.items() if partition >= 0}
+
+
+def beside_of(sealed: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the lane had beside its positions."""
+    found: dict[str, Any] = sealed.get(_BESIDE, {})
+    return found
 
 
 def epoch_of(sealed: Mapping[Any, Any]) -> int | None:

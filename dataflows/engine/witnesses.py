@@ -143,11 +143,14 @@ def _check_shards(store: Store, values: Values, before: int, state: Path) -> Non
             )
         elif "sequence" in reference and "sequence" in manifest:
             ahead += _check_shard(store, folder, manifest, reference["sequence"], before)
+    never_durable = []
     for path in state.glob(f"*/*/{MANIFEST}"):
         manifest = _manifest_of(path.parent)
         if path.parent not in saved and manifest is not None and "sequence" in manifest:
             ahead += _check_shard(store, path.parent, manifest, 0, before)
-            path.unlink()  # of an epoch that will run again
+            never_durable.append(path)
+    for path in never_durable:  # of an epoch that will run again; none where one was refused
+        path.unlink()
     if ahead:
         _logger.warning(
             "the recovery store %s is older than the state of %d shards in %s, as when a backup "

@@ -14,14 +14,15 @@ from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
 from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane
+from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
 from streamrec.connectors.source import LogSource, SourceLane
+from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.leaving import leaving
-from streamrec.dataflows.engine.sealing import Sealed, seal, unseal
+from streamrec.dataflows.engine.sealing import Sealed, beside_of, seal, unseal
 
 
-class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
+class EngineSource(FixedPartitionedSource[RawBatch | LaneTick, Sealed]):
     """The lanes of a `LogSource`. `on_built` is called once, when the flow is built and begins."""
 
     def __init__(
@@ -43,22 +44,24 @@ class EngineSource(FixedPartitionedSource[RawBatch, Sealed]):
         self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSourceLane":
         self._on_built()
-        lane = leaving(self._source.open_lane)(for_part, unseal(resume_state))
+        tick = None if resume_state is None else beside_of(resume_state).get("tick")
+        lane = leaving(self._source.open_lane)(for_part, unseal(resume_state), tick)
         return _EngineSourceLane(lane, self._epochs)
 
 
-class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
+class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
     def __init__(self, lane: SourceLane, epochs: Epochs) -> None:
         self._lane = lane
         self._epochs = epochs
         self._epoch = epochs.before
         # The engine asks a thousand times a second: it asks the lane itself.
-        self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign]  # one call less
+        # One call less.
+        self.next_batch = leaving(lane.next_batch)  # type: ignore[method-assign, arg-type]
         self.next_awake = lane.next_awake  # type: ignore[method-assign]  # the same
 
     @override
-    def next_batch(self) -> list[RawBatch]:
-        return self._lane.next_batch()
+    def next_batch(self) -> list[RawBatch | LaneTick]:
+        return [*self._lane.next_batch()]
 
     @override
     def next_awake(self) -> datetime | None:
@@ -69,7 +72,9 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch, Sealed]):
         if self._epoch is not None:
             self._epoch += 1
         self._epochs.closing(self._epoch, self._lane.ended)
-        return seal(leaving(self._lane.snapshot)(), self._epoch, self._lane.ended)
+        tick = self._lane.tick
+        beside = None if tick is None else {"tick": tick}
+        return seal(leaving(self._lane.snapshot)(), self._epoch, self._lane.ended, beside)
 
     @override
     def close(self) -> None:
@@ -94,8 +99,11 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
     def build_part(
         self, step_id: str, for_part: str, resume_state: Sealed | None
     ) -> "_EngineSinkLane":
-        lane = leaving(self._sink.open_lane)(for_part, unseal(resume_state))
-        return _EngineSinkLane(lane)
+        resume = None
+        if resume_state is not None:
+            ends = unseal(resume_state) or {}
+            resume = SinkPosition.of_plain(ends, beside_of(resume_state))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume))
 
 
 class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
@@ -109,7 +117,8 @@ class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
 
     @override
     def snapshot(self) -> Sealed:
-        return seal(leaving(self._lane.snapshot)())
+        position = leaving(self._lane.snapshot)()
+        return seal(position.ends, beside=position.beside())
 
     @override
     def close(self) -> None:

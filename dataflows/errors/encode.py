@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Headers
-from streamrec.connectors.out import Out, by_partition
+from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Column, Columns, Lists, Numbers, constant, strings
-from streamrec.schemas.wire import WireEncoder
+from streamrec.schemas.plain import ValueEncoder
 
 _HEADER_PREFIX = "__streams.errors."
 _OVERHEAD_BYTES = 1_000  # what the log adds to a record, at most
@@ -28,7 +28,7 @@ class EncodeErrors:
     The same names stand as headers, as Kafka Streams' dead letter queue sets them (KIP-1034).
     """
 
-    encoder: Callable[[], WireEncoder]  # one for each worker
+    encoder: Callable[[], ValueEncoder]  # one for each worker
     partitions: Callable[[], int]  # of the topic `errors`
     largest_bytes: Callable[[], int]  # that a record of the topic may have
     dataflow: str
@@ -57,7 +57,12 @@ class EncodeErrors:
             targets,
             [f.key for f in failed],
             encoded.values,
-            np.array([(f.partition, f.offset) for f in failed], np.int64),
+            Sources(
+                np.array([(f.partition, f.offset) for f in failed], np.int64),
+                [f.topic for f in failed],
+                [f.kind for f in failed],
+                np.array([f.number for f in failed], np.int64),
+            ),
             [_headers(f) for f in failed],
         )
 
@@ -74,6 +79,8 @@ class EncodeErrors:
         return {
             **texts,
             "dataflow": constant(self.dataflow, n),
+            "output_kind": strings([f.kind.encode() for f in failed]),
+            "output_number": Numbers(np.array([f.number for f in failed], np.int32)),
             "stacktrace": strings(
                 [None if f.stacktrace is None else _utf8(f.stacktrace) for f in failed]
             ),

@@ -29,6 +29,8 @@ class Failed:
     timestamp_ms: int
     stacktrace: str | None = None
     stage: str = ""  # step id, filled in by the block in which the step stands
+    kind: str = ""  # of the output that could not be made, where an input has several
+    number: int = 0
 
     def at(self, stage: str) -> "Failed":
         """The same with its step, in the message too."""
@@ -50,6 +52,25 @@ class Origins:
         if len(self.batches) > 1:
             times_ms = np.concatenate([batch.times_ms for batch in self.batches])
         return times_ms if len(rows) == len(times_ms) else times_ms[rows]
+
+    def keys(self, rows: NDArray[np.int64]) -> list[bytes | None]:
+        """The keys of some rows: a call a message on Kafka."""
+        which = np.searchsorted(self.ends, rows, side="right").tolist()
+        starts = [int(end) - len(batch) for end, batch in zip(self.ends, self.batches, strict=True)]
+        return [
+            self.batches[index].detail(row - starts[index]).key
+            for index, row in zip(which, rows.tolist(), strict=True)
+        ]
+
+    def originals(self, rows: NDArray[np.int64]) -> list[tuple[bytes | None, Detail]]:
+        """Values of some rows, and what they carry besides: a call or two a message on Kafka."""
+        which = np.searchsorted(self.ends, rows, side="right").tolist()
+        starts = [int(end) - len(batch) for end, batch in zip(self.ends, self.batches, strict=True)]
+        found = []
+        for index, row in zip(which, rows.tolist(), strict=True):
+            batch, inside = self.batches[index], row - starts[index]
+            found.append((batch.values[inside], batch.detail(inside)))
+        return found
 
     def headers(self, row: int) -> Headers:
         """Of the record of a row."""

@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from streamrec.connectors.log import (
+    Headers,
+    RegisteredSchema,
     RegistryUnavailableError,
     SchemaRegistry,
     UnknownSchemaError,
@@ -17,6 +19,15 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import Topic
 from streamrec.schemas.header_ids import SchemaKey, name_of
+from streamrec.schemas.json_codec import decode_json
+from streamrec.schemas.plain import (
+    BytesDecoder,
+    BytesEncoder,
+    JsonTextDecoder,
+    JsonTextEncoder,
+    ValueDecoder,
+    ValueEncoder,
+)
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 _logger = logging.getLogger(__name__)
@@ -28,9 +39,30 @@ _Answer = TypeVar("_Answer")
 
 def decoder_of(
     registry: SchemaRegistry, topic: Topic, patience: Patience | None
-) -> Callable[[], WireDecoder]:
+) -> Callable[[], ValueDecoder]:
     """Decoders that read as the topic's schema what was written with any compatible one."""
+    if topic.format != "avro":
+        return plain_decoder_of(topic)
     return PerThread(lambda: WireDecoder(topic.schema, partial(schema_of, registry, patience)))
+
+
+def plain_decoder_of(topic: Topic) -> Callable[[], ValueDecoder]:
+    """Decoders of a topic without a schema. They hold nothing, so threads share one."""
+    decoder = JsonTextDecoder() if topic.format == "json" else BytesDecoder()
+    return lambda: decoder
+
+
+def plain_encoder_of(topic: Topic) -> Callable[[], ValueEncoder]:
+    """The same for encoders."""
+    encoder = JsonTextEncoder() if topic.format == "json" else BytesEncoder()
+    return lambda: encoder
+
+
+def plain_value_of(topic: Topic) -> Callable[[bytes, Headers], Any] | None:
+    """What reads one value of a topic without a schema; None: it has one."""
+    if topic.format == "avro":
+        return None
+    return decode_json if topic.format == "json" else lambda value, _: value
 
 
 def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKey) -> str:
@@ -53,16 +85,26 @@ def schema_of(registry: SchemaRegistry, patience: Patience | None, key: SchemaKe
 
 def encoder_of(
     registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
-) -> Callable[[], WireEncoder]:
+) -> Callable[[], ValueEncoder]:
     """The encoder of a topic that is called `name` here, under the id that `topics create`
-    registered for its schema.
+    registered for its schema, if it has one.
 
     Waits for a registry that is away. Raises StartError when the schema is not registered.
     """
+    if topic.format != "avro":
+        return plain_encoder_of(topic)
+    registered = schema_registered(registry, topic, name, patience)
+    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
+
+
+def schema_registered(
+    registry: SchemaRegistry, topic: Topic, name: str, patience: Patience
+) -> RegisteredSchema:
+    """The schema of a topic as it is registered. Waits, and raises, as `encoder_of` does."""
     # In whatever version it stands: a newer one of others does not stop this run.
     subject = subject_of(name)
     try:
-        registered = _when_there(
+        return _when_there(
             f"subject {subject!r}", patience, lambda: registry.find(subject, topic.schema)
         )
     except UnknownSchemaError as error:
@@ -71,7 +113,6 @@ def encoder_of(
             "versions, got none that is equal; run `streamrec topics create` to register it, "
             "with --dataflow MODULE for a dataflow of your own"
         ) from error
-    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
 
 
 def _when_there(what: str, patience: Patience, ask: Callable[[], _Answer]) -> _Answer:

@@ -1,20 +1,21 @@
-"""What goes out becomes Avro in wire format, partition by partition."""
+"""What goes out becomes Avro in wire format, JSON or bytes, partition by partition."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamrec.connectors.out import Out, by_partition
+from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Bytes, Columns
 from streamrec.schemas.encoder import Encoded
 from streamrec.schemas.placing import keys_of
+from streamrec.schemas.plain import ValueEncoder
 from streamrec.schemas.reasons import Reason
-from streamrec.schemas.wire import WireEncoder
 
 
 class UnencodableError(Exception):
@@ -22,7 +23,11 @@ class UnencodableError(Exception):
 
 
 class InputBatch(Protocol):
-    """A batch of inputs, as what answers it must know it (`dataflows.steps.batches.Clicks`)."""
+    """A batch of inputs, as what answers it must know it (`dataflows.steps.records`)."""
+
+    @property
+    def topic(self) -> str | Sequence[str]:
+        """From which it came; of each row, where they came from several."""
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(m, 2): partition and offset of chosen rows."""
@@ -37,13 +42,19 @@ class InputBatch(Protocol):
 class Records:
     """n records of one topic, as columns, and the inputs that they answer.
 
-    `columns` has an entry for each field of the topic's schema (see `schemas.columns`). Record i
-    answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may repeat them.
+    `columns` has an entry for each field of the topic's schema (see `schemas.columns`); of a topic
+    without one, `value` (bytes, or JSON as UTF-8) and the key, a string (`Topic.key_column`).
+    Record i answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may
+    repeat them.
+    Where an input has several, `kinds` and `numbers` tell them apart, and stand in the fields that
+    the topic's row names.
     """
 
     columns: Columns
     inputs: InputBatch | None = None
     rows: NDArray[np.int64] | None = None  # (n,)
+    kinds: str | Sequence[str] = ""  # of all, or of each
+    numbers: NDArray[np.int64] | None = None  # (n,); None: 0
 
 
 # From what a step emitted, in the order in which it did, to the records that are written of it.
@@ -67,7 +78,7 @@ class Encode:
     def __init__(
         self,
         columns_of: ColumnsOf,
-        encoder: Callable[[], WireEncoder],  # one for each worker
+        encoder: Callable[[], ValueEncoder],  # one for each worker
         partitions: Callable[[], int],  # of the topic that is written
         options: EncodeOptions,
     ) -> None:
@@ -97,11 +108,11 @@ class Encode:
             values = [values[index] for index in good.tolist()]
             kept = encoded.rows[good]
             keys, targets = [keys[row] for row in kept], targets[kept]
-            sources = None if sources is None else sources[kept]
+            sources = None if sources is None else sources.take(kept)
         out.extend(by_partition(targets, keys, values, sources))
 
-    def _sources(self, records: Records, count: int) -> NDArray[np.int64] | None:
-        """(n, 2): partition and offset of the input of each record; None: they answer none."""
+    def _sources(self, records: Records, count: int) -> Sources | None:
+        """What tells each record; None: they answer no input."""
         if records.inputs is None:
             if self._options.reads_back:
                 raise ValueError(
@@ -113,16 +124,22 @@ class Encode:
         if rows is None or len(rows) != count:
             got = "none" if rows is None else str(len(rows))
             raise ValueError(f"rows expected {count}, one for each record, got {got}")
+        topics = records.inputs.topic
+        if not isinstance(topics, str):
+            topics = [topics[row] for row in rows.tolist()]
+        places = records.inputs.places(rows)
+        sources = Sources(places, topics, records.kinds, records.numbers)
         # Rows rise in all that goes by the batch, which is cheap to see.
         if self._options.reads_back and not (rows[1:] > rows[:-1]).all():
-            found, counts = np.unique(rows, return_counts=True)
-            if len(found) < len(rows):
-                partition, offset = records.inputs.places(found[counts > 1][:1])[0].tolist()
+            (output, most), *_ = Counter(sources.ids()).most_common(1)
+            if most > 1:
+                told = f", kind {output.kind!r}, number {output.number}"
                 raise ValueError(
-                    "a topic with `answers` expected one record for an input, got "
-                    f"{counts.max()} for partition {partition}, offset {offset}"
+                    "a topic with `answers` expected one record for an input, a kind and a number, "
+                    f"got {most} for partition {output.partition}, offset {output.offset}"
+                    f"{told if output.kind or output.number else ''}"
                 )
-        return records.inputs.places(rows)
+        return sources
 
     def _take_out_failures(
         self, records: Records, encoded: Encoded, out: list[Out | Failed]
@@ -133,7 +150,11 @@ class Encode:
             if records.inputs is None or not self._options.keeps_failed:
                 raise UnencodableError(message)
             assert records.rows is not None
-            out.append(records.inputs.fail(int(records.rows[row]), reason, message))
+            failed = records.inputs.fail(int(records.rows[row]), reason, message)
+            kinds, numbers = records.kinds, records.numbers
+            kind = kinds if isinstance(kinds, str) else kinds[row]
+            number = 0 if numbers is None else int(numbers[row])
+            out.append(replace(failed, kind=kind, number=number))
 
         for failure in encoded.failures:
             fail(failure.row, Reason.OUTPUT_UNENCODABLE, failure.message)

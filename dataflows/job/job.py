@@ -18,6 +18,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from streamrec.connectors.backend import open_log, require_log
-from streamrec.connectors.log import Log, RawBatch, SchemaRegistry
+from streamrec.connectors.log import Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
@@ -45,7 +46,7 @@ from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, schema_of
+from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.logs import configure_logs
@@ -63,8 +64,9 @@ from streamrec.dataflows.job.saved_state import (
 from streamrec.dataflows.job.settings import Settings, load_settings, unknown_settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
+from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
-from streamrec.schemas.wire import WireDecoder, WireEncoder
+from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -99,27 +101,44 @@ class Job:
         self.registry: SchemaRegistry = log.registry()
         self.report = Report(flow_id)
         self._on_built = on_built
+        self._begins = Once(self._begin)
         self._holding = holding or Holding()
         self._epochs = Epochs(durable_epoch)
         self._stopping = stopping or Stopping().on_signals()
-        self._source: Topic | None = None
+        self._sources: list[Topic] = []
+        self._timed: list[bool] = []  # of each
+        self._ticking: Ticking | None = None
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
 
     # What build_flow wires.
 
-    def read(self, flow: Dataflow, topic: Topic) -> Stream[RawBatch]:
-        """Read a topic from where the settings say, or on from where the last run stopped.
+    def read(self, flow: Dataflow, topic: Topic, *, timed: bool = False) -> Stream[Any]:
+        """Read a topic from where the settings say, or on from where the last run stopped. A
+        dataflow may read several, each of them once, before it writes. Emits `RawBatch`es.
 
-        Today a dataflow has one input. Raises SettingsError where saved state is another flow's.
+        `timed`: records come up to a tick, then the tick (`LaneTick`), and so on, for steps that go
+        by event time over all inputs (`InEventTime`): all of a dataflow's or none.
+        Raises SettingsError where saved state is another flow's.
         """
-        if self._source is not None:
+        if any(topic.name == other.name for other in self._sources):
             raise StartError(
-                f"dataflow {self.flow_id!r} expected one input, got {self._source.name!r} and "
-                f"{topic.name!r}"
+                f"dataflow {self.flow_id!r} expected to read topic {topic.name!r} in one place, "
+                "got two; one stream may go to several steps"
             )
-        self._source = topic
-        return op.input(topic.name, flow, self._source_of(topic))
+        if self._written:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected all of job.read before the first job.write, "
+                f"got topic {topic.name!r} read after {self._written[0].name!r} was written"
+            )
+        self._sources.append(topic)
+        self._timed.append(timed)
+        if any(self._timed) != all(self._timed):
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected all inputs timed or none, got "
+                f"{', '.join(t.name for t, is_timed in self._inputs() if not is_timed)} that is not"
+            )
+        return op.input(topic.name, flow, self._source_of(topic, timed))
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
         """State of each shard of a step, in files under the recovery directory.
@@ -152,7 +171,7 @@ class Job:
         """
         self._add_output(topic)
         options = EncodeOptions(
-            key_field=topic.checked().key_field or "",
+            key_field=topic.checked().key_column,
             reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
@@ -189,16 +208,26 @@ class Job:
         """
         # A registry that is away is waited for.
         found = partial(schema_of, self.registry, self.log.patience)
-        return Table(self.log, self.settings.topic(topic), found).open()
+        return Table(self.log, self.settings.topic(topic), found, plain_value_of(topic)).open()
+
+    @property
+    def sources(self) -> tuple[Topic, ...]:
+        """The topics that the dataflow reads, in the order of its `read`s."""
+        return tuple(self._sources)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What they are called on the log."""
+        return tuple(map(self.settings.topic, self._sources))
 
     # What steps ask for.
 
-    def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
+    def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
         """Decoders of a topic's values, one for each worker."""
         waits = self.settings.unknown_schema == "wait"
         return decoder_of(self.registry, topic, self.log.patience if waits else None)
 
-    def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
+    def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
         return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
@@ -222,10 +251,8 @@ class Job:
             self.log.describe_target(),
             ", ".join([*facts, f"begins at {settings.start_from.text()}", kept]),
         )
-        assert self._source is not None
         if settings.status_s:
-            topic = settings.topic(self._source)
-            report_every(report, self.log, topic, settings.status_s)
+            report_every(report, self.log, settings.status_s)
         atexit.register(self._tell_how_it_ended)
 
     def _tell_how_it_ended(self) -> None:
@@ -259,28 +286,40 @@ class Job:
         parts = split_failed(failing, encoded)
         return parts.good, parts.failed
 
-    def _source_of(self, topic: Topic) -> Source[RawBatch]:
+    def _inputs(self) -> list[tuple[Topic, bool]]:
+        return list(zip(self._sources, self._timed, strict=True))
+
+    def _begin(self) -> None:
+        self._on_built()
+        if self._ticking is not None and process_index() == 0:
+            self._ticking.start()
+
+    def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         settings, outputs = self.settings, self._opened_outputs()
+        check_shape(settings, self.flow_id, self._sources)
         name = settings.topic(topic)
-        source = LogSource(
-            self.log,
-            SourceOptions(
-                topic=name,
-                group=settings.consumer_group,
-                start=settings.start_from,
-                follow=settings.follow,
-                skip_lost=settings.lost_records == "skip",
-                lanes=settings.lanes,
-                batch_messages=settings.batch_messages,
-                gather_ms=settings.gather_ms,
-                remember_start=source_start(settings, name),
-                offsets_decide=state_directory(settings) is None,
-                ending=outputs.ending,
-                stopping=self._stopping,
-                report=self.report,
-            ),
+        options = SourceOptions(
+            topic=name,
+            group=settings.consumer_group,
+            start=settings.start_from,
+            follow=settings.follow,
+            skip_lost=settings.lost_records == "skip",
+            lanes=settings.lanes,
+            batch_messages=settings.batch_messages,
+            gather_ms=settings.gather_ms,
+            remember_start=source_start(settings, name),
+            offsets_decide=state_directory(settings) is None,
+            ending=outputs.ending,
+            stopping=self._stopping,
+            report=self.report,
         )
-        return EngineSource(source, Once(self._on_built), self._epochs)
+        if timed:
+            outputs.late = True
+            if self._ticking is None:
+                self._ticking = Ticking(self.log, self.registry, settings, self._stopping)
+            self._ticking.add(name, options)
+            options = replace(options, ticks=self._ticking.gate)
+        return EngineSource(LogSource(self.log, options), self._begins, self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         wrote = partial(self.report.wrote, self.settings.topic(topic))
@@ -296,16 +335,14 @@ class Job:
 
     def _opened_outputs(self) -> Outputs:
         if self._outputs is None:
-            source = self._source
-            if source is None:
+            if not self._sources:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
-            check_shape(self.settings, self.flow_id, source)
             self._outputs = Outputs(
                 self.log,
                 self.registry,
                 self.settings,
                 self.flow_id,
-                self.settings.topic(source),
+                lambda: [self.settings.topic(source) for source in self._sources],
                 self._holding,
             )
         return self._outputs

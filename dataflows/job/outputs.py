@@ -2,14 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
-from streamrec.connectors.sink import LogSink, OutputStart, SinkOptions, Transactions, output_start
+from streamrec.connectors.sink import (
+    LogSink,
+    OutputStart,
+    SinkOptions,
+    Transactions,
+    Written,
+    output_start,
+)
 from streamrec.dataflows.engine.flags import epoch_interval_s
 from streamrec.dataflows.job.once import Once
-from streamrec.dataflows.job.reading_back import sources_reader
+from streamrec.dataflows.job.reading_back import ids_reader
 from streamrec.dataflows.job.saved_state import state_directory
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import Topic
@@ -34,20 +41,22 @@ class Outputs:
         registry: SchemaRegistry,
         settings: Settings,
         dataflow: str,
-        source: str,
+        inputs: Callable[[], Sequence[str]],
         holding: Callable[[], object] = lambda: None,
     ) -> None:
-        """`source` is the topic whose records are answered; `holding` is asked before anything is
+        """`inputs` are the topics whose records are answered; `holding` is asked before anything is
         written."""
         self._log = log
         self._registry = registry
         self._settings = settings
         self._dataflow = dataflow
-        self._source = source
+        self._inputs = inputs
         self._holding = holding
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
-        self.ending = Ending(log, settings.consumer_group, source)
+        self._written: list[Written] = []
+        self.late = False  # outputs may come long after their input
+        self.ending = Ending(log, settings.consumer_group)
 
     def sink(self, topic: Topic, on_write: Callable[[int], object]) -> LogSink:
         """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
@@ -66,16 +75,18 @@ class Outputs:
         transactions = None
         if settings.delivery == "transactions":
             transactions = Transactions(settings.consumer_group, transaction_timeout_s())
+        ids_of = ids_reader(topic, self._inputs, self._dataflow, self._registry, self._log.patience)
+        written = Written(name, ids_of, self._start(name))
+        self._written.append(written)
         return LogSink(
             self._log,
             SinkOptions(
                 name,
                 settings.lanes,
-                sources_of=sources_reader(
-                    topic, (self._source, self._dataflow), self._registry, self._log.patience
-                ),
+                written=written,
+                others=lambda: [each for each in self._written if each is not written],
+                late=self.late,
                 ending=self.ending,
-                start=self._start(name),
                 transactions=transactions,
                 holding=self._holding,
                 on_write=on_write,

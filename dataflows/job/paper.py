@@ -1,5 +1,6 @@
 """`PaperJob`: a job without a log, for pictures and for tests of wiring."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,13 +12,16 @@ from bytewax.testing import TestingSink, TestingSource
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.ticks.tick import LaneTick, Tick
+from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import Topic
-from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
+from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
+from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
 
 T = TypeVar("T")
@@ -26,27 +30,32 @@ SCHEMA_ID = 1  # of every schema: each topic is read as what was written to it
 
 
 def batch_of(
-    topic: Topic, records: Sequence[Any], partition: int = 0, first_offset: int = 0
+    topic: Topic,
+    records: Sequence[Any],
+    partition: int = 0,
+    first_offset: int = 0,
+    keys: Sequence[bytes | None] | None = None,
 ) -> RawBatch:
     """Records of a topic, as a source hands them over: for `PaperJob`.
 
     Each is a value as `receive` shows it, or bytes that go as they are, as a broken record's do.
-    Keys are those of the topic's row. Raises MisfitError for a value that does not fit its schema.
+    `keys` None: they are those of the topic's row. Raises MisfitError for a value that does not fit
+    its schema.
 
     >>> from streamrec import CLICKS
     >>> click = {"user_id": "u1", "item_id": "i1", "event_type": "view", "timestamp": 0}
     >>> batch_of(CLICKS, [click, b"broken"]).offsets
     array([0, 1])
     """
-    encoder = JsonEncoder(topic.schema, SCHEMA_ID)
+    encode = _encode_of(topic)
     values: list[bytes | None] = [
-        record if isinstance(record, bytes) else encoder.encode(record) for record in records
+        record if isinstance(record, bytes) else encode(record) for record in records
     ]
 
     def detail(index: int) -> Detail:
         record = records[index]
-        key = None
-        if topic.key_field is not None and not isinstance(record, bytes):
+        key = None if keys is None else keys[index]
+        if keys is None and topic.key_field is not None and isinstance(record, dict):
             key = record[topic.key_field].encode()
         return Detail(key, [], NO_TIMESTAMP_MS)
 
@@ -55,10 +64,23 @@ def batch_of(
     return RawBatch(topic.name, partition, offsets, values, detail, times_ms)
 
 
+def _encode_of(topic: Topic) -> Callable[[Any], bytes]:
+    if topic.format == "avro":
+        return JsonEncoder(topic.schema, SCHEMA_ID).encode
+    if topic.format == "json":
+        return lambda record: json.dumps(record, ensure_ascii=False).encode()
+
+    def refuse(record: Any) -> bytes:
+        raise MisfitError(f"topic {topic.name!r} expected bytes, got {record!r}")
+
+    return refuse
+
+
 class PaperJob(Job):
     """Reads batches from memory and writes to lists; connects to nothing and keeps nothing.
 
-    `inputs` are batches by topic (`batch_of` makes them), `tables` what `Job.table` holds by topic;
+    `inputs` are batches by topic (`batch_of` makes them; of a timed input with `Tick`s among them,
+    whose ends do not matter), `tables` what `Job.table` holds by topic;
     `written` holds what the flow wrote, by topic, as `(lane, Out)`, and `records` says it as plain
     values. What a real job tells at its start (a model that cannot be had, a schema that is
     not registered) is not looked for before it is used.
@@ -67,7 +89,7 @@ class PaperJob(Job):
     def __init__(
         self,
         flow_id: str,
-        inputs: Mapping[str, Sequence[RawBatch]] | None = None,
+        inputs: Mapping[str, Sequence[RawBatch | Tick]] | None = None,
         settings: Settings | None = None,
         partitions: int = 8,
         tables: Mapping[str, Mapping[str, Any]] | None = None,
@@ -78,9 +100,10 @@ class PaperJob(Job):
         self.written: dict[str, list[tuple[str, Out]]] = {}
         self.topics_read: list[Topic] = []
         self.topics_written: list[Topic] = []
-        self._inputs = inputs or {}
+        self._given = inputs or {}
         self._tables = tables or {}
-        self._source = None
+        self._sources = []
+        self._timed = []
         self._written: list[Topic] = []
         self._partition_count = partitions
 
@@ -93,22 +116,33 @@ class PaperJob(Job):
 
     def records(self, topic: Topic) -> list[Any]:
         """What the flow wrote to a topic, as plain values: for each partition in order."""
-        decoder = JsonDecoder(lambda _: topic.schema)
+        decode = plain_value_of(topic) or JsonDecoder(lambda _: topic.schema).decode
         outs = sorted((out for _, out in self.written[topic.name]), key=lambda o: o.partition)
-        return [decoder.decode(value) for out in outs for value in out.values]
+        return [decode(value, []) for out in outs for value in out.values]
 
-    def decoder(self, topic: Topic) -> Callable[[], WireDecoder]:
+    def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
+        if topic.format != "avro":
+            return plain_decoder_of(topic)
         return PerThread(lambda: WireDecoder(topic.schema, lambda _: topic.schema))
 
-    def encoder(self, topic: Topic) -> Callable[[], WireEncoder]:
+    def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
+        if topic.format != "avro":
+            return plain_encoder_of(topic)
         return PerThread(lambda: WireEncoder(topic.schema, SCHEMA_ID))
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         return Once(make)
 
-    def _source_of(self, topic: Topic) -> Source[RawBatch]:
+    def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         self.topics_read.append(topic)
-        return TestingSource(list(self._inputs.get(topic.name, ())))
+        items: list[Any] = []
+        for each in self._given.get(topic.name, ()):
+            if isinstance(each, Tick):
+                lanes = range(self.settings.lanes)
+                items += [LaneTick(topic.name, lane, each.number, each.time_ms) for lane in lanes]
+            else:
+                items.append(each)
+        return TestingSource(items)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
         self.topics_written.append(topic)

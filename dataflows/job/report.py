@@ -24,7 +24,7 @@ class Report:
         self._read = 0
         self._written: Counter[str] = Counter()  # by topic
         self._reasons: Counter[str] = Counter()
-        self._positions: dict[int, int] = {}
+        self._positions: dict[str, dict[int, int]] = {}  # by topic
         self._began_s = time.monotonic()
         self._last = (self._began_s, 0)
 
@@ -33,7 +33,7 @@ class Report:
         if not positions:
             return
         with self._lock:
-            self._positions.update(positions)
+            self._positions.setdefault(topic, {}).update(positions)
         listed = ", ".join(f"{p}:{at}" for p, at in sorted(positions.items())[:_LISTED])
         more = f" and {len(positions) - _LISTED} more" if len(positions) > _LISTED else ""
         how = "" if not resumed else f", {resumed} of them where the last run was saved"
@@ -41,11 +41,11 @@ class Report:
             "%s reads %s from partition:offset %s%s%s", self.flow_id, topic, listed, more, how
         )
 
-    def read(self, count: int, positions: Mapping[int, int]) -> None:
+    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
         """Records were read; `positions` are the next offsets of their partitions."""
         with self._lock:
             self._read += count
-            self._positions.update(positions)
+            self._positions.setdefault(topic, {}).update(positions)
 
     def wrote(self, topic: str, count: int) -> None:
         """Records were written to a topic; "" for those that are not told."""
@@ -56,15 +56,15 @@ class Report:
         with self._lock:
             self._reasons.update(reasons)
 
-    def line(self, log: Log, topic: str) -> str:
+    def line(self, log: Log) -> str:
         """How it is doing, since the last such line and in all."""
         now_s = time.monotonic()
         with self._lock:
-            read, positions = self._read, dict(self._positions)
+            read, positions = self._read, {t: dict(at) for t, at in self._positions.items()}
             (last_s, last), self._last = self._last, (now_s, read)
         rate = (read - last) / max(now_s - last_s, 1e-3)
         return f"{self.flow_id}: {read:,} read ({rate:,.0f}/s), {self._counts()}, lag " + (
-            _lag(log, topic, positions)
+            _lag(log, positions)
         )
 
     def summary(self) -> str:
@@ -89,21 +89,24 @@ class Report:
         return ", ".join(parts)
 
 
-def _lag(log: Log, topic: str, positions: Mapping[int, int]) -> str:
+def _lag(log: Log, positions: Mapping[str, Mapping[int, int]]) -> str:
+    lag = 0
     try:
         with closing(log.admin()) as admin:
-            ends = admin.ends(topic, committed=True)
+            for topic, at in positions.items():
+                ends = admin.ends(topic, committed=True)
+                lag += sum(max(0, ends.get(p, offset) - offset) for p, offset in at.items())
     except LogError as error:
         return f"unknown ({error})"
-    return f"{sum(max(0, ends.get(p, at) - at) for p, at in positions.items()):,}"
+    return f"{lag:,}"
 
 
-def report_every(report: Report, log: Log, topic: str, every_s: float) -> None:
+def report_every(report: Report, log: Log, every_s: float) -> None:
     """Log a line of status every so often, from a thread, until the process ends."""
 
     def run() -> None:
         while True:
             time.sleep(every_s)
-            _logger.info("%s", report.line(log, topic))
+            _logger.info("%s", report.line(log))
 
     threading.Thread(target=run, name="status", daemon=True).start()

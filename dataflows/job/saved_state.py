@@ -3,8 +3,10 @@
 import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from streamrec.connectors.leases.lease import InUseError
 from streamrec.connectors.log import Log, LogError, UnreachableError
@@ -84,24 +86,37 @@ def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> No
             return
 
 
-def check_shape(settings: Settings, dataflow: str, source: Topic) -> None:
+def check_shape(settings: Settings, dataflow: str, inputs: Sequence[Topic]) -> None:
     """Refuse saved state of another dataflow or another shape. Raises SettingsError.
 
     Users are in the shard, and positions in the lane, that the numbers of these give them: with
-    other numbers a resumed run would not find them, and would count anew from nothing.
+    other numbers a resumed run would not find them, and would count anew from nothing. A dataflow
+    may read a topic more than it did, which begins where the settings say.
     """
     folder = state_directory(settings)
     if folder is None:
         return
-    assert source.setting is not None
     shape = {
         "layout of the state": LAYOUT,
         "dataflow": dataflow,
         "STREAMREC_SHARDS": settings.shards,
         "STREAMREC_LANES": settings.lanes,
-        f"STREAMREC_{source.setting.upper()}": settings.topic(source),
+        **_named(settings, inputs[0]),
     }
-    saved = json.loads(write_once(folder / SHAPE, lambda: json.dumps(shape).encode()))
+    _check(folder / SHAPE, shape)
+    for topic in inputs[1:]:
+        named = _named(settings, topic)
+        _check(folder / f"{Path(SHAPE).stem}-{topic.name}.json", named)
+
+
+def _named(settings: Settings, topic: Topic) -> dict[str, Any]:
+    assert topic.setting is not None
+    return {f"STREAMREC_{topic.setting.upper()}": settings.topic(topic)}
+
+
+def _check(path: Path, shape: Mapping[str, Any]) -> None:
+    folder = path.parent
+    saved = json.loads(write_once(path, lambda: json.dumps(shape).encode()))
     for name, value in shape.items():
         if saved.get(name) != value:
             raise SettingsError(

@@ -51,7 +51,8 @@ class Settings(_TopicNames):
 
     start_from: Annotated[Start, NoDecode] = Field(
         Start("committed"),
-        description="earliest, latest, committed, a time (Unix ms, ISO 8601) or P:OFFSET,...",
+        description="earliest, latest, committed, a time (Unix ms, ISO 8601), P:OFFSET,... or "
+        "TOPIC:P:OFFSET,...",
     )
     replay: Literal["refuse", "reset", "fork"] = Field(
         "refuse",
@@ -114,6 +115,19 @@ class Settings(_TopicNames):
     )
     max_message_bytes: int = Field(
         1_000_000, ge=1_024, description="largest record written; larger ones go to errors"
+    )
+    tick_s: float = Field(
+        1.0,
+        ge=0.01,
+        le=3_600,
+        description="how often a dataflow with timers writes a tick: so long its outputs wait, "
+        "and timers may be late",
+    )
+    tick_messages: int = Field(
+        50_000,
+        ge=1_000,
+        le=10_000_000,
+        description="messages between two ticks, at most, in a backlog: so many are held",
     )
     unknown_schema: Literal["wait", "error"] = Field(
         "wait",

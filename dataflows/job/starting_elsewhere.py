@@ -40,7 +40,7 @@ def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None)
         if not starts:
             return
         began = starts[0]
-        if began == wanted.text():
+        if wanted.text() in starts:
             return
         if settings.replay == "refuse":
             raise SettingsError(

@@ -1,7 +1,8 @@
 """The topics: one table of names, keys, value schemas and options. Everything else looks here:
 settings (`STREAMREC_CLICKS_TOPIC`), `topics create`, replay, the demo, and the printed topology.
 
-Values are Avro in Confluent wire format under the subject `<topic>-value`. Partition counts are a
+Values are Avro in Confluent wire format under the subject `<topic>-value`; those of a topic whose
+`format` says so are JSON or bytes, for which nothing is registered. Partition counts are a
 choice for good where a key's order matters: 8 lets up to 8 workers read. A dataflow of one's own
 declares its topics in the same way, in its own module.
 """
@@ -13,30 +14,57 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from streamrec.connectors.log import Log, TopicSpec
 from streamrec.connectors.making_topics import TopicsReport, ensure_topics
 from streamrec.dataflows.job.start_error import StartError
+from streamrec.schemas.columns import VALUE
 
 _DAY_MS = 24 * 60 * 60 * 1000
+
+Format = Literal["avro", "json", "bytes"]
+_FORMATS = ("avro", "json", "bytes")
 
 
 @dataclass(frozen=True, eq=False)  # a row is itself, whatever it holds
 class Topic:
-    """A topic: what its records mean, how they are keyed, and whether a restart reads them back."""
+    """A topic: what its records mean, how they are keyed, and whether a restart reads them back.
+
+    Raises StartError for an Avro topic without a schema, and for another with one.
+    """
 
     name: str  # by default; a setting may name it otherwise
-    schema_file: str | Path  # a name in schemas/, or the path of an .avsc file
-    key_field: str | None = None  # field of the value that is the key (UTF-8); None: keyed so:
+    # A name in schemas/, or the path of an .avsc file; None: the format has no schema.
+    schema_file: str | Path | None = None
+    # Field of the value that is the key (UTF-8); of bytes, the column that is; None: keyed so:
+    key_field: str | None = None
     key_doc: str = ""
     doc: str = ""  # what the setting of its name says
     # Fields of the value that say partition and offset of the input that a record answers and, if
-    # there, its topic and the dataflow that answers: what a resumed sink reads back. None: records
-    # may repeat after a crash.
+    # there, its topic, the dataflow that answers, and of an input that has several outputs the kind
+    # and the number of this one: what a resumed sink reads back. None: records may repeat after a
+    # crash.
     answers: tuple[str, ...] | None = None
     partitions: int = 8
     configs: Mapping[str, str] = field(default_factory=dict)
     beside: "Topic | None" = None  # named after this one, which its own name begins with
+    format: Format = "avro"
+
+    def __post_init__(self) -> None:
+        where = f"topic {self.name!r}"
+        if self.format not in _FORMATS:
+            raise StartError(
+                f"{where}: format expected {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}, "
+                f"got {self.format!r}"
+            )
+        if self.format == "avro" and self.schema_file is None:
+            raise StartError(f"{where} expected a schema_file, or format json or bytes, got none")
+        if self.format != "avro" and self.schema_file is not None:
+            raise StartError(
+                f"{where} expected no schema_file beside format {self.format}, "
+                f"got {str(self.schema_file)!r}"
+            )
 
     @cached_property
     def setting(self) -> str | None:
@@ -45,7 +73,9 @@ class Topic:
 
     @property
     def schema_place(self) -> str:
-        """Where the schema stands, for a reader."""
+        """Where the schema stands, or what stands in for one, for a reader."""
+        if self.schema_file is None:
+            return {"json": "JSON", "bytes": "bytes"}[self.format]
         return (
             f"schemas/{self.schema_file}"
             if isinstance(self.schema_file, str)
@@ -56,6 +86,8 @@ class Topic:
     def schema(self) -> str:
         """The value schema as JSON text. Raises StartError."""
         path = self.schema_file
+        if path is None:
+            raise StartError(f"topic {self.name!r} expected a schema, got format {self.format}")
         try:
             if isinstance(path, str):
                 return files("streamrec.schemas").joinpath(path).read_text(encoding="utf-8")
@@ -69,6 +101,8 @@ class Topic:
         """This row, as one that is written by key. Raises StartError where it cannot be: the key
         is no string of the schema, or `answers` are not its fields."""
         where = f"topic {self.name!r}"
+        if self.format != "avro":
+            return self._checked_without_schema()
         if self.key_field is None:
             raise StartError(f"{where} expected a key_field to be written by, got none")
         try:
@@ -83,12 +117,12 @@ class Topic:
         ]
         answers = self.answers
         if answers is not None:
-            if not 2 <= len(answers) <= 4:
+            kinds = [("int", "long")] * 2 + [("string",)] * 3 + [("int", "long")]
+            if not 2 <= len(answers) <= len(kinds):
                 raise StartError(
-                    f"{where} expected two to four answers (partition and offset, then topic and "
-                    f"dataflow of the input), got {answers!r}"
+                    f"{where} expected two to six answers (partition and offset, then topic of the "
+                    f"input, dataflow, kind and number), got {answers!r}"
                 )
-            kinds = [("int", "long")] * 2 + [("string",)] * 2
             expected += [("answers", *each) for each in zip(answers, kinds, strict=False)]
         for what, name, kinds_of in expected:
             kind = types.get(name)
@@ -99,6 +133,23 @@ class Topic:
                     f"{self.schema_place}, got {'no such field' if kind is None else repr(kind)}"
                 )
         return self
+
+    def _checked_without_schema(self) -> "Topic":
+        where = f"topic {self.name!r}"
+        if self.answers is not None:
+            raise StartError(
+                f"{where} expected no answers, which are fields of a schema, beside format "
+                f"{self.format}, got {self.answers!r}"
+            )
+        if self.key_field == VALUE:
+            raise StartError(f"{where}: key_field expected another name than the column {VALUE!r}")
+        return self
+
+    @property
+    def key_column(self) -> str:
+        """The column that is the key of what is written. Of a topic without a schema it stands
+        beside the value, and is called `key` where the row does not name it."""
+        return self.key_field or "key"
 
     def spec(self, name: str | None = None) -> TopicSpec:
         """As the broker makes it, under the name that the settings give."""
@@ -124,7 +175,7 @@ ERRORS = Topic(
     "errors.avsc",
     key_doc="the key of the record that failed",
     doc="where records that failed go",
-    answers=("partition", "offset", "topic", "dataflow"),
+    answers=("partition", "offset", "topic", "dataflow", "output_kind", "output_number"),
     # Two weeks: long enough to notice, mend and redrive; what it holds may be personal data.
     # Larger than a topic's usual limit, since it holds originals that filled theirs.
     configs={"retention.ms": str(14 * _DAY_MS), "max.message.bytes": str(16 * 1024 * 1024)},
@@ -144,6 +195,15 @@ SCORES = Topic(
     doc="where dataflows.scoring writes",
     answers=("source_partition", "source_offset"),  # scores answer one topic only
 )
+TICKS = Topic(
+    # One partition, since their order is what they are for; kept as long as what they cut.
+    "ticks",
+    "ticks.avsc",
+    key_doc="none",
+    doc="where dataflows with timers write how far their inputs had come",
+    partitions=1,
+    configs={"retention.ms": str(30 * _DAY_MS)},
+)
 REDRIVES = Topic(
     # One partition, because the order of claims decides who redrives; kept longer than errors, so
     # that an error which can still be listed can still be told from one that was redriven.
@@ -155,7 +215,7 @@ REDRIVES = Topic(
     beside=ERRORS,
 )
 
-TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, REDRIVES)
+TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, TICKS, REDRIVES)
 
 
 def topic_named(name: str) -> Topic | None:
@@ -166,4 +226,9 @@ def topic_named(name: str) -> Topic | None:
 def make_all(log: Log, topics: Mapping[str, Topic]) -> TopicsReport:
     """Make topics under these names and register their schemas; what exists stays."""
     specs = [topic.spec(name) for name, topic in topics.items()]
-    return ensure_topics(log, specs, {name: topic.schema for name, topic in topics.items()})
+    return ensure_topics(log, specs, schemas_of(topics))
+
+
+def schemas_of(topics: Mapping[str, Topic]) -> dict[str, str]:
+    """The schemas of topics by name, of those that have one."""
+    return {name: topic.schema for name, topic in topics.items() if topic.format == "avro"}

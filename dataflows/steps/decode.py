@@ -12,39 +12,41 @@ from streamrec.compiling import kernel
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.topics import CLICKS
-from streamrec.dataflows.steps.batches import Clicks, ShardClicks
+from streamrec.dataflows.steps.batches import Clicks, ShardClicks, click_rows
+from streamrec.dataflows.steps.records import fill_places
+from streamrec.dataflows.steps.rules import (
+    MAX_TIME_MS,
+    SECONDS,
+    Between,
+    EventTime,
+    Rule,
+    TextLength,
+    message_of,
+    settled,
+)
 from streamrec.dataflows.steps.shards import shard_name, split_by_shard
 from streamrec.models.users import kernels
 from streamrec.models.users.features import FeatureSet
 from streamrec.schemas.columns import Bytes, Columns, Numbers
 from streamrec.schemas.hashing import hash64, hash128
-from streamrec.schemas.reasons import Reason
-from streamrec.schemas.wire import WireDecoder
+from streamrec.schemas.plain import ValueDecoder
+from streamrec.schemas.row_values import AvroRows
 
 if TYPE_CHECKING:  # steps run without the engine, which a job wires
     from streamrec.dataflows.job.job import Job
 
 MAX_ID_BYTES = 256
 MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
-MAX_TIME_MS = 253_402_300_799_999  # the end of year 9999: no reader of dates goes further
-# From 1973 on in seconds, and up to 1973 in milliseconds: no click is as old as that.
-SECONDS = (10**8, 10**11)
 
-# What a valid click is, beyond its schema: field, what is expected, and the reason of those that
-# are not so. Codes are what the kernel answers, 0 is valid.
-RULES = {
-    1: ("user_id", f"a string of 1 to {MAX_ID_BYTES} bytes", Reason.INVALID_VALUE),
-    2: ("item_id", f"a string of 1 to {MAX_ID_BYTES} bytes", Reason.INVALID_VALUE),
-    3: ("timestamp", "Unix milliseconds > 0", Reason.INVALID_VALUE),
-    4: (
-        "timestamp",
-        "a time at most {max_ahead_s} s ahead of the record's own in the log",
-        Reason.INVALID_VALUE,
-    ),
-    5: ("price_cents", f"an integer from 0 to {MAX_PRICE_CENTS}", Reason.INVALID_VALUE),
-    6: ("timestamp", "Unix milliseconds before the year 10000", Reason.INVALID_VALUE),
-    7: ("timestamp", "Unix milliseconds", Reason.INVALID_VALUE),
-}
+# What a valid click is, beyond its schema.
+RULES: tuple[Rule, ...] = (
+    TextLength("user_id", 1, MAX_ID_BYTES),
+    TextLength("item_id", 1, MAX_ID_BYTES),
+    EventTime("timestamp"),
+    Between("price_cents", 0, MAX_PRICE_CENTS),
+)
+# By what the kernel answers (0: valid), the row above and which of what it expects.
+BROKEN = {1: (0, 1), 2: (1, 1), 3: (2, 1), 7: (2, 2), 4: (2, 3), 6: (2, 4), 5: (3, 1)}
 
 
 @kernel(
@@ -110,16 +112,20 @@ class DecodeClicks:
     Emits `ShardClicks` and `Failed`.
     """
 
-    decoder: Callable[[], WireDecoder]  # one for each worker
+    decoder: Callable[[], ValueDecoder]  # one for each worker
     n_features: int
     shards: int
     max_ahead_s: int
     feature_set: str = ""  # digest of the features that will be filled in
     _names: list[str] = field(init=False)
     _limits: NDArray[np.int64] = field(init=False)
+    _rules: tuple[Rule, ...] = field(init=False)
+    _reader: AvroRows = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = [shard_name(shard) for shard in range(self.shards)]
+        self._rules = settled(RULES, self.max_ahead_s)
+        self._reader = click_rows()
         ahead_ms = self.max_ahead_s * 1_000
         self._limits = np.array([MAX_ID_BYTES, MAX_PRICE_CENTS, MAX_TIME_MS, ahead_ms, *SECONDS])
 
@@ -179,24 +185,30 @@ class DecodeClicks:
             self._limits,
             broken,
         )
-        offsets, partitions = _places(origins, matrix[kernels.PARTITION], origin_rows)
+        partitions = matrix[kernels.PARTITION]
+        offsets, partition_count = fill_places(origins, origin_rows, partitions)
         clicks = Clicks(
             topic=topic,
             origins=origins,
             origin_rows=origin_rows,
-            matrix=matrix,
-            offsets=offsets,
-            user_ids=user,
-            item_ids=item,
+            columns=columns,
+            keys=user,
+            times_ms=matrix[kernels.TIME_MS],
             partitions=partitions,
+            offsets=offsets,
+            reader=self._reader,
+            matrix=matrix,
+            item_ids=item,
+            partition_count=partition_count,
             features=np.empty((n, self.n_features), np.float32),
             status=np.zeros(n, np.int8),
             feature_set=self.feature_set,
         )
-        for row in np.flatnonzero(broken).tolist():
-            out.append(self._invalid(clicks, columns, row, int(broken[row])))
+        invalid = np.flatnonzero(broken).tolist()
+        for row in invalid:
+            out.append(self._invalid(clicks, row, int(broken[row])))
         rows, ends = split_by_shard(user, self.shards)
-        if broken.any():
+        if invalid:
             self._emit_valid(clicks, rows, ends, broken, out)
             return
         start = 0
@@ -222,39 +234,11 @@ class DecodeClicks:
                 out.append(ShardClicks(self._names[shard], clicks, own))
             start = end
 
-    def _invalid(self, clicks: Clicks, columns: Columns, row: int, rule: int) -> Failed:
-        name, expected, reason = RULES[rule]
-        column = columns[name]
-        got: object
-        hint = ""
-        if isinstance(column, Bytes):
-            got = column.bytes_at(row).decode()
-            if len(got) > MAX_ID_BYTES:
-                got = got[:40] + "..."
-        else:
-            assert isinstance(column, Numbers)
-            got = int(column.values[row])
-            if name == "timestamp" and (unit := _unit_of(got)):
-                hint = f", which looks like {unit}"
-        return clicks.fail(
-            row,
-            reason,
-            f"field {name} expected {expected.format(max_ahead_s=self.max_ahead_s)}, got {got!r}"
-            f"{hint}",
-        )
-
-
-def _unit_of(time: int) -> str:
-    """The unit of a time of these decades, where it is not milliseconds.
-
-    >>> _unit_of(1_767_225_600), _unit_of(1_767_225_600_000), _unit_of(1_767_225_600_000_000)
-    ('seconds', '', 'microseconds')
-    """
-    units = ((SECONDS[0], ""), (SECONDS[1], "seconds"), (10**14, ""), (10**17, "microseconds"))
-    for end, unit in units:
-        if time < end:
-            return unit
-    return "nanoseconds"
+    def _invalid(self, clicks: Clicks, row: int, code: int) -> Failed:
+        index, which = BROKEN[code]
+        rule = self._rules[index]
+        got = self._reader.value(clicks.columns, rule.field, row)
+        return clicks.fail(row, rule.reason, message_of(rule, which, got))
 
 
 def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClicks:
@@ -269,27 +253,6 @@ def decode_clicks(job: "Job", features: FeatureSet | None = None) -> DecodeClick
         max_ahead_s=job.settings.max_ahead_s,
         feature_set="" if features is None else features.digest,
     )
-
-
-def _places(
-    origins: Origins, partition_row: NDArray[np.int64], origin_rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], int]:
-    """Offsets of the rows and one more than the largest partition; writes `partition_row`."""
-    batches = origins.batches
-    largest = max(batch.partition for batch in batches)
-    whole = len(origin_rows) == int(origins.ends[-1])
-    if len(batches) == 1:
-        partition_row[:] = batches[0].partition
-        return batches[0].offsets if whole else batches[0].offsets[origin_rows], largest + 1
-    offsets = np.concatenate([batch.offsets for batch in batches])
-    partitions = np.repeat(
-        np.array([batch.partition for batch in batches]), [len(batch) for batch in batches]
-    )
-    if whole:
-        partition_row[:] = partitions
-        return offsets, largest + 1
-    partition_row[:] = partitions[origin_rows]
-    return offsets[origin_rows], largest + 1
 
 
 __all__ = ["RULES", "DecodeClicks", "decode_clicks"]

@@ -22,7 +22,7 @@ from streamrec.models.users.features import HOUR_MS, WindowCount, compile_featur
 from streamrec.models.users.state import UserState
 from streamrec.schemas.columns import Bytes, Column, Lists, Numbers, constant, take
 from streamrec.schemas.hashing import hash64
-from streamrec.schemas.wire import WireDecoder
+from streamrec.schemas.plain import ValueDecoder
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class SessionTable(Follower):
         topic: str,
         own: str,
         serving: "weakref.ref[Serving]",  # which keeps this
-        decoder: WireDecoder,
+        decoder: ValueDecoder,
         session_items: int,
     ) -> None:
         super().__init__(log, topic)

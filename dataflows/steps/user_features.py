@@ -38,7 +38,7 @@ class UserFeatures:
                 clicks.user_ids,
                 clicks.features,
                 clicks.status,
-                clicks.partitions,
+                clicks.partition_count,
                 self._with_sessions,
             )
             status = clicks.status[rows]

@@ -35,6 +35,7 @@ FREE_SLOTS, NEW_USERS, SWEEP_DUE, TOUCHED = range(4)
 SESSION_GAP_MS, LONGEST_MS, KEPT_ITEMS, IDLE_MS = range(4)  # of `options`
 
 BEGUN_ANEW = 0  # as a user's newest time: nothing of it counts, its next click is its first
+HELD, UNSAVED_ANEW = 1, 2  # in IN_USE; 2: it has begun anew since it was saved
 
 
 # Rows of `cells`, int32: the running sums, one for each count, then the buckets of all windows as
@@ -88,7 +89,8 @@ def idle_slots(
     words: NDArray[np.int64], marks: NDArray[np.int64], idle_ms: int, step_ms: int
 ) -> NDArray[np.int64]:
     """Slots of users idle for longer than `idle_ms` before the watermark of their partition, where
-    it is founded: else it may go back. They are due again when one has moved by `step_ms`."""
+    it is founded: else it may go back. Not those that have begun anew since they were saved.
+    They are due again when one has moved by `step_ms`."""
     for partition in range(len(marks)):
         if marks[partition, FOUNDED] == 1:
             marks[partition, DUE_MS] = marks[partition, WATERMARK_MS] + step_ms
@@ -97,7 +99,7 @@ def idle_slots(
     for slot in range(len(words)):
         partition = words[slot, LAST_PARTITION]
         if (
-            words[slot, IN_USE] == 1
+            words[slot, IN_USE] == HELD
             and words[slot, NEWEST_MS] < marks[partition, WATERMARK_MS] - idle_ms
             and marks[partition, FOUNDED] == 1
         ):
@@ -211,7 +213,7 @@ def _place(
             counters[NEW_USERS] += 1
             words[slot, HIGH] = high
             words[slot, LOW] = low
-            words[slot, IN_USE] = 1
+            words[slot, IN_USE] = HELD
             words[slot, NEWEST_MS] = time_ms
             placed[2, accepted] = 1
         placed[0, accepted] = row
@@ -257,6 +259,7 @@ def _begin_anew(
     if slot >= 0 and words[slot, NEWEST_MS] == refuted_ms:
         dirty[slot] = True
         cells[slot] = 0
+        words[slot, IN_USE] = UNSAVED_ANEW
         for column in range(words.shape[1]):
             if column != HIGH and column != LOW and column != IN_USE and column != LAST_PARTITION:
                 words[slot, column] = 0

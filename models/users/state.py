@@ -8,7 +8,9 @@ Watermarks, one a source partition, are `models.users.watermarks`: one wrong clo
 
 A user whose newest event is older than `idle_ms` before the watermark of its partition is dropped:
 by then no window and no session could still hold anything of it, for any event that is not too
-late. Dropping therefore changes no feature, whenever it happens.
+late. Dropping therefore changes no feature, whenever it happens, and who is dropped need not be
+dropped from what was saved: it may come back from there. Not so a user that has begun anew, whose
+saved row still holds what was refuted: it stays until it is saved.
 """
 
 from collections.abc import Sequence
@@ -79,6 +81,7 @@ class UserState:
         self._options = np.array(options, np.int64)
         self._swept_ms = 0
         self._unswept = 0  # clicks since the last sweep
+        self._is_saved = False  # what is dropped may come back
 
     def __len__(self) -> int:
         """Users held."""
@@ -177,6 +180,8 @@ class UserState:
     def sweep(self) -> int:
         """Drop every user idle for longer than `idle_ms`; returns how many were dropped."""
         step_ms = self.idle_ms // _SWEEPS_PER_HORIZON
+        if not self._is_saved:
+            self._forget_who_began_anew()
         dropped = kernels.idle_slots(self.words, self._marks, self.idle_ms, step_ms)
         if len(dropped):
             self.words[dropped] = 0
@@ -193,7 +198,14 @@ class UserState:
         return np.flatnonzero(self.dirty)
 
     def clear_changes(self) -> None:
+        """What was changed is saved."""
         self.dirty[:] = False
+        self._forget_who_began_anew()
+        self._is_saved = True
+
+    def _forget_who_began_anew(self) -> None:
+        in_use = self.words[:, kernels.IN_USE]
+        np.minimum(in_use, 1, out=in_use)
 
     def held(self) -> NDArray[np.int64]:
         """Slots in use."""
@@ -251,6 +263,7 @@ class UserState:
             self._unpack(table, np.flatnonzero(chosen))
         self.user_ids += [b""] * (capacity - len(self.user_ids))
         self._marks = watermarks.marks_of(watermarks_ms, doubts, self.idle_ms)
+        self._is_saved = True
         self._index()
 
     def _buckets_of(self, cells: NDArray[np.int32]) -> NDArray[np.uint16]:

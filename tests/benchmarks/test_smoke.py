@@ -8,9 +8,9 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from benchmarks import index_plateau, scoring_full_speed
+from benchmarks import index_plateau, keyed, scoring_full_speed
 from benchmarks.figures import Figure, write_figures
-from benchmarks.place import kafka_place
+from benchmarks.place import embedded_place, kafka_place
 from benchmarks.timed_flow import Clock, timed_flow
 from streamrec.connectors.log_settings import LogSettings
 
@@ -52,6 +52,19 @@ def test_an_index_at_its_bounds_grows_no_more(capsys: pytest.CaptureFixture[str]
     index_mb = [row.split()[1] for row in rows]
     assert len(index_mb) == 10
     assert len(set(index_mb[4:])) == 1, index_mb
+
+
+def test_rows_by_key_are_measured_at_a_steady_number_of_them(tmp_path: Path) -> None:
+    figures = keyed.run(embedded_place(tmp_path, lambda _: None), 20_000)
+
+    by_name = {figure.name: figure for figure in figures}
+    for held in (1_000, 20_000):
+        name = f"keyed.rows_{held}"
+        assert by_name[f"{name}.add_due_remove"].at_most == 1.0
+        assert 0.005 < by_name[f"{name}.snapshot_1_percent_bytes"].value < 0.015
+    rows, costs = keyed.at(held=20_000, events=60_000)
+    assert 0.9 * 20_000 < len(rows) < 1.1 * 20_000
+    assert min(costs) > 0
 
 
 @pytest.mark.kafka

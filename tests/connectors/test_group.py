@@ -3,12 +3,15 @@
 import logging
 import time
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from confluent_kafka import Consumer
 
-from streamrec.connectors.log import Log, Outgoing
+from streamrec.connectors.embedded.admin import EmbeddedAdmin
+from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Log, Outgoing, UnreachableError
 from streamrec.connectors.source import SourceOptions, Start
 from tests.conftest import KafkaPair
 from tests.connectors.log_reading import create, wait_until, write
@@ -108,6 +111,39 @@ def test_where_they_only_show_a_foreign_commit_is_no_error(
         other.commit(topic_name, topic_name, {0: 9})
         poll_until(lanes, lambda _: False, patience_s=1.0)
     assert "another consumer" not in caplog.text
+
+
+class _Away(EmbeddedAdmin):
+    """The partitions can be had, and the group's coordinator cannot."""
+
+    asked: ClassVar[list[float | None]] = []
+
+    def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
+        self.asked.append(within_s)
+        raise UnreachableError("the coordinator is away")
+
+
+class _LogOfAway(EmbeddedLog):
+    def admin(self) -> _Away:
+        return _Away(self._file)
+
+
+def test_a_coordinator_that_is_away_is_asked_shortly_and_much_later_again(
+    tmp_path: Path, topic_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = _LogOfAway(tmp_path / "log.sqlite")
+    fill(log, topic_name, partitions=1)
+    options = SourceOptions(
+        topic_name, topic_name, Start("earliest"), lanes=1, discover_s=0.1, offsets_decide=True
+    )
+    with lanes_of(log, options) as lanes:
+        poll_until(lanes, lambda _: "cannot look at group" in caplog.text)
+        write(log, topic_name, [Outgoing(None, b"v", partition=0)])
+        poll_until(lanes, lambda found: count(found) >= 1)
+        poll_until(lanes, lambda _: False, patience_s=0.5)
+    [within_s] = _Away.asked
+    assert within_s is not None and within_s <= 2
+    assert caplog.text.count("the coordinator is away") == 1
 
 
 @pytest.mark.kafka

@@ -66,6 +66,26 @@ def test_a_broker_that_hangs_is_waited_for(
         assert [r.value for r in read(reader, 100)] == [b"%d" % i for i in range(100)]
 
 
+def test_offsets_of_a_group_that_cannot_be_had_are_waited_for_as_long_as_asked(
+    own_broker: LocalKafka, tmp_path: Path, topic_name: str
+) -> None:
+    """The patience of a running job is without end."""
+    settings = LogSettings(kafka_bootstrap_servers=own_broker.bootstrap_servers)
+    log = open_log(settings, Patience(None))
+    create(log, topic_name)
+    with closing(log.admin()) as admin:
+        assert admin.committed(topic_name, topic_name, 20.0) == {}
+        own_broker.pause_broker()
+        try:
+            began_s = time.monotonic()
+            with pytest.raises(UnreachableError):
+                admin.committed(topic_name, topic_name, 1.0)
+            assert time.monotonic() - began_s < 5
+        finally:
+            own_broker.resume_broker()
+        assert admin.committed(topic_name, topic_name, 20.0) == {}
+
+
 def test_a_broker_killed_and_started_again_loses_and_repeats_nothing(
     own_broker: LocalKafka, tmp_path: Path, topic_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -192,6 +192,10 @@ def test_finite_run_ends_each_lane_at_the_ends_that_it_found(log: Log, topic_nam
         ("2026-01-01T01:00:00+01:00", Start("timestamp", timestamp_ms=1_767_225_600_000)),
         ("2026-01-01", Start("timestamp", timestamp_ms=1_767_225_600_000)),
         ("0:17,3:5", Start("offsets", offsets={0: 17, 3: 5})),
+        (
+            "2nd.clicks-x:0:17,3:5,b:1:2,b:0:9",
+            Start("offsets", offsets={3: 5}, by_topic={"2nd.clicks-x": {0: 17}, "b": {1: 2, 0: 9}}),
+        ),
     ],
 )
 def test_start_is_read(text: str, expected: Start) -> None:

@@ -131,6 +131,44 @@ def test_urls_are_tried_in_turn_and_the_one_that_answers_is_kept(server: UnwellR
         assert ill.url in str(caught.value) and server.url in str(caught.value)
 
 
+@pytest.fixture
+def both(server: UnwellRegistry) -> Iterator[tuple[UnwellRegistry, ConfluentRegistry]]:
+    """One that lags behind the server, and is asked first."""
+    with (
+        unwell_registry() as behind,
+        closing(ConfluentRegistry(f"{behind.url},{server.url}")) as registry,
+    ):
+        yield behind, registry
+
+
+def test_what_the_first_of_several_does_not_know_yet_the_others_are_asked_for(
+    server: UnwellRegistry, both: tuple[UnwellRegistry, ConfluentRegistry]
+) -> None:
+    behind, registry = both
+    server.subjects["clicks-value"] = [7]
+
+    assert registry.by_id(7) == SCHEMA
+    assert registry.latest("clicks-value").id == 7
+    assert behind.asked == [ID], "the one that knew is asked first from then on"
+
+
+def test_what_none_of_several_knows_is_unknown(
+    server: UnwellRegistry, both: tuple[UnwellRegistry, ConfluentRegistry]
+) -> None:
+    behind, registry = both
+    with pytest.raises(UnknownSchemaError, match=r"schema id 8: .*40403"):
+        registry.by_id(8)
+    assert server.asked.count("/schemas/ids/8") == behind.asked.count("/schemas/ids/8") > 2
+
+
+def test_while_one_of_several_is_away_nothing_is_unknown(
+    server: UnwellRegistry, both: tuple[UnwellRegistry, ConfluentRegistry]
+) -> None:
+    server.says("/", html(503))
+    with pytest.raises(RegistryUnavailableError, match=r"503.*40403 'Schema not found'"):
+        both[1].by_id(7)
+
+
 def test_references_are_resolved_through_those_of_others(
     server: UnwellRegistry, registry: ConfluentRegistry
 ) -> None:

@@ -12,10 +12,10 @@ from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import (
     MAX_ID_BYTES,
     MAX_PRICE_CENTS,
-    MAX_TIME_MS,
     DecodeClicks,
     Decoded,
 )
+from streamrec.dataflows.steps.rules import MAX_TIME_MS
 from streamrec.models.users import kernels
 from streamrec.schemas import load
 from streamrec.schemas.wire import WireDecoder
@@ -76,7 +76,7 @@ def test_rows_know_their_partition_and_offset_whatever_failed_before_them() -> N
         name = b"%d:%d" % (f.partition, f.offset)
         assert (f.key, f.headers, f.timestamp_ms) == (name, [("at", name)], START_MS + f.offset)
         assert f.message.endswith(f"(topic 'clicks', partition {f.partition}, offset {f.offset})")
-    assert good[0].clicks.partitions == 6
+    assert good[0].clicks.partition_count == 6
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS
-from streamrec.connectors.out import Out, by_partition
+from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
@@ -78,7 +78,7 @@ def test_shards_of_a_batch_are_joined_and_each_click_has_one_record() -> None:
     for out in outs:
         assert out.sources is not None
         for key, source, record in zip(
-            out.keys, out.sources.tolist(), records([out], "recommendations"), strict=True
+            out.keys, out.sources.places.tolist(), records([out], "recommendations"), strict=True
         ):
             assert source == [9, record["source_offset"]]
             assert key == str(record["user_id"]).encode()
@@ -99,7 +99,8 @@ def test_record_that_cannot_be_encoded_falls_out_and_its_neighbours_stay() -> No
     outs, failed = parts(encode_recommendations(1_000)(recommended(["u1"] * 4, items)))
 
     assert [record["source_offset"] for record in records(outs, "recommendations")] == [0, 3]
-    assert [out.sources.tolist() for out in outs if out.sources is not None] == [[[9, 0], [9, 3]]]
+    found = [out.sources.places.tolist() for out in outs if out.sources is not None]
+    assert found == [[[9, 0], [9, 3]]]
     assert [(f.offset, f.reason) for f in failed] == [
         (1, "output_unencodable"),
         (2, "output_too_large"),
@@ -113,8 +114,8 @@ def test_record_that_cannot_be_encoded_falls_out_and_its_neighbours_stay() -> No
     [
         (
             lambda r: replace(r, rows=np.zeros_like(r.rows)),
-            "a topic with `answers` expected one record for an input, got 3 for partition 9, "
-            "offset 0",
+            "a topic with `answers` expected one record for an input, a kind and a number, got 3 "
+            "for partition 9, offset 0",
         ),
         (lambda r: replace(r, inputs=None), "expected the inputs that they answer, got none"),
         (lambda r: replace(r, rows=r.rows[:1]), "rows expected 3, one for each record, got 1"),
@@ -129,15 +130,19 @@ def test_records_that_could_not_be_read_back_are_refused(
         step(recommended(["u1"] * 3, [[b"a"]] * 3))
 
 
+def places(n: int) -> Sources:
+    return Sources(np.zeros((n, 2), np.int64), "clicks")
+
+
 def test_order_is_kept_in_each_partition() -> None:
     targets = np.array([2, 0, 2, 2, 0], np.int32)
     keys: list[bytes | None] = [b"a", b"b", b"c", b"d", None]
-    outs = by_partition(targets, keys, [b"0", b"1", b"2", b"3", b"4"], np.zeros((5, 2), np.int64))
+    outs = by_partition(targets, keys, [b"0", b"1", b"2", b"3", b"4"], places(5))
     assert [(out.partition, out.keys, out.values) for out in outs] == [
         (0, [b"b", None], [b"1", b"4"]),
         (2, [b"a", b"c", b"d"], [b"0", b"2", b"3"]),
     ]
-    assert by_partition(np.zeros(0, np.int32), [], [], np.zeros((0, 2), np.int64)) == []
+    assert by_partition(np.zeros(0, np.int32), [], [], places(0)) == []
 
 
 def test_columns_over_one_buffer_share_it_and_others_are_joined() -> None:
@@ -226,7 +231,7 @@ def test_errors_go_by_key_and_those_without_one_are_spread() -> None:
     placed = {}
     for out in outs:
         assert out.sources is not None and out.headers is not None
-        for source, key in zip(out.sources.tolist(), out.keys, strict=True):
+        for source, key in zip(out.sources.places.tolist(), out.keys, strict=True):
             placed[source[1]] = out.partition
             assert source[0] == 1
             if key is not None:

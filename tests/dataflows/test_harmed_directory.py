@@ -291,6 +291,29 @@ def test_harmed_manifest_is_made_anew(
     assert json.loads(manifests[0].read_text())["sequence"]
 
 
+@pytest.mark.usefixtures("harmed")
+def test_start_that_is_refused_removes_no_manifest(tmp_path: Path) -> None:
+    state = tmp_path / "here" / "recovery" / "state"
+    before = prepare_recovery_directory(state)
+    assert before
+    taken = set(state.glob("*/*/MANIFEST.json"))
+    manifest = {"files": [], "facts": {}, "sequence": 1, "epoch": before + 1}
+    for number in range(3):  # of shards that were first saved in the epoch that broke off
+        folder = state / "step" / f"new-{number}"
+        folder.mkdir(parents=True)
+        (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+    added = [path for path in state.glob("*/*/MANIFEST.json") if path not in taken]
+    added[-1].write_text(json.dumps({**manifest, "sequence": 5}))  # the last that is looked at
+
+    with pytest.raises(StateFileError, match="bears witness of snapshot 5"):
+        prepare_recovery_directory(state)
+    assert all(path.exists() for path in added)
+
+    added[-1].write_text(json.dumps(manifest))
+    assert prepare_recovery_directory(state) == before
+    assert set(state.glob("*/*/MANIFEST.json")) == taken
+
+
 @pytest.mark.parametrize("harm", [cut, empty, garble, remove])
 def test_harmed_file_of_a_shard_is_refused_by_name(
     harm: Callable[[Path], None], harmed: Callable[[], str], tmp_path: Path

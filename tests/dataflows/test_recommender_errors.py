@@ -60,6 +60,8 @@ def test_error_keeps_the_original_and_says_where_and_why(make_job: MakeJob) -> N
         "offset": bad[1],
         "reason": "invalid_value",
         "dataflow": "recommender",
+        "output_kind": "",
+        "output_number": 0,
         "stage": "decode",
         "key": b"u1",
         "value": original,

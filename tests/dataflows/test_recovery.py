@@ -260,26 +260,26 @@ def _made(folder: Path) -> Path:
 
 
 def test_saved_state_of_another_shape_is_refused(tmp_path: Path) -> None:
-    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
-    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
+    check_shape(load_settings(state_dir=tmp_path), "recommender", [CLICKS])
+    check_shape(load_settings(state_dir=tmp_path), "recommender", [CLICKS])
 
     with pytest.raises(
         SettingsError, match=r"STREAMREC_SHARDS: expected 8, .* got 16; set it back"
     ):
-        check_shape(load_settings(state_dir=tmp_path, shards=16), "recommender", CLICKS)
+        check_shape(load_settings(state_dir=tmp_path, shards=16), "recommender", [CLICKS])
     with pytest.raises(SettingsError, match=r"dataflow: expected 'recommender', .* got 'scoring'"):
-        check_shape(load_settings(state_dir=tmp_path), "scoring", CLICKS)
+        check_shape(load_settings(state_dir=tmp_path), "scoring", [CLICKS])
 
 
 def test_saved_state_of_an_older_layout_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved_state, "LAYOUT", 1)
-    check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
+    check_shape(load_settings(state_dir=tmp_path), "recommender", [CLICKS])
     monkeypatch.undo()
 
     with pytest.raises(SettingsError, match=r"layout of the state: expected 1, .* got 2"):
-        check_shape(load_settings(state_dir=tmp_path), "recommender", CLICKS)
+        check_shape(load_settings(state_dir=tmp_path), "recommender", [CLICKS])
 
 
 def test_replay_over_saved_state_is_refused_and_names_the_choices(started_with: Path) -> None:

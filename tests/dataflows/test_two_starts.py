@@ -61,7 +61,9 @@ def test_second_start_in_one_recovery_directory_is_refused(runs: Runs, processes
     try:
         runs.await_written(cluster, 1_000)
         said = second_start(runs, processes)
-        assert "recovery directory " in said and " is in use by host " in said, said
+        told = [line for line in said.splitlines() if "in use" in line]
+        assert len(told) == processes, said  # a line each
+        assert all("recovery directory " in line and " by host " in line for line in told), said
         runs.feed(EVENTS)
         runs.await_caught_up(cluster)
         assert cluster.stop(STOP_S), runs.logs()

@@ -18,7 +18,7 @@ from streamrec.models.users.features import (
     compile_features,
     counts_by_type,
 )
-from streamrec.models.users.state import SessionsAfter, UserState
+from streamrec.models.users.state import SessionsAfter, UserState, UserTable
 from streamrec.schemas.columns import Bytes
 from tests.models.reference_watermarks import ReferenceWatermark
 
@@ -209,6 +209,41 @@ def test_resumed_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> 
     np.testing.assert_array_equal(features_1, expected[:1_500])
     np.testing.assert_array_equal(features_3, expected[1_700:])
     np.testing.assert_array_equal(np.concatenate([status_1, status_2, status_3]), expected_status)
+
+
+@pytest.mark.parametrize("seed", [*range(10), 59])
+def test_rolled_back_state_gives_the_features_of_an_uninterrupted_run(seed: int) -> None:
+    """Saved and resumed at random: also where a user's wrong time was saved, was refuted, and the
+    user was dropped as idle before the next snapshot."""
+    rng = np.random.default_rng(seed)
+    clicks = make_clicks(rng, 3_000, users=int(rng.choice([40, 100, 300])), span_ms=12 * HOUR_MS)
+    n = clicks.shape[1]
+    clicks[kernels.TIME_MS, rng.random(n) < 0.02] += 87_600 * HOUR_MS
+    expected, expected_status, _ = run(UserState(FEATURES, GAP_MS, KEPT), clicks, 100)
+
+    state = UserState(FEATURES, GAP_MS, KEPT)
+    features, status = np.full_like(expected, np.nan), np.full(n, 9, np.int8)
+    at, resumed = 0, 0
+    saved: tuple[int, list[UserTable], NDArray[np.int64], dict[str, list[int]]] | None = None
+    while at < n:
+        rows = np.arange(at, min(at + int(rng.integers(1, 120)), n))
+        state.update(clicks, rows, IDS, features, status, partitions=2)
+        at += len(rows)
+        what = rng.random()
+        if what < 0.3:
+            is_base = saved is None or rng.random() < 0.1
+            tables = [] if saved is None or is_base else saved[1]
+            table = state.export(state.held() if is_base else state.changed())
+            state.clear_changes()
+            saved = (at, [*tables, table], state.watermarks_ms.copy(), state.doubts)
+        elif what < 0.45 and saved is not None:
+            at = saved[0]
+            state = UserState(FEATURES, GAP_MS, KEPT)
+            state.restore(*saved[1:])
+            resumed += 1
+    assert resumed > 3
+    np.testing.assert_array_equal(status, expected_status)
+    np.testing.assert_array_equal(features, expected)
 
 
 def test_idle_users_are_dropped_and_the_arrays_shrink() -> None:

@@ -44,7 +44,7 @@ def shop_clicks(clicks: int, seed: int) -> list[Clicks]:
                 own.user_ids,
                 own.features,
                 own.status,
-                own.partitions,
+                own.partition_count,
                 with_sessions=False,
             )
             found.append(own)

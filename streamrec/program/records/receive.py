@@ -1,6 +1,6 @@
 """`receive`: the records of a topic as lines of JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from streamrec.connectors.log import (
+    Headers,
     Log,
     LogAdmin,
     OffsetBounds,
@@ -18,7 +19,9 @@ from streamrec.connectors.log import (
 from streamrec.connectors.reading import read_range, records_of
 from streamrec.program.shared import UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms
-from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, to_json
+from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, decode_json, to_json
+
+Decode = Callable[[bytes, Headers], Any]
 
 
 def receive(
@@ -48,6 +51,9 @@ def receive(
     raw: Annotated[
         bool, typer.Option("--raw", help="Print values undecoded, as text (for --raw topics).")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Values are JSON without a schema (for --json topics).")
+    ] = False,
 ) -> None:
     """Print a topic's records, decoded, one JSON value a line; a tombstone is null.
 
@@ -55,12 +61,16 @@ def receive(
     Records keep their order within a partition. What cannot be decoded is named on standard error,
     the rest goes on, and the exit status is 1.
     """
+    if raw and as_json:
+        raise UsageError("receive expected either --raw or --json, got both")
     with opened() as (log, _), closing(log.registry()) as registry:
-        decoder = JsonDecoder(partial(schema_named, registry))
+        decode: Decode = JsonDecoder(partial(schema_named, registry)).decode
+        if raw or as_json:
+            decode = decode_json if as_json else _as_text
         failed = printed = 0
         for record in _records(log, topic, start, follow):
             try:
-                value = _value(record, decoder, raw)
+                value = None if record.value is None else decode(record.value, record.headers)
             except (UnreadableError, SchemaError) as error:
                 failed += 1
                 place = f"partition {record.partition}, offset {record.offset}"
@@ -74,12 +84,8 @@ def receive(
         raise typer.Exit(1)
 
 
-def _value(record: Record, decoder: JsonDecoder, raw: bool) -> Any:
-    if record.value is None:
-        return None
-    if raw:
-        return record.value.decode(errors="backslashreplace")
-    return decoder.decode(record.value, record.headers)
+def _as_text(value: bytes, headers: Headers) -> str:
+    return value.decode(errors="backslashreplace")
 
 
 def _with_meta(record: Record, value: Any) -> dict[str, Any]:

@@ -10,12 +10,18 @@ from typing import Annotated, cast
 
 import typer
 
-from streamrec.connectors.log import Log, LogWriter, Outgoing, TooLargeError
+from streamrec.connectors.log import (
+    Log,
+    LogWriter,
+    Outgoing,
+    TooLargeError,
+    UnknownSchemaError,
+)
 from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.settings import Settings
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
-from streamrec.schemas.json_text import parse_json
+from streamrec.schemas.json_text import parse_json, parse_record, shown_bytes
 
 _READ_BYTES = 1 << 20
 _FLUSH_S = 60.0
@@ -30,6 +36,10 @@ def send(
     raw: Annotated[
         bool, typer.Option("--raw", help="Send each line's bytes as they are, without a schema.")
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Send each line as the JSON that it is, without a schema."),
+    ] = False,
     key_separator: Annotated[
         str | None,
         typer.Option(help="With --raw: what stands between key and value in a line."),
@@ -37,10 +47,13 @@ def send(
 ) -> None:
     """Send standard input to a topic, a record a line.
 
-    A line is a JSON object, encoded with the schema registered for the topic. A line that does not
-    fit is named with what was expected and what it holds; the rest goes on, and the exit status is
-    1. Bytes are strings of the characters U+0000 to U+00FF, as `receive` prints them.
+    A line is a JSON object, encoded with the schema registered for the topic. With --json it is any
+    JSON value, sent as it stands, and its key a string at its top (--key-field). A line that does
+    not fit is named with what was expected and what it holds; the rest goes on, and the exit status
+    is 1. Bytes are strings of the characters U+0000 to U+00FF, as `receive` prints them.
     """
+    if raw and as_json:
+        raise UsageError("send expected either --raw or --json, got both")
     if raw and key_field:
         raise UsageError("--key-field expected JSON lines, got --raw; try --key-separator")
     if key_separator is not None and not (raw and key_separator):
@@ -48,11 +61,12 @@ def send(
     with opened() as (log, settings):
         with closing(log.admin()) as admin:
             admin.bounds(topic)  # raises where the topic is unknown, before a line is read
-        to_message = (
-            _raw_lines(key_separator)
-            if raw
-            else _json_lines(log, topic, _key_of(topic, key_field, settings))
-        )
+        if raw:
+            to_message = _raw_lines(key_separator)
+        elif as_json:
+            to_message = _lines_of_json(key_field or None)
+        else:
+            to_message = _json_lines(log, topic, _key_of(topic, key_field, settings))
         number = 0
         with closing(log.writer()) as writer:
             sending = _Sending(writer, topic)
@@ -115,15 +129,36 @@ def _raw_lines(separator: str | None) -> Callable[[bytes], Outgoing]:
             return Outgoing(None, line)
         key, found, value = line.partition(separator.encode())
         if not found:
-            raise MisfitError(f"expected key{separator}value, got {_shown(line)}")
+            raise MisfitError(f"expected key{separator}value, got {shown_bytes(line)}")
         return Outgoing(key, value)
+
+    return to_message
+
+
+def _lines_of_json(key_field: str | None) -> Callable[[bytes], Outgoing]:
+    def to_message(line: bytes) -> Outgoing:
+        try:
+            value = parse_record(line)
+        except ValueError as error:
+            raise MisfitError(f"expected JSON, got {shown_bytes(line)}: {error}") from None
+        if key_field is None:
+            return Outgoing(None, line)
+        key = value.get(key_field) if isinstance(value, dict) else None
+        if not isinstance(key, str):
+            raise MisfitError(
+                f"expected an object with a string {key_field!r}, got {shown_bytes(line)}"
+            )
+        return Outgoing(key.encode(), line)
 
     return to_message
 
 
 def _json_lines(log: Log, topic: str, key_field: str | None) -> Callable[[bytes], Outgoing]:
     with closing(log.registry()) as registry:
-        registered = registry.latest(subject_of(topic))
+        try:
+            registered = registry.latest(subject_of(topic))
+        except UnknownSchemaError as error:
+            raise CommandError(f"{error}, or send without one: --json, --raw") from None
     encoder = JsonEncoder(registered.schema, registered.id)
     schema = json.loads(registered.schema)  # of a record, or of what has no fields
     named = schema.get("fields", ()) if isinstance(schema, dict) else ()
@@ -135,7 +170,7 @@ def _json_lines(log: Log, topic: str, key_field: str | None) -> Callable[[bytes]
         try:
             value = parse_json(line.decode())
         except ValueError as error:
-            raise MisfitError(f"expected JSON, got {_shown(line)}: {error}") from None
+            raise MisfitError(f"expected JSON, got {shown_bytes(line)}: {error}") from None
         encoded = encoder.encode(value)
         key = None if key_field is None else value.get(key_field)
         return Outgoing(None if key is None else str(key).encode(), encoded)
@@ -151,7 +186,3 @@ def _lines_as_they_come(stream: BufferedReader) -> Iterator[list[bytes]]:
         yield [line.removesuffix(b"\r") for line in lines]
     if rest:
         yield [rest]
-
-
-def _shown(line: bytes) -> str:
-    return repr(line[:60])[1:] + ("..." if len(line) > 60 else "")

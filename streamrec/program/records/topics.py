@@ -11,7 +11,7 @@ import typer
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
 from streamrec.connectors.making_topics import Difference, ensure_topics, subject_of
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import Topic
+from streamrec.dataflows.job.topics import Topic, schemas_of
 from streamrec.program.shared import CommandError, UsageError, opened, say
 
 topics = typer.Typer(
@@ -63,7 +63,7 @@ def create(
         if schema is not None and len(chosen) != 1:
             raise UsageError(f"--schema expected one topic, got {', '.join(chosen)}")
         specs = [_spec(name, ours, partitions, replication, options) for name in chosen]
-        schemas = {name: ours[name].schema for name in chosen if name in ours}
+        schemas = schemas_of({name: ours[name] for name in chosen if name in ours})
         if schema is not None:
             schemas[chosen[0]] = schema.read_text(encoding="utf-8")
         report = ensure_topics(log, specs, schemas)

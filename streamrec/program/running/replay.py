@@ -45,7 +45,8 @@ def replay(
         typer.Option(
             "--from",
             metavar="START",
-            help="earliest, latest, a time (Unix ms or ISO 8601) or PARTITION:OFFSET,...",
+            help="earliest, latest, a time (Unix ms or ISO 8601), PARTITION:OFFSET,... or "
+            "TOPIC:PARTITION:OFFSET,...",
         ),
     ],
     into: Annotated[

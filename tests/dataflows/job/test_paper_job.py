@@ -10,7 +10,7 @@ from bytewax.testing import run_main
 from streamrec import PaperJob, Reason, StartError, by_shard, each_batch
 from streamrec.connectors.out import Out
 from streamrec.dataflows.job.encoding import UnencodableError
-from streamrec.dataflows.job.topics import CLICKS, ERRORS, SCORES
+from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SCORES
 from streamrec.dataflows.scoring import FLOW_ID, build_flow
 from streamrec.dataflows.steps.decode import decode_clicks
 from streamrec.dataflows.steps.score import score_clicks, score_columns, scoring_features
@@ -26,7 +26,7 @@ def written(job: PaperJob, topic: str) -> list[tuple[int, int]]:
     """The inputs that records of a topic answer."""
     outs: list[Out] = [out for _, out in job.written[topic]]
     return sorted(
-        (p, o) for out in outs if out.sources is not None for p, o in out.sources.tolist()
+        (p, o) for out in outs if out.sources is not None for p, o in out.sources.places.tolist()
     )
 
 
@@ -42,12 +42,17 @@ def test_scoring_runs_on_paper_and_answers_each_click_once() -> None:
     assert (job.topics_read, job.topics_written) == ([CLICKS], [SCORES, ERRORS])
 
 
-def test_a_second_input_is_refused_by_name() -> None:
+def test_a_topic_is_read_in_one_place_and_before_anything_is_written() -> None:
     job = PaperJob("both")
     flow = Dataflow("both")
-    job.read(flow, CLICKS)
-    with pytest.raises(StartError, match="expected one input, got 'clicks' and 'scores'"):
-        job.read(flow, SCORES)
+    clicks = job.read(flow, CLICKS)
+    job.read(flow, SCORES)
+    with pytest.raises(StartError, match="to read topic 'clicks' in one place, got two"):
+        job.read(flow, CLICKS)
+    bad = each_batch("decode", clicks, decode_clicks(job), failing="bad").failed
+    job.write_errors(bad)
+    with pytest.raises(StartError, match="'recommendations' read after 'errors' was written"):
+        job.read(flow, RECOMMENDATIONS)
 
 
 def test_what_fails_carries_the_id_of_its_step() -> None:

@@ -25,7 +25,7 @@ def schema(tmp_path: Path) -> Path:
         (None, None, "topic 'carts' expected a key_field to be written by, got none"),
         ("user", None, "key_field 'user' expected a field of type string in carts.avsc, got no"),
         ("n", None, "key_field 'n' expected a field of type string in carts.avsc, got 'double'"),
-        ("user_id", ("part",), "topic 'carts' expected two to four answers"),
+        ("user_id", ("part",), "topic 'carts' expected two to six answers"),
         ("user_id", ("part", "offset"), "answers 'offset' expected a field of type int or long"),
         ("user_id", ("part", "n"), "answers 'n' expected a field of type int or long"),
         ("user_id", ("part", "place", "n"), "answers 'n' expected a field of type string"),

@@ -1,0 +1,1 @@
+"""State by key in arrays: rows in time order, newest records, last records, what was seen."""
