@@ -1,9 +1,12 @@
 # The one list of commands. `./justw` alone prints it; CI calls these recipes and nothing else.
 
+# What has [no-cd] runs where its caller stands, and so do the paths that it is given.
+
 set positional-arguments := true
 
 # real recommendations from a simulated shop, on a log in one file; ends by itself in under a minute
 [no-exit-message]
+[no-cd]
 demo *ARGS:
     @python -m streamrec demo "$@"
 
@@ -49,26 +52,31 @@ hooks:
 
 # the command line: topics, send, receive, errors, import, train, describe; `./justw streamrec --help`
 [no-exit-message]
+[no-cd]
 streamrec *ARGS:
     @python -m streamrec "$@"
 
 # put a click log of your own (CSV, JSON lines, Parquet) on the topic clicks
 [no-exit-message]
+[no-cd]
 import *ARGS:
     @python -m streamrec import "$@"
 
 # make the ranker's artifact anew from a click log
 [no-exit-message]
+[no-cd]
 train *ARGS:
     @python -m streamrec train "$@"
 
 # the main job, for ever: clicks in, recommendations and errors out
 [no-exit-message]
+[no-cd]
 run *ARGS:
     @python -m streamrec run "$@"
 
 # the same in several processes on this machine, brought back when one dies; `-r DIR -s 10 -b 0`
 [no-exit-message]
+[no-cd]
 run-cluster PROCESSES *ARGS:
     shift && python -m streamrec run-cluster {{ PROCESSES }} dataflows.recommender "$@"
 
@@ -79,11 +87,13 @@ chaos *ARGS:
 
 # a real Kafka and a real schema registry, without Docker and without Java, until Ctrl-C
 [no-exit-message]
+[no-cd]
 kafka *ARGS:
     @python -m streamrec kafka "$@"
 
 # models against each other and against popularity, on held-out clicks
 [no-exit-message]
+[no-cd]
 evaluate *ARGS:
     @python -m streamrec evaluate "$@"
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from streamrec.connectors.embedded.file import EmbeddedFile
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.kafka.log import KafkaLog
 from streamrec.connectors.log import Log, SchemaRegistry
@@ -14,20 +15,31 @@ logger = logging.getLogger(__name__)
 _PATIENCE = Patience()
 
 
-def open_log(settings: LogSettings, patience: Patience = _PATIENCE) -> Log:
+def open_log(settings: LogSettings, patience: Patience = _PATIENCE, *, make: bool = True) -> Log:
     """The embedded log, or Kafka when KAFKA_BOOTSTRAP_SERVERS is set. Connects to nothing yet.
-    `patience` is how long a broker that is away is waited for.
+    `patience` is how long a broker that is away is waited for; without `make` an embedded log that
+    is missing is refused, and not made.
 
     Raises LogError when an option is not one of librdkafka's.
     """
     if settings.backend == "kafka":
         return KafkaLog(
-            settings.librdkafka(), lambda: _registry(settings), patience, settings.leases_topic
+            settings.librdkafka(),
+            lambda: _registry(settings),
+            patience,
+            settings.leases_topic,
         )
     registry = None if settings.schema_registry_url is None else lambda: _registry(settings)
     return EmbeddedLog(
-        settings.embedded_log_path, settings.embedded_log_synchronous, registry, patience
+        settings.embedded_log_path, settings.embedded_log_synchronous, registry, patience, make
     )
+
+
+def require_log(settings: LogSettings) -> None:
+    """Look for the embedded log if the settings name one, before anything else is done. Raises
+    LogError."""
+    if settings.backend == "embedded":
+        EmbeddedFile(settings.embedded_log_path).require()
 
 
 def _registry(settings: LogSettings) -> SchemaRegistry:

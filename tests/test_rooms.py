@@ -212,7 +212,9 @@ for batch in Shop(seed=1, clicks=2_000, schema_ids=SHOP_IDS, broken_share=0.0).b
     answered += sum(len(part.rows) for part in out if isinstance(part, Recommended))
     list(recommendation_columns([part for part in out if isinstance(part, Recommended)]))
 history = by_time(shop_history(Shop(seed=1, clicks=4_000, schema_ids=SHOP_IDS), settings))
-model = train(history.log, settings=TrainingSettings(budget_minutes=0.05, threads=1))
+model = train(
+    history.log, distinct=history.items, settings=TrainingSettings(budget_minutes=0.05, threads=1)
+)
 assert "bytewax.dataflow" not in sys.modules
 print(answered, model.ranker is not None)
 """

@@ -11,12 +11,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.rejecting import Rejected
+from streamrec.connectors.click_files.rejecting import Rejected, Unread
 
 # What a column is wanted for: an id is a string or a whole number and nothing else; of any other
 # value the text is taken, and whoever understands it judges it.
 Kind = Literal["id", "text", "time"]
-Wanted = Mapping[str, Kind]  # by path
+Kinds = Mapping[str, Kind]  # by path
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The columns that are read, by path, and those of them that a row can do without."""
+
+    kinds: Kinds
+    optional: frozenset[str] = frozenset()
+
 
 _WHOLE_MAX = 2**53  # beyond, a floating-point number is not the whole number that was meant
 ROWS = 16_384  # of a batch, about
@@ -29,6 +38,7 @@ class Cells:
     columns: dict[str, "pa.Array"]  # by path, (n,): large_string, or timestamp in milliseconds
     rows: NDArray[np.int64]  # (n,) the number of each row in the file, for messages
     rejected: list[Rejected] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)  # whose cells are null
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streamrec.connectors.click_files.rejecting import Rejected
+from streamrec.connectors.click_files.rejecting import Rejected, Unread
 from streamrec.schemas.columns import Bytes, Numbers
 
 SCHEMA = pa.schema(
@@ -30,6 +30,7 @@ class FileClicks:
     batch: "pa.RecordBatch"  # of SCHEMA
     file: str = ""  # its name, for messages
     rejected: list[Rejected] = field(default_factory=list)  # by row
+    unread: list[Unread] = field(default_factory=list)  # values that clicks came without
     unknown_types: dict[str, int] = field(default_factory=dict)  # taken as other, and how many
 
     def __len__(self) -> int:

@@ -39,7 +39,7 @@ class CsvFile:
     encoding: str
     delimiter: str
     names: list[str]
-    header: bool
+    skipped: int  # lines before the first row: the header, and empty ones before it
     surplus: bool  # every row ends with a delimiter, and so has an empty field at its end
     sample: Sample
     empty: bool  # no row at all
@@ -49,7 +49,7 @@ class CsvFile:
         if self.empty:
             return
         columns = [str(place) for place in range(len(self.names) + self.surplus)]
-        places = {path: str(self.names.index(path)) for path in wanted}
+        places = {path: str(self.names.index(path)) for path in wanted.kinds}
         kept = list(dict.fromkeys(places.values())) + columns[-1:] * self.surplus
         rejected: list[Rejected] = []
 
@@ -63,7 +63,7 @@ class CsvFile:
             # Arrow gives us no batch without a good row, and so no time to hand these over.
             return "skip" if len(rejected) < _REJECTED_MAX else "error"
 
-        number = 1 + self.header
+        number = 1 + self.skipped
         with self.source.open() as file:
             try:
                 for block in self._blocks(file, columns, kept, reject):
@@ -73,7 +73,7 @@ class CsvFile:
             except pa.ArrowInvalid as error:
                 raise ClickFileError(self._explained(error, number, rejected)) from error
         yield Cells(
-            {path: pa.array([], pa.large_string()) for path in wanted},
+            {path: pa.array([], pa.large_string()) for path in wanted.kinds},
             np.zeros(0, np.int64),
             rejected,
         )
@@ -91,7 +91,7 @@ class CsvFile:
             read_options=pa.csv.ReadOptions(
                 use_threads=False,
                 column_names=columns,
-                skip_rows=int(self.header),
+                skip_rows=self.skipped,
                 block_size=_BLOCK_BYTES,
             ),
             parse_options=pa.csv.ParseOptions(
@@ -148,19 +148,22 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     lines = list(io.StringIO(text, newline=""))
     if len(head) >= HEAD_BYTES and len(lines) > 1:
         lines.pop()
-    delimiter = form.delimiter or _likeliest(source, lines[0] if lines else "")
+    blank = next((n for n, line in enumerate(lines) if line.strip()), len(lines))
+    delimiter = form.delimiter or _likeliest(source, lines[blank] if blank < len(lines) else "")
     reader = csv.reader(
-        (line.replace(delimiter, one_byte(delimiter)) for line in lines),
+        (line.replace(delimiter, one_byte(delimiter)) for line in lines[blank:]),
         delimiter=one_byte(delimiter),
     )
     try:
         rows = list(islice(reader, _SAMPLE_ROWS + 1))
     except csv.Error as error:
         raise ClickFileError(f"{source.name}: {error}") from error
-    header = form.columns is None
-    names = [name.strip() for name in rows.pop(0)] if header and rows else []
+    skipped = blank
     if form.columns is not None:
         names = list(form.columns)
+    else:
+        names = [name.strip() for name in rows.pop(0)] if rows else []
+        skipped += 1
     full = [row for row in rows if row]
     surplus = bool(full) and all(len(r) == len(names) + 1 and r[-1] == "" for r in full)
     widths = sorted({len(row) for row in full})
@@ -176,7 +179,7 @@ def open_csv(source: InputFile, form: FileForm) -> CsvFile:
     )
     if surplus:
         sample.notes.append("every row ends with a delimiter: the empty last field is left out")
-    return CsvFile(source, encoding, delimiter, names, header, surplus, sample, not rows)
+    return CsvFile(source, encoding, delimiter, names, skipped, surplus, sample, not rows)
 
 
 def _likeliest(source: InputFile, first_line: str) -> str:

@@ -1,7 +1,7 @@
 """What the values of a column of ids mean: text, but for what stands for nothing."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ ID_BYTES_MAX = 256
 # What programs write for nothing: taken for ids, these would be one user with a thousand clicks.
 NOTHING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "Null", "null", "(null)", "None",
            "none", "nil", "undefined", r"\N")  # fmt: skip
+Refuse = Callable[[NDArray[np.bool_], Callable[[int], str]], None]
 _AS_FLOAT = r"^-?\d+\.0+$"
 
 
@@ -30,7 +31,7 @@ class IdColumn:
 
     def required(self, column: "pa.LargeStringArray", checks: Checks) -> "pa.LargeStringArray":
         """The ids; rows without one are rejected."""
-        ids = self._whole(column, checks)
+        ids = self._whole(column, checks.reject)
         lengths = _mask(pc.fill_null(pc.binary_length(ids), 0))
         checks.reject(
             (lengths < 1) | (lengths > ID_BYTES_MAX),
@@ -46,24 +47,30 @@ class IdColumn:
                 "taken for nothing; see --nothing"
             ),
         )
-        self._check_text(ids, checks)
+        self._check_text(ids, checks.reject)
         return ids
 
     def optional(self, column: "pa.LargeStringArray", checks: Checks) -> "pa.LargeStringArray":
-        """The ids, null where there is none."""
-        ids = self._whole(column, checks)
+        """The ids, null where there is none, or none that can be read."""
+        unread = np.zeros(len(column), np.bool_)
+
+        def leave_out(bad: NDArray[np.bool_], message: Callable[[int], str]) -> None:
+            checks.leave_out(self.name, bad & ~unread, message)
+            unread[bad] = True
+
+        ids = self._whole(column, leave_out)
         absent = self._is_nothing(ids) | (_mask(pc.fill_null(pc.binary_length(ids), 0)) < 1)
         ids = pc.if_else(pa.array(absent), None, ids)
-        self._check_text(ids, checks)
-        return ids
+        self._check_text(ids, leave_out)
+        return pc.if_else(pa.array(unread), None, ids)
 
-    def _whole(self, column: "pa.LargeStringArray", checks: Checks) -> "pa.LargeStringArray":
+    def _whole(self, column: "pa.LargeStringArray", refuse: Refuse) -> "pa.LargeStringArray":
         if not self.as_float:
             return column
         is_float = pc.match_substring_regex(column, _AS_FLOAT)
         fits = pc.or_(is_float, pc.match_substring_regex(column, r"^-?\d*$"))
         odd = ~_mask(pc.fill_null(fits, True)) & ~self._is_nothing(column)
-        checks.reject(
+        refuse(
             odd,
             lambda row: (
                 f"{self.name} expected a whole number, as in the first rows, got "
@@ -77,12 +84,12 @@ class IdColumn:
         blank = pc.match_substring_regex(column, r"^\s+$")
         return _mask(pc.fill_null(pc.or_(pc.is_in(column, words), blank), False))
 
-    def _check_text(self, ids: "pa.LargeStringArray", checks: Checks) -> None:
+    def _check_text(self, ids: "pa.LargeStringArray", refuse: Refuse) -> None:
         for found, expected in (
             (is_marked(ids), "UTF-8 (see --encoding)"),
             (pc.match_substring_regex(ids, r"[\r\n]"), "one line (is a quote not closed?)"),
         ):
-            checks.reject(
+            refuse(
                 _mask(pc.fill_null(found, False)),
                 lambda row, expected=expected: (  # type: ignore[misc]  # mypy sees two arguments
                     f"{self.name} expected {expected}, got {shown(ids[row].as_py())}"

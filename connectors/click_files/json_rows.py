@@ -22,7 +22,12 @@ from streamrec.connectors.click_files.forms import FileForm
 from streamrec.connectors.click_files.json_values import Bad, is_lines, lines, values
 from streamrec.connectors.click_files.opening import InputFile
 from streamrec.connectors.click_files.paths import LINE, Path, follow, gather, parse_path
-from streamrec.connectors.click_files.rejecting import Rejected, UnclearError
+from streamrec.connectors.click_files.rejecting import (
+    ClickFileError,
+    Rejected,
+    UnclearError,
+    Unread,
+)
 from streamrec.connectors.click_files.text import encoding_of
 
 _SAMPLE_RECORDS = 200
@@ -36,6 +41,16 @@ Numbered = Iterator[tuple[int, object]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Column:
+    """What is looked for in each event, and how it becomes text."""
+
+    path: Path
+    to_text: Callable[[object], str | None]
+    expected: str
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JsonFile:
     """A file of JSON records."""
 
@@ -43,6 +58,7 @@ class JsonFile:
     encoding: str
     by_line: bool
     sample: Sample
+    empty: bool = False  # no value at all
 
     def batches(self, wanted: Wanted) -> Iterator[Cells]:
         """Some thousand rows at a time. Raises ClickFileError."""
@@ -68,19 +84,32 @@ def open_json(source: InputFile, form: FileForm) -> JsonFile:
     with found._records() as records:
         first = [value for _, value in islice(records, _SAMPLE_RECORDS)]
     good = [each for each in first if isinstance(each, dict | list)]
-    return JsonFile(source, encoding, by_line, Sample(gather(good), open_ended=True))
+    if first and not good:
+        got = first[0] if isinstance(first[0], Bad) else f"the first is {_shown(first[0])}"
+        raise ClickFileError(
+            f"{source.name} expected JSON objects or lists, got none in the first {len(first)} "
+            f"values: {got}"
+        )
+    return JsonFile(
+        source, encoding, by_line, Sample(gather(good), open_ended=True), empty=not first
+    )
 
 
 def cells_of(records: Numbered, wanted: Wanted) -> Iterator[Cells]:
     """Rows of records; a record without an event, or with a value of the wrong kind, is none."""
-    paths = [(parse_path(text), *_OF_KIND[kind]) for text, kind in wanted.items()]
-    lists = {path.list_name: path for path, _, _ in paths if path.list_steps is not None}
+    columns = [
+        _Column(parse_path(text), *_OF_KIND[kind], text in wanted.optional)
+        for text, kind in wanted.kinds.items()
+    ]
+    paths = [column.path for column in columns]
+    lists = {path.list_name: path for path in paths if path.list_steps is not None}
     if len(lists) > 1:
         raise UnclearError(f"expected paths into one list of events, got {sorted(lists)}")
     events_at = next(iter(lists.values()), None)
     while True:
         rows: list[int] = []
         rejected: list[Rejected] = []
+        unread: list[Unread] = []
         texts: list[list[str | None]] = [[] for _ in paths]
         for number, record in records:
             events = [record] if events_at is None else _events(record, events_at)
@@ -88,19 +117,19 @@ def cells_of(records: Numbered, wanted: Wanted) -> Iterator[Cells]:
                 rejected.append(Rejected(number, record if isinstance(record, Bad) else events))  # type: ignore[arg-type]  # one of the two is
                 continue
             for event in events:
-                row, complaint = _row(record, event, paths, number)
-                if complaint is not None:
-                    rejected.append(Rejected(number, complaint))
+                row = _row(record, event, columns, number, unread)
+                if isinstance(row, Bad):
+                    rejected.append(Rejected(number, row))
                     continue
                 rows.append(number)
-                for column, text in zip(texts, row, strict=True):
-                    column.append(text)
+                for each, text in zip(texts, row, strict=True):
+                    each.append(text)
             if len(rows) + len(rejected) >= ROWS:
                 break
         if not rows and not rejected:
             return
-        columns = {path: text_column(column) for path, column in zip(wanted, texts, strict=True)}
-        yield Cells(columns, np.array(rows, np.int64), rejected)
+        found = {path.text: text_column(each) for path, each in zip(paths, texts, strict=True)}
+        yield Cells(found, np.array(rows, np.int64), rejected, unread)
 
 
 def _events(record: object, path: Path) -> list[object] | Bad:
@@ -114,29 +143,34 @@ def _events(record: object, path: Path) -> list[object] | Bad:
 
 
 def _row(
-    record: object,
-    event: object,
-    paths: list[tuple[Path, Callable[[object], str | None], str]],
-    number: int,
-) -> tuple[list[str | None], str | None]:
+    record: object, event: object, columns: list[_Column], number: int, unread: list[Unread]
+) -> list[str | None] | Bad:
+    """A text for each column; what a row can do without and cannot be read is noted."""
     row: list[str | None] = []
-    for path, to_text, expected in paths:
+    for column in columns:
+        path = column.path
         if path.text == LINE:
             row.append(str(number))
             continue
         value = path.of(record, event)
         if value is None:
             if not isinstance(record, dict) and path.list_steps is None:
-                return row, f"expected a JSON object, got {_shown(record)}"
+                return Bad(f"expected a JSON object, got {_shown(record)}")
             row.append(None)
             continue
-        text = to_text(value)
+        text = column.to_text(value)
+        complaint = None
         if text is None:
-            return row, f"{path.text} expected {expected}, got {_shown(value)}"
-        if not text.isascii() and not _is_unicode(text):
-            return row, f"{path.text} expected text, got half a character: {_shown(value)}"
+            complaint = f"{path.text} expected {column.expected}, got {_shown(value)}"
+        elif not text.isascii() and not _is_unicode(text):
+            complaint = f"{path.text} expected text, got half a character: {_shown(value)}"
+        if complaint is not None:
+            if not column.optional:
+                return Bad(complaint)
+            unread.append(Unread(number, path.text, complaint))
+            text = None
         row.append(text)
-    return row, None
+    return row
 
 
 def _is_unicode(text: str) -> bool:

@@ -47,6 +47,7 @@ class Meaning:
     event_types: Mapping[str, str] = field(default_factory=dict)  # beside EVENT_TYPE_NAMES
     nothing: Sequence[str] = NOTHING  # text that stands for no id
     start_ms: int | None = None  # of a log without times: the first click's, then one a second
+    strict: bool = False  # whether a price, category or session that cannot be read costs the row
 
     def event_type(self, text: str) -> str | None:
         """Ours; None: not known."""
@@ -63,7 +64,7 @@ class Meaning:
 def prices(
     column: "pa.LargeStringArray", name: str, meaning: Meaning, checks: Checks
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(n,) cents, and which are given; rows whose price is none are rejected."""
+    """(n,) cents, and which are given; one that cannot be read is left out."""
     numbers = decimals(column) * meaning.cents_of(name)
     absent = pc.or_(
         pc.equal(pc.binary_length(column), 0),
@@ -71,10 +72,11 @@ def prices(
     )
     given = ~np.asarray(pc.fill_null(absent, True).to_numpy(zero_copy_only=False))
     bad = given & ~((numbers >= 0) & (numbers < 2**62))
-    checks.reject(
-        bad, lambda row: f"{name} expected a price >= 0, got {shown(column[row].as_py())}"
+    checks.leave_out(
+        name, bad, lambda row: f"{name} expected a price >= 0, got {shown(column[row].as_py())}"
     )
-    return np.rint(np.where(given & ~bad, numbers, 0.0)).astype(np.int64), given
+    given &= ~bad
+    return np.rint(np.where(given, numbers, 0.0)).astype(np.int64), given
 
 
 def event_types(

@@ -14,7 +14,7 @@ from streamrec.connectors.click_files.json_rows import cells_of
 from streamrec.connectors.click_files.json_values import Bad
 from streamrec.connectors.click_files.opening import InputFile
 from streamrec.connectors.click_files.paths import gather, parse_path
-from streamrec.connectors.click_files.rejecting import Rejected, UnclearError
+from streamrec.connectors.click_files.rejecting import Rejected, UnclearError, Unread
 
 _SAMPLE_ROWS = 200
 _BUFFER_BYTES = 1 << 16
@@ -29,17 +29,18 @@ class ParquetFile:
     source: InputFile
     schema: "pa.Schema"
     sample: Sample
+    empty: bool  # no row at all
 
     def batches(self, wanted: Wanted) -> Iterator[Cells]:
         """Some thousand rows at a time. Raises ClickFileError."""
-        tops = [_top(path, self.schema) for path in wanted]
+        tops = [_top(path, self.schema) for path in wanted.kinds]
         if any(_is_nested(self.schema.field(top).type) for top in tops):
             yield from cells_of(self._records(tops), wanted)
             return
         first = 1
         for batch in self._read(tops):
-            cells = _Columns(first, len(batch))
-            for (path, kind), top in zip(wanted.items(), tops, strict=True):
+            cells = _Columns(first, len(batch), wanted.optional)
+            for (path, kind), top in zip(wanted.kinds.items(), tops, strict=True):
                 cells.add(path, kind, batch.column(top))
             first += len(batch)
             yield cells.done()
@@ -61,7 +62,7 @@ class ParquetFile:
 def open_parquet(source: InputFile) -> ParquetFile:
     """The columns of a file. Raises ClickFileError."""
     with source.seekable() as file, _opened(file) as parquet:
-        schema = parquet.schema_arrow
+        schema, empty = parquet.schema_arrow, not parquet.metadata.num_rows
         first = next(parquet.iter_batches(_SAMPLE_ROWS, use_threads=False), None)
     records = [] if first is None else _records(first)
     values = gather([each for each in records if not isinstance(each, Bad)])
@@ -69,7 +70,7 @@ def open_parquet(source: InputFile) -> ParquetFile:
     flat = {name: values.pop(name, []) for name in names}
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     nested = any(_is_nested(each.type) for each in schema)
-    return ParquetFile(source, schema, Sample({**flat, **values}, repeated, nested))
+    return ParquetFile(source, schema, Sample({**flat, **values}, repeated, nested), empty)
 
 
 def _records(batch: "pa.RecordBatch") -> list[object]:
@@ -105,11 +106,13 @@ def _is_nested(kind: "pa.DataType") -> bool:
 class _Columns:
     """Columns of a batch on their way to cells, and the rows whose values are none."""
 
-    def __init__(self, first: int, rows: int) -> None:
+    def __init__(self, first: int, rows: int, optional: frozenset[str]) -> None:
+        self._optional = optional
         self._rows = np.arange(first, first + rows)
         self._columns: dict[str, pa.Array] = {}
         self._good = np.ones(rows, np.bool_)
         self._rejected: list[Rejected] = []
+        self._unread: list[Unread] = []
 
     def add(self, path: str, kind: Kind, column: "pa.Array") -> None:
         """Raises UnclearError where no value of the column's type can be meant."""
@@ -136,16 +139,17 @@ class _Columns:
 
     def done(self) -> Cells:
         if self._good.all():
-            return Cells(self._columns, self._rows)
+            return Cells(self._columns, self._rows, unread=self._unread)
         good = pa.array(self._good)
         columns = {path: column.filter(good) for path, column in self._columns.items()}
-        return Cells(columns, self._rows[self._good], self._rejected)
+        return Cells(columns, self._rows[self._good], self._rejected, self._unread)
 
     def _whole(self, path: str, column: "pa.Array") -> "pa.Array":
         values = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
         is_null = column.is_null().to_numpy(zero_copy_only=False)
         whole = (np.abs(values) < _WHOLE_MAX) & (np.trunc(values) == values)
-        self._reject(
+        self._refuse(
+            path,
             ~whole & ~is_null,
             [f"{path} expected a string or a whole number, got {v!r}" for v in values.tolist()]
             if not (whole | is_null).all()
@@ -164,13 +168,20 @@ class _Columns:
         bad = np.array(
             [(t or "").encode() != (c or b"") for t, c in zip(texts, contents, strict=True)]
         )
-        self._reject(bad, [f"{path} expected UTF-8, got {each!r:.60}" for each in contents])
+        messages = [f"{path} expected UTF-8, got {each!r:.60}" for each in contents]
+        self._refuse(path, bad, messages)
+        texts = [None if is_bad else t for t, is_bad in zip(texts, bad.tolist(), strict=True)]
         return pa.array(texts, pa.large_string())
 
-    def _reject(self, bad: NDArray[np.bool_], messages: list[str]) -> None:
+    def _refuse(self, path: str, bad: NDArray[np.bool_], messages: list[str]) -> None:
         for row in np.flatnonzero(bad & self._good).tolist():
-            self._rejected.append(Rejected(int(self._rows[row]), messages[row]))
-        self._good &= ~bad
+            number = int(self._rows[row])
+            if path in self._optional:
+                self._unread.append(Unread(number, path, messages[row]))
+            else:
+                self._rejected.append(Rejected(number, messages[row]))
+        if path not in self._optional:
+            self._good &= ~bad
 
 
 def _is_text(of: "pa.DataType") -> bool:

@@ -27,18 +27,37 @@ class Rejected(NamedTuple):
     message: str
 
 
-class Checks:
-    """Which rows are still good, and why the others are not; a row is rejected once."""
+class Unread(NamedTuple):
+    """A value that a click can do without, and that could not be read: the click has none."""
 
-    def __init__(self, rows: NDArray[np.int64]) -> None:
+    row: int  # as of Rejected
+    column: str
+    message: str
+
+
+class Checks:
+    """Which rows are still good, and why the others are not; a row is rejected once. With `strict`
+    a row is rejected for a value that it could do without, too."""
+
+    def __init__(self, rows: NDArray[np.int64], strict: bool = False) -> None:
         self._rows = rows
+        self._strict = strict
         self.good = np.ones(len(rows), dtype=np.bool_)
         self.rejected: list[Rejected] = []
+        self.unread: list[Unread] = []
 
     def reject(self, bad: NDArray[np.bool_], message: Callable[[int], str]) -> None:
         for row in np.flatnonzero(bad & self.good).tolist():
             self.rejected.append(Rejected(int(self._rows[row]), message(row)))
         self.good &= ~bad
+
+    def leave_out(self, column: str, bad: NDArray[np.bool_], message: Callable[[int], str]) -> None:
+        """Of a column that a click can do without. The caller takes the values out."""
+        if self._strict:
+            self.reject(bad, message)
+            return
+        for row in np.flatnonzero(bad & self.good).tolist():
+            self.unread.append(Unread(int(self._rows[row]), column, message(row)))
 
 
 @contextmanager

@@ -87,15 +87,33 @@ def explained(where: str, kind: type[LogError] = LogError) -> Iterator[None]:
 
 
 class EmbeddedFile:
-    """Opens connections to one log file and makes the file and its tables on the first."""
+    """Opens connections to one log file and makes the file and its tables on the first, if it may
+    `make` them: whoever only reads would hide a slip of the pen in the path."""
 
-    def __init__(self, path: Path, synchronous: Synchronous = "normal") -> None:
+    def __init__(self, path: Path, synchronous: Synchronous = "normal", make: bool = True) -> None:
         self.path = path
         self.where = f"embedded log {str(path)!r}"
         self._synchronous = synchronous
+        self._make = make
+
+    def require(self) -> None:
+        """Raises LogError where there is no log."""
+        try:
+            is_there = self.path.stat().st_size > 0
+        except (FileNotFoundError, NotADirectoryError):
+            is_there = False
+        except OSError as error:
+            raise LogError(f"{self.where}: expected a log, got {error.strerror}") from error
+        if not is_there:
+            raise LogError(
+                f"no log at {str(self.path)!r}: expected EMBEDDED_LOG_PATH to name one that is "
+                "there; create it with `topics create`"
+            )
 
     def connect(self) -> sqlite3.Connection:
         """A connection in autocommit mode, usable by one thread at a time. Raises LogError."""
+        if not self._make:
+            self.require()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -36,9 +36,11 @@ class EmbeddedLog:
         synchronous: Synchronous = "normal",
         registry: Callable[[], SchemaRegistry] | None = None,  # None: schemas are in the file too
         patience: Patience = _PATIENCE,
+        make: bool = True,
     ) -> None:
+        """Without `make` a log that is missing is refused, where it is asked for anything."""
         self.patience = patience
-        self._file = EmbeddedFile(Path(path), synchronous)
+        self._file = EmbeddedFile(Path(path), synchronous, make)
         self._claims = Claims(self._file)
         self._registry = registry
 

@@ -28,7 +28,7 @@ from bytewax.inputs import Source
 from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
-from streamrec.connectors.backend import open_log
+from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.log import Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
@@ -382,12 +382,13 @@ def open_job_with(
     """The same with settings given, and nothing that ends the process while it waits. `on_built` is
     called once, when the engine begins."""
     stopping = stopping or Stopping().on_signals()
+    require_log(settings)  # before anything is made, or put aside
     holding = Holding()
     settle_replay(settings, lambda: hold_state(holding, settings))
     hold_state(holding, settings)
     durable_epoch = prepare_recovery_directory(state_directory(settings))
     # Whatever it asks of a broker or a registry that is away, a job waits.
-    log = open_log(settings, Patience(None, stopping))
+    log = open_log(settings, Patience(None, stopping), make=False)
     hold_log(holding, log, settings, flow_id)
     return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
 

@@ -25,7 +25,7 @@ from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.decode import DecodeClicks
 from streamrec.dataflows.steps.user_features import user_features
-from streamrec.models.training.logs import ClickLog
+from streamrec.models.training.logs import ClickLog, DistinctItems
 from streamrec.models.training.packed import Growing, PackedRows
 from streamrec.models.users import kernels
 from streamrec.models.users.features import declared
@@ -41,7 +41,7 @@ class History:
     """n clicks with what the main job would have known right after each."""
 
     log: ClickLog
-    item_ids: Bytes  # (n,) over one text for each item
+    items: DistinctItems  # that the log's are places among
     user_features: PackedRows  # (n, n_features)
     feature_names: tuple[str, ...]
     failed: int  # records that are no clicks, or too late
@@ -70,47 +70,47 @@ def history_of(batches: Iterable[RawBatch], decoder: WireDecoder, settings: Sett
                     found.add(out)
     if not len(found.features):
         raise ValueError(f"training expected clicks, got none that is good and {failed} that fail")
-    return History(found.log(), found.item_ids(), found.features, tuple(features.names), failed)
+    return History(found.log(), found.items(), found.features, tuple(features.names), failed)
 
 
 class _Growing:
-    """What is kept of each click: 24 bytes, its features, and where its item's id stands."""
+    """What is kept of each click: 20 bytes and its features."""
 
     def __init__(self, width: int) -> None:
-        self._sessions, self._items, self._times_ms = Growing(), Growing(), Growing()
-        self._starts, self._lengths = Growing(), Growing(np.int32)
-        self._ids = Growing(np.uint8)
-        self._known: dict[int, int] = {}  # where the id of an item begins
+        self._sessions, self._items, self._times_ms = Growing(), Growing(np.int32), Growing()
+        # Of the items that differ: a log has far fewer of them than clicks.
+        self._places: dict[int, int] = {}  # by key
+        self._ids, self._starts, self._lengths = Growing(np.uint8), Growing(), Growing()
         self.features = PackedRows(width)
 
     def add(self, part: ShardClicks) -> None:
         assert part.sessions is not None
         items = part.clicks.matrix[kernels.ITEM, part.rows]
         self._sessions.add(part.sessions.keys)
-        self._items.add(items)
         self._times_ms.add(part.clicks.matrix[kernels.TIME_MS, part.rows])
-        self._add_ids(items, take(part.clicks.item_ids, part.rows))
+        self._add_items(items, take(part.clicks.item_ids, part.rows))
         self.features.add(part.clicks.features[part.rows])
 
-    def _add_ids(self, items: NDArray[np.int64], ids: Bytes) -> None:
-        """Each id once: a log has far fewer items than clicks."""
+    def _add_items(self, items: NDArray[np.int64], ids: Bytes) -> None:
         distinct, first, of_click = np.unique(items, return_index=True, return_inverse=True)
-        new = [place for place, key in enumerate(distinct.tolist()) if key not in self._known]
+        new = [place for place, key in enumerate(distinct.tolist()) if key not in self._places]
         if new:
             texts = compact(ids, first[new])
-            starts = len(self._ids) + texts.starts
+            for key in distinct[new].tolist():
+                self._places[key] = len(self._places)
+            self._starts.add(len(self._ids) + texts.starts)
+            self._lengths.add(texts.lengths)
             self._ids.add(texts.data)
-            self._known.update(zip(distinct[new].tolist(), starts.tolist(), strict=True))
-        starts = np.array([self._known[key] for key in distinct.tolist()], np.int64)
-        self._starts.add(starts[of_click])
-        self._lengths.add(ids.lengths)
+        places = np.array([self._places[key] for key in distinct.tolist()], np.int32)
+        self._items.add(places[of_click])
 
     def log(self) -> ClickLog:
         return ClickLog(self._sessions.whole(), self._items.whole(), self._times_ms.whole())
 
-    def item_ids(self) -> Bytes:
-        return Bytes(
-            self._ids.whole(), self._starts.whole(), self._lengths.whole().astype(np.int64)
+    def items(self) -> DistinctItems:
+        keys = np.fromiter(self._places, np.int64, len(self._places))
+        return DistinctItems(
+            keys, Bytes(self._ids.whole(), self._starts.whole(), self._lengths.whole())
         )
 
 
@@ -160,7 +160,7 @@ def by_time(history: History) -> History:
     order = np.argsort(log.times_ms, kind="stable")
     return History(
         ClickLog(log.sessions[order], log.items[order], log.times_ms[order]),
-        take(history.item_ids, order),
+        history.items,
         history.user_features.reordered(order),
         history.feature_names,
         history.failed,

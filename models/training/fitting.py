@@ -68,8 +68,12 @@ def fit(
     if group_s:
         affordable = int((deadline - time.monotonic()) / group_s)
         rows = rows.last(max(affordable, len(tuning_rows.groups)))
-    progress(f"trees: growing {TREES} from {len(rows.groups):,} sessions")
-    return fit_trees(rows, options, TREES, seed, threads)
+    sessions = f"from {len(rows.groups):,} sessions"
+
+    def grown(trees: int) -> None:
+        progress(f"trees: {trees} of {TREES} grown {sessions}")
+
+    return fit_trees(rows, options, TREES, seed, threads, grown)
 
 
 def tune_trees(
@@ -86,7 +90,13 @@ def tune_trees(
     seconds that trees took for a group; 0: none were tried. Ends in time for trees from `groups`
     to be grown by the deadline."""
     rng = np.random.default_rng(seed)
-    best, top, group_s = FIRST_OPTIONS, -1.0, 0.0
+    best, top, group_s, tried = FIRST_OPTIONS, -1.0, 0.0, 0
+
+    def tell(trees: int = 0) -> None:
+        under_way = f", {trees} of {TREES} trees of the next" if trees else ""
+        so_far = f", best HR@20 + MRR@20 on the clicks to tune on {top:.3f}" if tried else ""
+        progress(f"settings of trees: {tried} of up to {configurations} tried{under_way}{so_far}")
+
     if configurations < 2 or len(held_out.targets) == 0 or len(rows.groups) == 0:
         return best, group_s
     began = time.monotonic()
@@ -95,23 +105,29 @@ def tune_trees(
         if number == 0:
             options = FIRST_OPTIONS
         value = held_out.quality(
-            fit_trees(rows, options, TREES, seed, threads).scores(held_out.features)
+            fit_trees(rows, options, TREES, seed, threads, tell).scores(held_out.features)
         )
         if value > top:
             best, top = options, value
-        progress(
-            f"trees: {number + 1} of up to {configurations} settings tried, best HR@20 + MRR@20 "
-            f"on the clicks to tune on {top:.3f}"
-        )
-        took_s = (time.monotonic() - began) / (number + 1)
+        tried = number + 1
+        tell()
+        took_s = (time.monotonic() - began) / tried
         group_s = took_s / len(rows.groups)
         if time.monotonic() + took_s + group_s * groups > deadline:
             break
     return best, group_s
 
 
-def fit_trees(rows: Rows, options: Options, trees: int, seed: int, threads: int) -> TreeRanker:
-    """LightGBM's lambdarank (Burges, MSR-TR-2010-82) over groups of candidates."""
+def fit_trees(
+    rows: Rows,
+    options: Options,
+    trees: int,
+    seed: int,
+    threads: int,
+    grown: Callable[[int], None] = lambda trees: None,
+) -> TreeRanker:
+    """LightGBM's lambdarank (Burges, MSR-TR-2010-82) over groups of candidates. `grown` is told
+    after each tree how many there are."""
     whole = {"num_leaves", "min_data_in_leaf", "lambdarank_truncation_level"}
     booster = lightgbm.train(
         {
@@ -127,6 +143,7 @@ def fit_trees(rows: Rows, options: Options, trees: int, seed: int, threads: int)
         },
         lightgbm.Dataset(rows.features, rows.labels.astype(np.int32), group=rows.groups),
         trees,
+        callbacks=[lambda now: grown(now.iteration + 1)],
     )
     return TreeRanker.parse(booster.model_to_string())
 

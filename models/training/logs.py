@@ -2,12 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.models.sessions.items import ItemTable
 from streamrec.models.sessions.numbered import NumberedSessions
+from streamrec.schemas.columns import Bytes
+from streamrec.schemas.columns import take as take_bytes
 
 _CHUNK = 1 << 18
 KEPT_ITEMS = 50  # newest clicks of a session that a model is shown
@@ -18,7 +21,7 @@ class ClickLog:
     """n clicks in the order of their times, of equal times in the order of the files."""
 
     sessions: NDArray[np.int64]  # (n,) equal: the same session (or user)
-    items: NDArray[np.int64]  # (n,) item keys
+    items: NDArray[Any]  # (n,) int64: item keys, or int32: places among `DistinctItems`
     times_ms: NDArray[np.int64]  # (n,) Unix milliseconds; 0: not known
 
     def __len__(self) -> int:
@@ -26,6 +29,30 @@ class ClickLog:
 
     def __getitem__(self, rows: slice) -> "ClickLog":
         return ClickLog(self.sessions[rows], self.items[rows], self.times_ms[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctItems:
+    """The items of a log, each once. The log's own `items` are places among them, of 4 bytes."""
+
+    keys: NDArray[np.int64]  # (k,)
+    ids: Bytes  # (k,)
+
+
+def number_items(
+    table: ItemTable, items: NDArray[Any], distinct: DistinctItems | None, *, add: bool
+) -> NDArray[np.int32]:
+    """The numbers of all clicks' items, (n,), as `table.numbers` has them. Part by part, since the
+    table makes room for all ids that it is given at once."""
+    numbers = np.empty(len(items), np.int32)
+    for first in range(0, len(items), _CHUNK):
+        part = items[first : first + _CHUNK]
+        if distinct is None:
+            numbers[first : first + _CHUNK] = table.numbers(part, None, add)
+        else:
+            ids = take_bytes(distinct.ids, part) if add else None
+            numbers[first : first + _CHUNK] = table.numbers(distinct.keys[part], ids, add)
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +90,7 @@ class FeatureRows(Protocol):
 
 
 class SessionRows:
-    """Each click of a log as the session that it makes, on demand and without a Python loop; 20
+    """Each click of a log as the session that it makes, on demand and without a Python loop; 12
     bytes a click beside the log.
 
     `numbers` (n,) are the item numbers of the log's clicks. `key_base` keeps the keys of two logs
@@ -78,42 +105,40 @@ class SessionRows:
         user_features: FeatureRows | None = None,
     ) -> None:
         n = len(log)
-        self.numbers = numbers
         self._key_base = key_base
         # The click at each place among those sorted by session.
         self._row_of_place = np.argsort(log.sessions, kind="stable").astype(np.int32)
         self._place = np.empty(n, np.int32)  # of each click
-        self._session = np.empty(n, np.int32)  # of each click, by the order of their keys
         self._items = np.empty(n, np.int32)  # by place
         starts = [np.zeros(0, np.int32)]
-        count, last_key = 0, None
+        last_key = None
         for first in range(0, n, _CHUNK):  # part by part, since what is in between is large
             part = slice(first, min(first + _CHUNK, n))
             rows = self._row_of_place[part]
             keys = log.sessions[rows]
             begins = np.append(keys[:1] != last_key, keys[1:] != keys[:-1])
             starts.append((first + np.flatnonzero(begins)).astype(np.int32))
-            self._session[rows] = count - 1 + np.cumsum(begins)
             self._place[rows] = np.arange(part.start, part.stop)
             self._items[part] = numbers[rows]
-            count, last_key = count + int(begins.sum()), keys[-1]
+            last_key = keys[-1]
         # Place of each session's first click, and the end of all.
         self._starts = np.append(np.concatenate(starts), np.int32(n)).astype(np.int32)
         self._user_features = user_features
         self._times_ms = log.times_ms
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self._place)
 
     def sessions(self, rows: slice | NDArray[np.int64]) -> NumberedSessions:
         """The sessions as they stand right after these clicks."""
+        session = self._session(rows)
         place = self._place[rows].astype(np.int64)
-        positions = place - self._starts[self._session[rows]] + 1
+        positions = place - self._starts[session] + 1
         lengths = np.minimum(positions, KEPT_ITEMS)
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         index = np.repeat(place + 1 - lengths - bounds[:-1], lengths) + np.arange(bounds[-1])
         return NumberedSessions(
-            keys=self._session[rows] + np.int64(self._key_base),
+            keys=session + np.int64(self._key_base),
             items=self._items[index],
             times_ms=self._times_ms[self._row_of_place[index]],
             bounds=bounds,
@@ -127,11 +152,15 @@ class SessionRows:
 
     def have_next(self, rows: slice) -> NDArray[np.bool_]:
         """Which of these clicks have a next one in their session."""
-        return np.asarray(self._place[rows] + 1 < self._starts[self._session[rows] + 1])
+        return np.asarray(self._place[rows] + 1 < self._starts[self._session(rows) + 1])
 
     def began(self, rows: slice) -> NDArray[np.int32]:
         """The first click of each one's session."""
-        return np.asarray(self._row_of_place[self._starts[self._session[rows]]])
+        return np.asarray(self._row_of_place[self._starts[self._session(rows)]])
+
+    def _session(self, rows: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of each of these clicks, by the order of their keys: looked up, not kept."""
+        return np.searchsorted(self._starts, self._place[rows], "right") - 1
 
     def judged_rows(self) -> NDArray[np.int64]:
         """Clicks that have a next one in their session."""

@@ -16,7 +16,13 @@ from streamrec.models.contract import Ranker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.fitting import RANKERS, fit
-from streamrec.models.training.logs import ClickLog, FeatureRows, SessionRows
+from streamrec.models.training.logs import (
+    ClickLog,
+    DistinctItems,
+    FeatureRows,
+    SessionRows,
+    number_items,
+)
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
@@ -27,9 +33,8 @@ from streamrec.models.training.rows import (
     rows_of,
 )
 from streamrec.models.training.tuning import Progress, tune_weights
-from streamrec.schemas.columns import Bytes
 
-_ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
+ENOUGH_QUESTIONS = 200  # with fewer, what a search or a ranker finds is chance
 _HELD_OUT_MAX = 10_000
 
 
@@ -83,7 +88,7 @@ class TrainingSettings:
 
 def train(
     log: ClickLog,
-    ids: Bytes | None = None,
+    distinct: DistinctItems | None = None,
     bounds: Bounds | None = None,
     settings: TrainingSettings | None = None,
     ranker: str = "lightgbm",
@@ -95,7 +100,8 @@ def train(
 ) -> SessionRecommender:
     """A recommender that has learned the whole log, weights and ranker chosen within the budget.
 
-    `ids` are the id strings of the log's items, row by row; None: the keys are the ids. `ranker`
+    `distinct` are the items that the log's are places among; None: its items are keys, and the keys
+    are the ids. `ranker`
     is lightgbm, sklearn, river or none; a log too short for it gives the blend. `weights` given
     are not tuned. `user_values` (n, n_user_features) are the user features right after each click.
     `began_s` of `time.monotonic()` is since when the budget runs; None: since now.
@@ -105,10 +111,10 @@ def train(
     bounds = bounds or Bounds()
     if ranker not in (*RANKERS, "none"):
         raise ValueError(f"ranker expected one of {(*RANKERS, 'none')}, got {ranker!r}")
-    distinct = len(np.unique(log.items))
-    if distinct > bounds.items_max:
+    n_items = len(np.unique(log.items))
+    if n_items > bounds.items_max:
         raise ValueError(
-            f"items_max expected at least the log's {distinct} items, got {bounds.items_max}"
+            f"items_max expected at least the log's {n_items} items, got {bounds.items_max}"
         )
     started = time.monotonic() if began_s is None else began_s
     whole = 60.0 * settings.budget_minutes
@@ -117,7 +123,7 @@ def train(
 
     def fresh(weights: Weights) -> tuple[SessionRecommender, SessionRows]:
         model = SessionRecommender(bounds, weights, user_features=user_features)
-        numbers = model.items.numbers(log.items, ids, add=True)
+        numbers = number_items(model.items, log.items, distinct, add=True)
         return model, SessionRows(log, numbers, user_features=user_values)
 
     if weights is None:
@@ -128,7 +134,7 @@ def train(
         model, rows = fresh(weights)
         learn_rows(model, rows, 0, split)
         asked = questions_between(rows, split, len(log), rng, settings.trial_questions)
-        if len(asked) >= _ENOUGH_QUESTIONS:
+        if len(asked) >= ENOUGH_QUESTIONS:
             weights = tune_weights(
                 model, rows.judged(asked), rng, settings.trials, started + 0.3 * whole, progress
             )
@@ -138,7 +144,7 @@ def train(
     until = started + 0.5 * whole
     made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)
     n_questions = sum(len(each.groups) for each in made)
-    if ranker == "none" or n_questions < _ENOUGH_QUESTIONS:
+    if ranker == "none" or n_questions < ENOUGH_QUESTIONS:
         return model
     all_rows = joined(made)
     n_before_split = sum(len(each.groups) for each in made[:n_tuning])

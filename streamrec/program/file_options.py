@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from streamrec.program.shared import CommandError, UsageError, say
+from streamrec.program.shared import CommandError, UsageError
 from streamrec.program.times import FORMS, parse_time_ms
 
 if TYPE_CHECKING:
-    from streamrec.connectors.click_files.clicks import FileClicks
     from streamrec.connectors.click_files.reading import ReadAs
 
-_SHOWN_MAX = 20
-_TYPES_SHOWN_MAX = 20
 _EVENT_TYPES = ("view", "cart", "favorite", "purchase", "other")
 
 
@@ -68,6 +65,14 @@ class FileOptions:
             help="Texts that stand for no id, with commas; '' for none.  [default: NA,null,NaN,...]"
         ),
     ] = None
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Reject rows whose price, category or session cannot be read; else the click is "
+            "kept without it.",
+        ),
+    ] = False
     form: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,
         typer.Option(
@@ -113,6 +118,7 @@ class FileOptions:
                 parse_mapping(self.mapping),
                 [word for word in nothing if word],
                 None if self.start is None else _start_ms(self.start),
+                self.strict,
             ),
         )  # fmt: skip
 
@@ -171,48 +177,3 @@ def file_errors(command: str) -> Iterator[None]:
         raise UsageError(f"{command}: {error}") from error
     except ClickFileError as error:
         raise CommandError(f"{command}: {error}") from error
-
-
-class RejectedRows:
-    """Names the first rows that are no clicks, counts the others, and can write down all."""
-
-    def __init__(self, several_files: bool, path: Any = None) -> None:
-        self.count = 0
-        self._several = several_files
-        self._file = (
-            None if path is None else path.open("w", encoding="utf-8", errors="backslashreplace")
-        )
-        self._unknown: dict[str, int] = {}
-        self._unknown_rows = 0  # of names that are not counted
-
-    def passing(self, batches: "Iterator[FileClicks]") -> "Iterator[FileClicks]":
-        """The same batches, told on the way."""
-        for batch in batches:
-            self.add(batch)
-            yield batch
-
-    def add(self, batch: "FileClicks") -> None:
-        for row, message in batch.rejected:
-            place = f"{batch.file} line" if self._several else "line"
-            text = f"{place} {row}: {message}"
-            if self.count < _SHOWN_MAX:
-                say(text)
-            if self._file is not None:
-                self._file.write(f"{text}\n")
-            self.count += 1
-        for name, count in batch.unknown_types.items():
-            if name in self._unknown or len(self._unknown) < _TYPES_SHOWN_MAX:
-                self._unknown[name] = self._unknown.get(name, 0) + count
-            else:
-                self._unknown_rows += count
-
-    def done(self, hint: str = "") -> None:
-        """Say what was not named."""
-        if self._file is not None:
-            self._file.close()
-        if (more := self.count - _SHOWN_MAX) > 0:
-            say(f"and {more:,} more rows rejected{hint}")
-        for name, count in self._unknown.items():
-            say(f"event type {name!r} taken as other in {count:,} rows; see --map")
-        if self._unknown_rows:
-            say(f"and other event types in {self._unknown_rows:,} rows")

@@ -145,10 +145,11 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Log, Settings]]:
-    """The log that the environment names, and the settings."""
+def opened(*, make: bool = False) -> Iterator[tuple[Log, Settings]]:
+    """The log that the environment names, and the settings. Only with `make` an embedded log that
+    is missing is made."""
     try:
         settings = load_settings()
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    yield open_log(settings, _PATIENCE), settings
+    yield open_log(settings, _PATIENCE, make=make), settings

@@ -32,12 +32,13 @@ def read(
     return FileClicks(
         pa.concat_batches(batches) if batches else pa.RecordBatch.from_pylist([], SCHEMA),
         rejected=[row for each in read for row in each.rejected],
+        unread=[value for each in read for value in each.unread],
         unknown_types=unknown,
     )
 
 
-def guesses(path: Path, asked: ReadAs | None = None) -> list[str]:
-    return ClickFiles([path], asked or ReadAs()).guesses
+def guesses(*paths: Path, asked: ReadAs | None = None) -> list[str]:
+    return ClickFiles(paths, asked or ReadAs()).guesses
 
 
 def column(clicks: FileClicks, name: str) -> list[Any]:

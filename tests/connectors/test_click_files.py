@@ -83,14 +83,88 @@ def test_bad_rows_are_named_by_line_and_the_rest_goes_on(tmp_path: Path) -> None
         (5, "user_id expected 1 to 256 bytes"),
         (6, "item_id expected UTF-8 (see --encoding)"),
         (8, "timestamp expected a time before 2100 (a number from 1990 on"),
-        (9, "price expected a price >= 0"),
     ]
-    assert column(clicks, "user_id") == ["u1", "u5", "u8"]
-    assert column(clicks, "item_id") == ["i1", "i5", "i,8"]
-    assert column(clicks, "event_type") == [0, 0, 2]
-    assert column(clicks, "timestamp") == [T0 * 1000, 1_511_658_123_000, T0 * 1000 + 1500]
-    assert column(clicks, "price_cents") == [150, 200, None]
-    assert column(clicks, "session_id") == [None] * 3
+    assert clicks.unread == [(9, "price", "price expected a price >= 0, got '-3'")]
+    assert column(clicks, "user_id") == ["u1", "u5", "u7", "u8"]
+    assert column(clicks, "item_id") == ["i1", "i5", "i7", "i,8"]
+    assert column(clicks, "event_type") == [0, 0, 3, 2]
+    assert column(clicks, "timestamp") == [
+        *(T0 * 1000, 1_511_658_123_000, T0 * 1000, T0 * 1000 + 1500),
+    ]
+    assert column(clicks, "price_cents") == [150, 200, None, None]
+    assert column(clicks, "session_id") == [None] * 4
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_what_a_click_can_do_without_costs_no_click(tmp_path: Path, form: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"user": "u", "item": f"i{n}", "time": T0 + n, "price": str(n), "category": "c"}
+        for n in range(6)
+    ]
+    rows[1]["price"] = "1,50 EUR"
+    rows[2]["category"] = "two\nlines"
+    rows[3] |= {"price": "free", "time": None}  # is no click anyway
+    rows[4]["price"] = ""
+    path = tmp_path / f"log.{form}"
+    if form == "csv":
+        frame = [",".join(f'"{"" if v is None else v}"' for v in row.values()) for row in rows]
+        path.write_text("\n".join([",".join(rows[0]), *frame]) + "\n")
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    first = 2 if form == "csv" else 1
+    clicks = read(path)
+    assert [row.row for row in clicks.rejected] == [first + 3]
+    assert clicks.unread == [
+        (first + 1, "price", "price expected a price >= 0, got '1,50 EUR'"),
+        (first + 2, "category", "category expected one line (is a quote not closed?), got "
+         "'two\\nlines'"),
+    ]  # fmt: skip
+    assert column(clicks, "price_cents") == [0, None, 200, None, 500]
+    assert column(clicks, "category_id") == ["c", "c", None, "c", "c"]
+    strict = read(path, meaning=Meaning(strict=True))
+    assert [row.row for row in strict.rejected] == [first + 1, first + 2, first + 3]
+    assert (column(strict, "price_cents"), strict.unread) == ([0, None, 500], [])
+
+
+@pytest.mark.parametrize("field", ["price", "category"])
+@pytest.mark.parametrize("value", [{"amount": 1}, [1], True, "\ud800"])
+def test_json_that_is_no_price_or_category_costs_no_click(
+    tmp_path: Path, field: str, value: Any
+) -> None:
+    good = {"user": "u", "item": "i", "time": T0, "price": 1, "category": "c"}
+    # Behind the first rows, by which a column is taken.
+    rows = [good] * 200 + [{**good, field: value}, {**good, field: value, "time": None}]
+    path = written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "log.jsonl")
+    clicks = read(path)
+    assert (len(clicks), [row.row for row in clicks.rejected]) == (201, [202])
+    assert [(row, name) for row, name, _ in clicks.unread] == [(201, field)]
+    name = {"price": "price_cents", "category": "category_id"}[field]
+    assert column(clicks, name)[199:] == [{"price": 100, "category": "c"}[field], None]
+    strict = read(path, meaning=Meaning(strict=True))
+    assert (len(strict), [row.row for row in strict.rejected]) == (200, [201, 202])
+
+
+def test_parquet_bytes_that_are_no_category_cost_no_click(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    table = {"user": ["u", "v"], "item": ["i", "j"], "time": [T0, T0], "category": [b"c", b"\xff"]}
+    pq.write_table(pa.table(table), path)
+    clicks = read(path)
+    assert (column(clicks, "category_id"), clicks.rejected) == (["c", None], [])
+    assert clicks.unread == [(2, "category", r"category expected UTF-8, got b'\xff'")]
+    assert len(read(path, meaning=Meaning(strict=True))) == 1
+
+
+def test_empty_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path, f"\n \r\n\nuser;item;time\nu;i;{T0}\nv;j\n")
+    clicks = read(path)
+    assert column(clicks, "item_id") == ["i"]
+    assert [row.row for row in clicks.rejected] == [6]
+    named = written(tmp_path, f"\nu,i,{T0}\nu,j\n", "clicks.csv")
+    clicks = read(named, form=FileForm(columns=["user", "item", "time"]))
+    assert column(clicks, "item_id") == ["i"]
+    assert [row.row for row in clicks.rejected] == [3]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +242,12 @@ def test_lines_that_are_no_json_are_named(tmp_path: Path) -> None:
     clicks = read(written(tmp_path, text, "log.jsonl"))
     assert len(clicks) == 1
     assert [r.row for r in clicks.rejected] == [2, 3, 4]
+
+
+def test_a_file_without_any_json_is_named(tmp_path: Path) -> None:
+    for text in ("nope\nnor this\n", "1\n2\n"):
+        with pytest.raises(ClickFileError, match=r"log.jsonl expected JSON objects or lists, got"):
+            read(written(tmp_path, text, "log.jsonl"))
 
 
 def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:

@@ -105,13 +105,6 @@ def test_several_files_and_folders_are_read_in_order(tmp_path: Path) -> None:
     assert [(b.file, r.row) for b in batches for r in b.rejected] == [("last.csv", 3)]
 
 
-def test_a_file_that_lacks_the_first_ones_columns_is_named(tmp_path: Path) -> None:
-    first = written(tmp_path, CSV, "first.csv")
-    other = written(tmp_path, "uid,item,time\n1,2,3\n", "other.csv")
-    with pytest.raises(UnclearError, match=r"^other.csv expected the columns of first.csv"):
-        read(first, other)
-
-
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_array_of_objects_is_read_whole(tmp_path: Path, indent: int | None) -> None:
     rows = [*ROWS, {"user": "u", "item": "i"}]

@@ -173,5 +173,5 @@ def test_a_log_without_times_gets_them_only_when_asked(tmp_path: Path) -> None:
         ClickFiles([path], ReadAs())
     clicks = read(path, meaning=Meaning(start_ms=MS))
     assert column(clicks, "timestamp") == [MS, MS + 1_000, MS + 2_000]
-    said = guesses(path, ReadAs(meaning=Meaning(start_ms=MS)))
+    said = guesses(path, asked=ReadAs(meaning=Meaning(start_ms=MS)))
     assert said[-1] == "no times: one second from a click to the next, in the order of the file"

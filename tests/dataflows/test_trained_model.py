@@ -25,10 +25,9 @@ CLICKS_SENT = 3_000
 
 def trained(history: History, folder: Path) -> SessionRecommender:
     cut = int(0.9 * len(history.log))
-    ids = history.item_ids
     model = train(
         history.log[:cut],
-        ids=type(ids)(ids.data, ids.starts[:cut], ids.lengths[:cut]),
+        distinct=history.items,
         settings=TrainingSettings(budget_minutes=0.01),
         ranker="none",
         user_features=history.feature_names,

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streamrec.connectors.click_files.rejecting import Rejected
+from streamrec.program.rejected_rows import RejectedRows
 from tests.program.conftest import Answer, Shell
 
 T0 = 1_767_225_600
@@ -265,9 +268,51 @@ def test_many_rejected_rows_and_types_are_counted(embedded_shell: Shell, tmp_pat
     path.write_text(CSV + "u1\n" * 50 + rows)
     answer = embedded_shell("import", str(path), "--rejects", str(rejects))
     assert answer.status == 0
-    assert answer.err.count("expected 5 columns") == 20
-    assert "and 30 more rows rejected" in answer.err
+    assert "line 42: expected 5 columns, got 1: 'u1'" in answer.err.splitlines()
+    assert "50 rows rejected, the first line 42: expected 5 columns" in answer.err.splitlines()
+    assert answer.err.count("expected 5 columns") == 2
     assert len(rejects.read_text().splitlines()) == 50
     assert answer.err.count("taken as other in 1 rows") == 20
     assert "and other event types in 10 rows" in answer.err
     assert "imported 70 clicks" in answer.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_rows_that_are_rejected_are_summed_by_reason(
+    command: str, embedded_shell: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    bad = "".join(f"u,i,view,t{n},1\n" for n in range(7)) + ",i,view,1767225600,1\n"
+    path.write_text(CSV + bad + "".join(f"u,i,view,{T0},n{n}\n" for n in range(3)))
+    answer = COMMANDS[command](embedded_shell, path)
+    where = "log.csv line" if command == "evaluate" else "line"
+    listed = "; --rejects FILE lists all" if command == "import" else ""
+    said = answer.err.splitlines()
+    assert [line for line in said if "got 't" in line] == [
+        f"{where} 42: timestamp expected a time before 2100 (a number from 1990 on, ISO 8601; see "
+        "--time-unit and --time-format), got 't0'"
+    ]
+    assert (
+        f"7 rows rejected, the first {where} 42: timestamp expected a time before 2100 (a number "
+        f"from 1990 on, ISO 8601; see --time-unit and --time-format){listed}"
+    ) in said
+    assert sum("user_id expected 1 to 256 bytes" in line for line in said) == 1
+    assert (
+        "price could not be read in 3 rows, which are kept without it; --strict rejects them; "
+        f"the first {where} 50: price expected a price >= 0, got 'n0'"
+    ) in said
+    strict = COMMANDS[command](embedded_shell, path, "--strict")
+    assert strict.status == 0
+    assert f"3 rows rejected, the first {where} 50: price expected" in strict.err
+
+
+def test_reasons_beyond_the_first_twenty_are_counted() -> None:
+    said: list[str] = []
+    with closing(RejectedRows(False, say=said.append)) as rows:
+        rows.add("log", [Rejected(n, f"c{n % 25} expected a name, got {n!r}") for n in range(50)])
+    assert [line for line in said if "got" in line] == [
+        f"line {n}: c{n} expected a name, got {n}" for n in range(20)
+    ]
+    assert said[20] == "2 rows rejected, the first line 0: c0 expected a name"
+    assert said[-1] == "and 10 more rows rejected for other reasons"
+    assert (rows.count, len(said)) == (50, 41)

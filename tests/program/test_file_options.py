@@ -28,7 +28,7 @@ def test_all_three_have_the_same_options() -> None:
     shared = set.intersection(*commands)
     assert {
         "user", "item", "at", "event_type", "price", "category", "session", "time_unit",
-        "time_format", "start", "price_scale", "mapping", "nothing", "form", "delimiter",
+        "time_format", "start", "price_scale", "mapping", "nothing", "strict", "form", "delimiter",
         "columns", "encoding",
     } <= shared  # fmt: skip
 
@@ -45,7 +45,8 @@ def test_import_reads_by_them(embedded_shell: Shell, odd: str) -> None:
     answer = embedded_shell("import", odd, *OPTIONS)
     assert answer.status == 0
     assert "imported 45 clicks" in answer.err
-    assert answer.err.count("got 'u3', which is taken for nothing") == 15
+    assert answer.err.count("got 'u3', which is taken for nothing") == 1
+    assert "15 rows rejected, the first line 4: who expected an id" in answer.err
     clicks = [json.loads(line) for line in embedded_shell("receive", "clicks").lines]
     assert {click["item_id"] for click in clicks} == {f"ü{n}" for n in range(6)}
     assert {click["event_type"] for click in clicks} == {"view", "purchase"}

@@ -59,3 +59,28 @@ def test_a_recipe_that_fails_says_nothing_of_its_own(environment: dict[str, str]
     )
     assert said.returncode == 2
     assert "recipe" not in said.stderr, said.stderr
+
+
+def test_a_recipe_takes_paths_from_where_its_caller_stands(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "clicks.csv").write_text("user_id,item_id,timestamp\nu1,i1,1767225600\n")
+    said = [
+        subprocess.run(
+            [str(ROOT / "justw"), *command],
+            env={
+                **environment,
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "EMBEDDED_LOG_PATH": "log.sqlite",
+            },
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        for command in (["streamrec", "topics", "create"], ["import", "clicks.csv"])
+    ]
+    assert [each.returncode for each in said] == [0, 0], said
+    assert "imported 1 clicks" in said[1].stderr
+    assert (folder / "log.sqlite").exists()

@@ -58,6 +58,7 @@ def test_every_command_has_help(embedded_shell: Shell, command: tuple[str, ...])
 
 
 def test_unknown_topic_says_what_to_try(embedded_shell: Shell) -> None:
+    embedded_shell("topics", "create")
     answer = embedded_shell("receive", "clocks")
     assert answer.status == 1
     assert "'clocks'" in answer.err
@@ -93,6 +94,7 @@ def test_what_follows_the_dataflow_goes_to_the_engine_as_it_stands(
 
     monkeypatch.setattr(Supervisor, "__init__", lambda s, cluster: setattr(s, "_cluster", cluster))
     monkeypatch.setattr(Supervisor, "run", run)
+    embedded_shell("topics", "create")
     flags = ("-r", "state", "-s", "10", "-b", "0", "--workers", "5")
     answer = embedded_shell("run-cluster", "--workers", "2", "3", "dataflows.recommender", *flags)
     assert answer.status == 3

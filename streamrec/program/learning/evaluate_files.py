@@ -5,8 +5,9 @@ only; and questions, `{"prefix": [ids], "target": id}`. In memory a click takes 
 while clicks are put in order; ids are hashed as they are read.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,46 +19,29 @@ from streamrec.connectors.click_files.reading import ClickFiles, ReadAs
 from streamrec.connectors.click_files.rejecting import ClickFileError, Rejected
 from streamrec.models.training.logs import ClickLog, item_key
 from streamrec.models.training.packed import Growing
-
-_SKIPPED_KEPT = 20
-
-
-class Skipped:
-    """Counts what could not be read, and keeps and says the first few, named by file and line."""
-
-    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
-        self.say = say
-        self.count = 0
-        self.first: list[str] = []
-
-    def add(self, name: str, rejected: Sequence[Rejected]) -> None:
-        self.count += len(rejected)
-        for row, message in rejected[: _SKIPPED_KEPT - len(self.first)]:
-            self.first.append(f"{name} line {row}: {message}")
-            self.say(f"skipped {self.first[-1]}")
+from streamrec.program.rejected_rows import RejectedRows
 
 
-def read_log(paths: Sequence[Path], asked: ReadAs, skipped: Skipped) -> ClickLog:
+def read_log(paths: Sequence[Path], asked: ReadAs, rows: RejectedRows) -> ClickLog:
     """The clicks of all files by time, those of a log without times in the order of the files.
 
     Raises ClickFileError where a column is missing or no row is a click.
     """
-    files = ClickFiles(paths, asked, times=False)
-    for guess in files.guesses:
-        skipped.say(guess)
     # The session stands for the user: who comes back is judged by each visit.
-    names = files.names
-    files.names = replace(names, user=names.session or names.user, session=None)
+    files = ClickFiles(paths, asked, times=False, by_session=True)
+    for guess in files.guesses:
+        rows.say(guess)
     columns = [Growing(), Growing(), Growing()]
-    for clicks in files.batches():
-        skipped.add(clicks.file, clicks.rejected)
-        columns[0].add(_keys(*clicks.numbered("user_id")))
-        columns[1].add(_keys(*clicks.numbered("item_id")))
-        columns[2].add(clicks.times_ms)
+    with closing(rows):
+        for clicks in files.batches():
+            rows.add(clicks.file, clicks.rejected, clicks.unread)
+            columns[0].add(_keys(*clicks.numbered("user_id")))
+            columns[1].add(_keys(*clicks.numbered("item_id")))
+            columns[2].add(clicks.times_ms)
     if not len(columns[2]):
         raise ClickFileError(
             f"{paths[0].name} expected clicks, got "
-            + ("none that is good" if skipped.count else "none")
+            + ("none that is good" if rows.count else "none")
         )
     # One column after the other, so that only one is there twice.
     sessions, items, times_ms = (column.whole() for column in columns)
@@ -78,16 +62,17 @@ class Questions:
     targets: NDArray[np.int64]  # (n,) item keys
 
 
-def read_questions(paths: Sequence[Path], skipped: Skipped) -> Questions:
+def read_questions(paths: Sequence[Path], rows: RejectedRows) -> Questions:
     """The items before each question, oldest first, and those of the answers."""
     items, lengths, targets = Growing(), Growing(), Growing()
-    for source in sources(paths):
-        for some in _in_chunks(questions.read_questions(source)):
-            good = [each for each in some if not isinstance(each, Rejected)]
-            skipped.add(source.name, [each for each in some if isinstance(each, Rejected)])
-            items.add(item_keys([item for prefix, _ in good for item in prefix]))
-            lengths.add(np.array([len(prefix) for prefix, _ in good], np.int64))
-            targets.add(item_keys([target for _, target in good]))
+    with closing(rows):
+        for source in sources(paths):
+            for some in _in_chunks(questions.read_questions(source)):
+                good = [each for each in some if not isinstance(each, Rejected)]
+                rows.add(source.name, [each for each in some if isinstance(each, Rejected)])
+                items.add(item_keys([item for prefix, _ in good for item in prefix]))
+                lengths.add(np.array([len(prefix) for prefix, _ in good], np.int64))
+                targets.add(item_keys([target for _, target in good]))
     return Questions(items.whole(), lengths.whole(), targets.whole())
 
 

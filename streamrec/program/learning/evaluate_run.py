@@ -21,11 +21,8 @@ from streamrec.models.training.judge import MODELS, Judge, Result
 from streamrec.models.training.logs import questions
 from streamrec.models.training.train import TrainingSettings, train
 from streamrec.program.file_options import file_errors
-from streamrec.program.learning.evaluate_files import (
-    Skipped,
-    read_log,
-    read_questions,
-)
+from streamrec.program.learning.evaluate_files import read_log, read_questions
+from streamrec.program.rejected_rows import RejectedRows
 from streamrec.program.shared import CommandError, UsageError
 
 _DEFAULT_MODELS = ("lightgbm", "blend", *METHODS)
@@ -80,11 +77,14 @@ def evaluate(asked: Evaluation, console: Console) -> list[Result]:
     names = [name.strip() for name in given if name.strip()]
     if unknown := set(names) - set(MODELS):
         raise UsageError(f"--models expected some of {', '.join(MODELS)}, got {sorted(unknown)!r}")
-    skipped = Skipped(lambda text: _say(console, text))
+
+    def say(text: str) -> None:
+        _say(console, text)
+
     results: list[Result] = []
     with _progress(console) as progress:
         task = progress.add_task("reading the training files", total=None)
-        log = read_log(asked.train_files, asked.read_as, skipped)
+        log = read_log(asked.train_files, asked.read_as, RejectedRows(True, say=say))
         wanted = [name for name in names if name in RANKERS] or ["none"]
         for place, ranker in enumerate(wanted):
             begin = time.monotonic()
@@ -109,9 +109,9 @@ def evaluate(asked: Evaluation, console: Console) -> list[Result]:
                     task, advance=count, total=total
                 ),
             )
-            results += _judged(asked, judge, skipped)
-            if place == 0 and skipped.count > len(skipped.first):
-                _say(console, f"skipped {skipped.count - len(skipped.first)} more rows")
+            # Of test files that are read once more there is nothing new to say.
+            rejected = RejectedRows(True, say=say if place == 0 else lambda text: None)
+            results += _judged(asked, judge, rejected)
     return results
 
 
@@ -120,7 +120,7 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _judged(asked: Evaluation, judge: Judge, skipped: Skipped) -> list[Result]:
+def _judged(asked: Evaluation, judge: Judge, rejected: RejectedRows) -> list[Result]:
     first = asked.test_files[0]
     if are_questions(first):
         if asked.prequential:
@@ -128,13 +128,13 @@ def _judged(asked: Evaluation, judge: Judge, skipped: Skipped) -> list[Result]:
                 f"--prequential expected a session log, got questions in {first.name}: "
                 "each is judged by itself, so there is no order to learn in"
             )
-        found = read_questions(asked.test_files, skipped)
+        found = read_questions(asked.test_files, rejected)
         number = judge.model.items.numbers
         items = number(found.items, None, add=False)
         judged = questions(found.lengths, items, number(found.targets, None, add=False))
         results = judge.of_questions(judged[: asked.limit])
     else:
-        test = read_log(asked.test_files, asked.read_as, skipped)
+        test = read_log(asked.test_files, asked.read_as, rejected)
         results = judge.of_log(test, asked.limit, asked.prequential)
     if not results:
         raise CommandError(f"evaluate: {first.name} expected something to judge, got nothing")

@@ -13,7 +13,10 @@ from streamrec.connectors.click_files.rejecting import ClickFileError
 from streamrec.connectors.click_files.sorting import in_time_order
 from streamrec.connectors.log import Log, LogWriter
 from streamrec.connectors.making_topics import subject_of
-from streamrec.program.file_options import FileOptions, RejectedRows, file_errors
+from streamrec.dataflows.job.settings import Settings
+from streamrec.program.file_options import FileOptions, file_errors
+from streamrec.program.records.late_clicks import LateClicks
+from streamrec.program.rejected_rows import RejectedRows
 from streamrec.program.shared import CommandError, opened, say
 from streamrec.schemas.hashing import partitions
 from streamrec.schemas.wire import WireEncoder
@@ -33,15 +36,11 @@ def import_clicks(
         files = ClickFiles(paths, options.read_as())
         for guess in files.guesses:
             say(guess)
-        rows = RejectedRows(files.several, rejects)
+        rows = RejectedRows(files.several, rejects, can_list=True)
         batches = rows.passing(files.batches())
         clicks = in_time_order(batches) if by_time else batches
-        sent = 0
-        try:
-            with opened() as (log, _):
-                sent = _send(log, topic, clicks, files.have_rows)
-        finally:
-            rows.done("; --rejects FILE lists all" if rejects is None else "")
+        with closing(rows), opened() as (log, settings):
+            sent = _send(log, settings, topic, clicks, files.have_rows)
     if not sent and rows.count:
         raise CommandError("import: expected clicks, got no row that is one")
     if not sent:
@@ -54,18 +53,22 @@ def import_clicks(
     )
 
 
-def _send(log: Log, topic: str, clicks: Iterator[FileClicks], have_rows: bool) -> int:
+def _send(
+    log: Log, settings: Settings, topic: str, clicks: Iterator[FileClicks], have_rows: bool
+) -> int:
     """How many were sent. Where there are rows, a topic that is missing is told before they are
     read; where there are none, nothing is asked of the log."""
-    sender = _Sender(log, topic) if have_rows else None
+    sender = _Sender(log, settings, topic) if have_rows else None
     try:
         for each in clicks:
             if len(each):
-                sender = sender or _Sender(log, topic)
+                sender = sender or _Sender(log, settings, topic)
                 sender.send(each)
         if sender is None:
             return 0
         sender.writer.flush(_FLUSH_S)
+        if sender.late.count:
+            say(sender.late.warning())
         return sender.sent
     except ClickFileError:
         if sender is not None and sender.sent:
@@ -79,11 +82,12 @@ def _send(log: Log, topic: str, clicks: Iterator[FileClicks], have_rows: bool) -
 class _Sender:
     """Encodes and writes clicks."""
 
-    def __init__(self, log: Log, topic: str) -> None:
+    def __init__(self, log: Log, settings: Settings, topic: str) -> None:
         with closing(log.admin()) as admin:
             self._partitions = len(admin.bounds(topic))
         with closing(log.registry()) as registry:
             registered = registry.latest(subject_of(topic))
+        self.late = LateClicks(log, settings, topic)
         self._encoder = WireEncoder(registered.schema, registered.id)
         self._topic = topic
         self._unflushed = 0
@@ -99,6 +103,7 @@ class _Sender:
             of_row = partitions(part.columns["user_id"], self._partitions)  # type: ignore[arg-type]  # strings
             for partition in np.unique(of_row).tolist():
                 rows = np.flatnonzero(of_row == partition).tolist()
+                self.late.add(partition, part.times_ms[rows])
                 self.writer.write_columns(
                     self._topic,
                     partition,

@@ -57,7 +57,7 @@ def create(
     Doing it again changes nothing. An incompatible schema is refused by the registry.
     """
     options = dict(_parse_config(option) for option in config or ())
-    with opened() as (log, settings):
+    with opened(make=True) as (log, settings):
         ours = settings.topics() if dataflow is None else _of_dataflow(dataflow, settings)
         chosen = names or list(ours)
         if schema is not None and len(chosen) != 1:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamrec.connectors.backend import open_log
+from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.source import parse_start
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
@@ -26,6 +26,16 @@ def _into(topic: Topic, settings: Settings, suffix: str) -> str:
     if topic.beside is None:
         return f"{settings.topic(topic)}-{suffix}"
     return _into(topic.beside, settings, suffix) + topic.name.removeprefix(topic.beside.name)
+
+
+def _warn(topics: list[str], yes: bool) -> None:
+    """What is written twice cannot be taken back: whoever is there is asked first."""
+    say(
+        f"warning: what this replay writes goes to {', '.join(topics)}, beside what stands there "
+        "already of the same clicks; --into SUFFIX writes to topics of its own"
+    )
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        typer.confirm("write to the same topics once more?", abort=True, err=True)
 
 
 def replay(
@@ -61,11 +71,16 @@ def replay(
     flow: Annotated[str, typer.Option(help="Module of the dataflow.")] = (
         "streamrec.dataflows.recommender"
     ),
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Do not ask before the same topics are written again."),
+    ] = False,
 ) -> None:
     """Run the dataflow again from some place in the topic of clicks.
 
-    The same range gives the same features. What comes after the options goes to the engine:
-    `replay --from earliest --into v2 --state fork -r state -s 10 -b 0`.
+    The same range gives the same features. Without --into its answers go to the same topics once
+    more: that is said, and asked first where there is a terminal. What comes after the options
+    goes to the engine: `replay --from earliest --into v2 --state fork -r state -s 10 -b 0`.
     """
     # Here and not above: the other commands need not wait for the engine.
     from streamrec.dataflows.job.module_names import FlowError, module_name
@@ -77,10 +92,10 @@ def replay(
     try:
         parse_start(start)
         module = module_name(flow)
+        written = topics_of(flow)[1]
         if into is not None:
             settings = load_settings()
             given["consumer_group"] = f"{settings.consumer_group}-{into}"
-            written = topics_of(flow)[1]
             outputs = {topic: _into(topic, settings, into) for topic in written}
             # What is named beside another goes with it.
             given |= {topic.setting: name for topic, name in outputs.items() if topic.setting}
@@ -91,10 +106,13 @@ def replay(
         raise UsageError(f"--flow: {error}") from None
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
+    require_log(settings)
     if outputs:
         made = make_all(open_log(settings), {name: topic for topic, name in outputs.items()})
         for name in made.created:
             say(f"topic {name}: made")
+    elif start != "latest":  # with which nothing is read again
+        _warn([settings.topic(topic) for topic in written], yes)
     ours = {f"STREAMREC_{name.upper()}": str(value) for name, value in given.items()}
     command = [sys.executable, "-m", "bytewax.run", module, *context.args]
     sys.stdout.flush()

@@ -29,6 +29,7 @@ def run_cluster(
     order; the exit status is 0 when all ended so.
     """
     # Here and not above: the other commands have nothing to do with it.
+    from streamrec.connectors.backend import require_log
     from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions, Supervisor
     from streamrec.dataflows.job.logs import configure_logs
     from streamrec.dataflows.job.module_names import FlowError, module_name
@@ -41,6 +42,7 @@ def run_cluster(
         raise UsageError(f"run-cluster: {error}") from None
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
+    require_log(settings)  # once, and not by each process at each start
     configure_logs(settings.log_level, settings.log_format, "supervisor")
     options = ClusterOptions(module, context.args, processes, workers, dict(os.environ))
     raise typer.Exit(Supervisor(Cluster(options)).run())
