@@ -22,6 +22,7 @@ class EventClock:
         self._marks = watermarks.no_marks(1)
         self._base_ms = 0  # the watermark, and the tick at which it was reached
         self._base_tick_ms = 0
+        self._tick_ms = 0  # the newest
         self.now_ms = -watermarks.NEVER_MS  # nothing was seen yet
 
     def move(
@@ -30,11 +31,13 @@ class EventClock:
         """At a tick, with the records that came before it: times (n,) rising, and the hashes of
         their keys (n, 2) high half first. Returns what is refuted by them: time, high and low."""
         refuted = self._weigh(times_ms, hashes)
+        # A process that had hung may write one tick that is older than those before it.
+        self._tick_ms = tick_ms = max(self._tick_ms, tick_ms)
         newest_ms = int(self._marks[0, watermarks.WATERMARK_MS])
         if newest_ms != self._base_ms:
             self._base_ms, self._base_tick_ms = newest_ms, tick_ms
         if newest_ms:
-            self.now_ms = newest_ms + max(0, tick_ms - self._base_tick_ms)
+            self.now_ms = newest_ms + tick_ms - self._base_tick_ms
         return refuted
 
     def _weigh(
@@ -67,6 +70,7 @@ class EventClock:
             "now_ms": self.now_ms,
             "base_ms": self._base_ms,
             "base_tick_ms": self._base_tick_ms,
+            "tick_ms": self._tick_ms,
             "watermark_ms": int(self._marks[0, watermarks.WATERMARK_MS]),
             "doubts": watermarks.doubts_of(self._marks),
         }
@@ -75,6 +79,7 @@ class EventClock:
         """The inverse of `facts`."""
         self.now_ms = facts["now_ms"]
         self._base_ms, self._base_tick_ms = facts["base_ms"], facts["base_tick_ms"]
+        self._tick_ms = facts["tick_ms"]
         newest_ms = np.array([facts["watermark_ms"]], np.int64)
         self._marks = watermarks.marks_of(newest_ms, facts["doubts"], self._horizon_ms)
 
