@@ -275,9 +275,9 @@ class TimedRows:
         if not len(slots):
             return []
         words = self.rows.words[slots]
-        shard_keys, keys, raw, headers = (spans_of(self.rows.part(name, slots)) for name in _PARTS)
+        shard_keys, keys, raw = (spans_of(self.rows.part(name, slots)) for name in _PARTS[:3])
         columns = [words[:, c].tolist() for c in (TOPIC, PARTITION, OFFSET, TIME, LOG)]
-        originals = map(Original, keys, raw, map(read_headers, headers), columns.pop())
+        originals = map(Original, keys, raw, self.headers_at(slots), columns.pop())
         texts = [(each or b"").decode(errors="replace") for each in shard_keys]
         return [
             TimedRecord(self.topics[topic], partition, offset, key, time_ms, value, original)
@@ -285,6 +285,13 @@ class TimedRows:
                 *columns, texts, values or [None] * len(slots), originals, strict=True
             )
         ]
+
+    def headers_at(self, slots: NDArray[np.int64]) -> list[Headers]:
+        """Of the records of rows (n,)."""
+        held = self.rows.part("headers", slots)
+        if not held.lengths.any():
+            return [[] for _ in range(len(slots))]
+        return [read_headers(each) for each in spans_of(held)]
 
     def inputs_at(self, slots: NDArray[np.int64]) -> "HeldInputs":
         """The records of rows (n,), as `Records.inputs`: row i is that of `slots[i]`. They are kept
