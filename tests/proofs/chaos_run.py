@@ -102,14 +102,19 @@ class ChaosRun:
         return sizes[min(part, len(sizes) - 1)]
 
     def _rescale(self) -> None:
-        """To another number of processes where it is time, after a kill or a stop in good order."""
+        """To another number of processes where it is time, after a kill or after a stop. That may
+        come while they start: who has begun then gives up for those who had not."""
         before, after = self._cluster.options.processes, self._size()
         if before == after:
             return
         if self._random.random() < _OFTEN:
             self._cluster.start()
             time.sleep(self._random.random() * _BRIEFLY_S)
-            self._stop()
+            for process in self._cluster.running():
+                process.ask_to_stop()
+            self._cluster.wait(_STOP_S)
+            if self._cluster.end(0.0):
+                self._fail(f"did not end within {_STOP_S} s of being asked to")
         self._cluster = self._make_cluster(self.place.folder, after)
         self.rescalings += 1
 

@@ -46,7 +46,9 @@ _WITH_HEADERS = 0.05
 _BOUGHT, _CORRECTED = 0.33, 0.12
 
 
-def records(seed: int, events: int) -> Iterator[tuple[int, dict[str, Any] | bytes]]:
+def records(
+    seed: int, events: int, step_ms: int = STEP_MS
+) -> Iterator[tuple[int, dict[str, Any] | bytes]]:
     """So many, the last `END_RECORDS` of which only move the time on: for each its input (0:
     offers, 1: purchases), and what it says or, of one that is no Avro, its bytes."""
     rng = random.Random(f"join-{seed}")
@@ -54,7 +56,7 @@ def records(seed: int, events: int) -> Iterator[tuple[int, dict[str, Any] | byte
     users = max(50, events // 20)
     time_ms = START_MS
     for number in range(events - END_RECORDS):
-        time_ms = START_MS + number * STEP_MS // _SECOND_MS * _SECOND_MS
+        time_ms = START_MS + number * step_ms // _SECOND_MS * _SECOND_MS
         if rng.random() < _NO_AVRO:
             yield rng.randrange(2), rng.choice((b"broken", b"\0....\xff", b""))
             continue
@@ -97,11 +99,13 @@ def _purchase(rng: random.Random, user: str, at_ms: int) -> dict[str, Any]:
     return {"user_id": user, "cents": cents, "at": at_ms}
 
 
-def outgoing(seed: int, events: int, schema_ids: Sequence[int]) -> Iterator[tuple[int, Outgoing]]:
+def outgoing(
+    seed: int, events: int, schema_ids: Sequence[int], step_ms: int = STEP_MS
+) -> Iterator[tuple[int, Outgoing]]:
     """The records as they are written, with their inputs."""
     schemas = [fastavro.parse_schema(json.loads(t.schema)) for t in (OFFERS, PURCHASES)]
     rng = random.Random(f"places-{seed}")
-    for count, (number, record) in enumerate(records(seed, events)):
+    for count, (number, record) in enumerate(records(seed, events, step_ms)):
         is_end = count >= events - END_RECORDS
         headers: Headers | None = [("trace", b"\1")] if rng.random() < _WITH_HEADERS else None
         place = rng.randrange(SHARDS) if rng.random() < _ELSEWHERE and not is_end else None
