@@ -12,6 +12,7 @@ _LEAST_HORIZON_MS = 60 * 60_000
 
 class EventClock:
     """The newest event time that is believed, and what has passed since by the clock of the ticks.
+    It does not go back, but while fewer than ten keys were seen.
 
     One wrong clock moves it no further than an hour, or twice `late_ms` where that is more: a time
     further ahead counts when ten keys agree (`models.users.watermarks`).
@@ -34,10 +35,14 @@ class EventClock:
         # A process that had hung may write one tick that is older than those before it.
         self._tick_ms = tick_ms = max(self._tick_ms, tick_ms)
         newest_ms = int(self._marks[0, watermarks.WATERMARK_MS])
+        if newest_ms < self._base_ms:
+            self.now_ms = newest_ms  # not enough keys were seen to believe the first ones
         if newest_ms != self._base_ms:
             self._base_ms, self._base_tick_ms = newest_ms, tick_ms
         if newest_ms:
-            self.now_ms = newest_ms + tick_ms - self._base_tick_ms
+            # After a silence the newest record may be behind what has passed: it is so late already
+            # for those that were called by then.
+            self.now_ms = max(self.now_ms, newest_ms + tick_ms - self._base_tick_ms)
         return refuted
 
     def _weigh(

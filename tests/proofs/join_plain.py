@@ -172,10 +172,12 @@ class _Shard:
             _, refuted = self._watermark.take_in(hash(row.user), row.time_ms)
             assert not refuted, f"the load holds no wrong clocks, but {row} refutes one"
         newest_ms = self._watermark.now_ms
+        if newest_ms < self._base_ms:  # of few keys, which may all be wrong
+            self._now_ms = newest_ms
         if newest_ms != self._base_ms:
             self._base_ms, self._base_tick_ms = newest_ms, tick_ms
         if newest_ms:
-            self._now_ms = newest_ms + tick_ms - self._base_tick_ms
+            self._now_ms = max(self._now_ms, newest_ms + tick_ms - self._base_tick_ms)
         while self._waiting and self._waiting[0][0] < self._now_ms - LATE_MS:
             heapq.heappop(self._waiting)[-1]()
 
