@@ -218,7 +218,7 @@ class Load:
         }
         numbers: dict[tuple[int, int], list[int]] = {place: [] for place in self._records}
         events = 600
-        load = outgoing(seed, events, [SCHEMA_ID, SCHEMA_ID], step_ms=20_000)
+        load = outgoing(seed, events, [SCHEMA_ID, SCHEMA_ID], step_ms=20_000, wrong_clocks=0.03)
         for count, (number, record) in enumerate(load):
             assert record.key is not None
             p = partition_of(record.key, SHARDS) if record.partition is None else record.partition

@@ -130,7 +130,11 @@ def chaos_of_join(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, Ch
     environment = place.process_environment(
         consumer_group=group, delivery=options.delivery, **topics.settings()
     )
-    feed = ["tests.proofs.join_feed", "--topics", *topics.inputs]
+    feed = [
+        "tests.proofs.join_feed",
+        f"--wrong-clocks={options.wrong_clocks}",
+        *("--topics", *topics.inputs),
+    ]
     under = f"{group}-join"
     run = killed_run(place, options, environment, feed, topics.inputs, topics.outcomes, under)
     say("checking every output against a plain program that sees all inputs at once")
@@ -234,7 +238,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="so many of the clicks come from clocks that are ten years ahead, such as 0.02",
+        help="so many of the records come from clocks that are ten years ahead, such as 0.02",
     )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument(
@@ -249,11 +253,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "--stopped replaced: on Kafka what the client had taken is sent when it wakes, which "
             "only --delivery transactions rules out"
         )
-    for name in ("model", "wrong_clocks"):
-        if getattr(given, name) and given.flow == "join":
-            parser.error(
-                f"--{name.replace('_', '-')} expected --flow {' or '.join(FLOWS)}, got join"
-            )
+    if given.model and given.flow == "join":
+        parser.error(f"--model expected --flow {' or '.join(FLOWS)}, got join")
     if given.flow == "join" and given.events < END_RECORDS:
         parser.error(f"--events expected at least {END_RECORDS} of join, got {given.events}")
     for name in ("subscriber", "unwell_registry"):

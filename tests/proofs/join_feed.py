@@ -34,6 +34,7 @@ _END_HOPS = 6
 _HOP_MS = HOUR_MS // 2
 END_RECORDS = _END_HOPS * SHARDS
 _CENTS = 5_000
+_AHEAD_MS = 10 * 365 * 24 * HOUR_MS  # of a wrong clock
 
 # Shares of the records.
 _OFFERS = 0.3
@@ -47,7 +48,7 @@ _BOUGHT, _CORRECTED = 0.33, 0.12
 
 
 def records(
-    seed: int, events: int, step_ms: int = STEP_MS
+    seed: int, events: int, step_ms: int = STEP_MS, wrong_clocks: float = 0.0
 ) -> Iterator[tuple[int, dict[str, Any] | bytes]]:
     """So many, the last `END_RECORDS` of which only move the time on: for each its input (0:
     offers, 1: purchases), and what it says or, of one that is no Avro, its bytes."""
@@ -61,7 +62,9 @@ def records(
             yield rng.randrange(2), rng.choice((b"broken", b"\0....\xff", b""))
             continue
         at_ms = time_ms - _disorder_ms(rng)
-        if planned and planned[0][0] <= time_ms:
+        if rng.random() < wrong_clocks:
+            at_ms += _AHEAD_MS + rng.randrange(4) * HOUR_MS
+        if planned and planned[0][0] <= time_ms and at_ms <= time_ms:
             at_ms, user = heapq.heappop(planned)
             yield 1, _purchase(rng, user, at_ms)
         elif rng.random() < _OFFERS:
@@ -100,12 +103,16 @@ def _purchase(rng: random.Random, user: str, at_ms: int) -> dict[str, Any]:
 
 
 def outgoing(
-    seed: int, events: int, schema_ids: Sequence[int], step_ms: int = STEP_MS
+    seed: int,
+    events: int,
+    schema_ids: Sequence[int],
+    step_ms: int = STEP_MS,
+    wrong_clocks: float = 0.0,
 ) -> Iterator[tuple[int, Outgoing]]:
     """The records as they are written, with their inputs."""
     schemas = [fastavro.parse_schema(json.loads(t.schema)) for t in (OFFERS, PURCHASES)]
     rng = random.Random(f"places-{seed}")
-    for count, (number, record) in enumerate(records(seed, events, step_ms)):
+    for count, (number, record) in enumerate(records(seed, events, step_ms, wrong_clocks)):
         is_end = count >= events - END_RECORDS
         headers: Headers | None = [("trace", b"\1")] if rng.random() < _WITH_HEADERS else None
         place = rng.randrange(SHARDS) if rng.random() < _ELSEWHERE and not is_end else None
@@ -125,13 +132,14 @@ def main() -> int:
     parser.add_argument("--topics", nargs=2, required=True, help="of offers and of purchases")
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--wrong-clocks", type=float, default=0.0, help="share of the records")
     parser.add_argument("--rate", type=float, required=True, help="records a second")
     given = parser.parse_args()
     log = open_log(load_settings())
     with closing(log.registry()) as registry:
         ids = [registry.latest(f"{topic}-value").id for topic in given.topics]
     pace = Pace(given.rate)
-    left = outgoing(given.seed, given.events, ids)
+    left = outgoing(given.seed, given.events, ids, wrong_clocks=given.wrong_clocks)
     with closing(log.writer()) as writer:
         while step := list(islice(left, pace.step)):
             pace.await_turn(len(step))

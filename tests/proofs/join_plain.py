@@ -22,8 +22,7 @@ HOUR_MS = 3_600_000
 LATE_MS = 10_000
 SHARDS = 8
 _CENTS_MAX = 10**9
-_NO_LIMIT_MS = 1 << 62
-_NOT_BEGUN_MS = -_NO_LIMIT_MS
+_NOT_BEGUN_MS = -(1 << 62)
 _HEADER_BYTES = 5
 
 Decode = Callable[[bytes], Any]
@@ -148,29 +147,42 @@ class _Offer:
     corrections: int = 0
 
 
+class _Waits(NamedTuple):
+    """A record or a timer: in order of time, records first, then by place."""
+
+    at_ms: int
+    is_timer: bool
+    place: tuple[int, int, int]
+    number: int
+    row: Row
+    call: Callable[[], None]
+
+
 class _Shard:
     def __init__(self, inputs: Sequence[Input], outputs: Outputs) -> None:
         self._topics = [each.topic for each in inputs]
         self._outputs = outputs
-        self._watermark = ReferenceWatermark(_NO_LIMIT_MS, HOUR_MS)
+        self._watermark = ReferenceWatermark(HOUR_MS, HOUR_MS)
         self._base_ms = self._base_tick_ms = 0
         self._now_ms = _NOT_BEGUN_MS
         self._numbers = itertools.count()
-        # What waits: time, whether a timer, place of the record, a number, what to call.
-        self._waiting: list[tuple[int, bool, int, int, int, int, Callable[[], None]]] = []
+        self._waiting: list[_Waits] = []
         self._offers: dict[str, list[_Offer]] = {}
 
     def take_in(self, rows: Sequence[Row], tick_ms: int) -> None:
         """What lies between two ticks, in order."""
         earliest_ms = self._now_ms - LATE_MS
+        refuted: list[tuple[int, int]] = []  # user by hash, and up to which time
         for row in rows:
             if row.time_ms < earliest_ms:
                 topic = self._topics[row.input]
                 _fail(self._outputs, topic, row.value["message"], "too_late", "join")
                 continue
             self._wait(row.time_ms, False, row, partial(self._on_record, row))
-            _, refuted = self._watermark.take_in(hash(row.user), row.time_ms)
-            assert not refuted, f"the load holds no wrong clocks, but {row} refutes one"
+            before = dict(self._watermark.candidates)
+            _, users = self._watermark.take_in(hash(row.user), row.time_ms)
+            refuted += [(user, before[user]) for user in users]
+        self._refuse(refuted)
         newest_ms = self._watermark.now_ms
         if newest_ms < self._base_ms:  # of few keys, which may all be wrong
             self._now_ms = newest_ms
@@ -179,11 +191,33 @@ class _Shard:
         if newest_ms:
             self._now_ms = max(self._now_ms, newest_ms + tick_ms - self._base_tick_ms)
         while self._waiting and self._waiting[0][0] < self._now_ms - LATE_MS:
-            heapq.heappop(self._waiting)[-1]()
+            heapq.heappop(self._waiting).call()
+
+    def _refuse(self, refuted: Sequence[tuple[int, int]]) -> None:
+        """Records of users whose times others do not bear out, or they themselves."""
+        far_ms = self._watermark.now_ms + HOUR_MS
+        for user, newest_ms in refuted:
+            for each in list(self._waiting):
+                row = each.row
+                if (
+                    not each.is_timer
+                    and hash(row.user) == user
+                    and far_ms < row.time_ms <= newest_ms
+                ):
+                    _fail(
+                        self._outputs,
+                        self._topics[row.input],
+                        row.value["message"],
+                        "invalid_value",
+                        "join",
+                    )
+                    self._waiting.remove(each)
+        heapq.heapify(self._waiting)
 
     def _wait(self, at_ms: int, is_timer: bool, row: Row, call: Callable[[], None]) -> None:
         place = (row.input, row.partition, row.offset)
-        heapq.heappush(self._waiting, (at_ms, is_timer, *place, next(self._numbers), call))
+        each = _Waits(at_ms, is_timer, place, next(self._numbers), row, call)
+        heapq.heappush(self._waiting, each)
 
     def _on_record(self, row: Row) -> None:
         offers = self._offers.setdefault(row.user, [])
