@@ -30,7 +30,8 @@ class EventClock:
         self, times_ms: NDArray[np.int64], hashes: NDArray[np.int64], tick_ms: int
     ) -> list[tuple[int, int, int]]:
         """At a tick, with the records that came before it: times (n,) rising, and the hashes of
-        their keys (n, 2) high half first. Returns what is refuted by them: time, high and low."""
+        their keys (n, 2) high half first. Returns what is refuted by them, or by another record
+        of its own key: the newest time of a key, high and low."""
         refuted = self._weigh(times_ms, hashes)
         # A process that had hung may write one tick that is older than those before it.
         self._tick_ms = tick_ms = max(self._tick_ms, tick_ms)
@@ -64,10 +65,15 @@ class EventClock:
             if is_quiet and time_ms <= marks[0, watermarks.WATERMARK_MS]:
                 continue  # it tells nothing new, and is not too late
             count = watermarks.weigh_one(
-                marks, 0, time_ms, high, low, watermarks.NEVER_MS, self._horizon_ms, room
+                marks, 0, time_ms, high, low, self._horizon_ms, self._horizon_ms, room
             )
             found += [tuple(each) for each in room[: max(0, count)].tolist()]
         return found
+
+    @property
+    def far_ms(self) -> int:
+        """A time beyond this one is not believed yet."""
+        return int(self._marks[0, watermarks.WATERMARK_MS]) + self._horizon_ms
 
     def facts(self) -> dict[str, Any]:
         """As JSON types."""
