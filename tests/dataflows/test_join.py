@@ -29,6 +29,7 @@ from streamrec.dataflows.steps.held import Output
 from streamrec.dataflows.steps.records import ShardRecords, ShardTicks
 from streamrec.dataflows.steps.rules import Between
 from tests.dataflows.hurried_join import LATE_MS
+from tests.proofs import chaos
 from tests.proofs.chaos_check import ChaosVerdict, Message, compare, decoder, read_topic
 from tests.proofs.chaos_join import MODULE, TICK_S, JoinTopics, JoinVerdict, judge_join
 from tests.proofs.chaos_run import run_to_the_end
@@ -120,6 +121,12 @@ def test_outcomes_are_those_of_a_plain_program_and_a_replay_has_them_again(tmp_p
     again = other_outputs(place, topics)
     run_once(place, again, "again")
     assert_as_the_plain_program_says(judge_join(place, again, committed_only=False))
+
+
+def test_killed_and_rescaled_it_loses_repeats_and_changes_nothing(tmp_path: Path) -> None:
+    options = ["--kills=3", "--events=12000", "--flow=join", f"--seed={SEED}"]
+
+    assert chaos.main(["--backend=embedded", f"--folder={tmp_path}", *options]) == 0
 
 
 def test_a_quiet_input_ends_its_delay_by_itself_and_a_replay_with_the_ticks_says_the_same(
@@ -330,3 +337,13 @@ class SavedShard:
         self._tables = [table] if whole else [*self._tables, table]
         self._logic = Offers(self._job)
         self._logic.restore(self._tables, json.loads(json.dumps(facts)))
+
+
+def test_chaos_refuses_what_the_join_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, told in (
+        (["--model=none"], "--model expected --flow recommender or scoring, got join"),
+        (["--events=10"], "--events expected at least 48 of join, got 10"),
+    ):
+        with pytest.raises(SystemExit):
+            chaos.main(["--flow=join", *given])
+        assert told in capsys.readouterr().err
