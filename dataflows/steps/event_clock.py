@@ -12,6 +12,7 @@ _LEAST_HORIZON_MS = 60 * 60_000
 
 class EventClock:
     """The newest event time that is believed, and what has passed since by the clock of the ticks.
+    It does not go back, but while fewer than ten keys were seen.
 
     One wrong clock moves it no further than an hour, or twice `late_ms` where that is more: a time
     further ahead counts when ten keys agree (`models.users.watermarks`).
@@ -22,19 +23,27 @@ class EventClock:
         self._marks = watermarks.no_marks(1)
         self._base_ms = 0  # the watermark, and the tick at which it was reached
         self._base_tick_ms = 0
+        self._tick_ms = 0  # the newest
         self.now_ms = -watermarks.NEVER_MS  # nothing was seen yet
 
     def move(
         self, times_ms: NDArray[np.int64], hashes: NDArray[np.int64], tick_ms: int
     ) -> list[tuple[int, int, int]]:
         """At a tick, with the records that came before it: times (n,) rising, and the hashes of
-        their keys (n, 2) high half first. Returns what is refuted by them: time, high and low."""
+        their keys (n, 2) high half first. Returns what is refuted by them, or by another record
+        of its own key: the newest time of a key, high and low."""
         refuted = self._weigh(times_ms, hashes)
+        # A process that had hung may write one tick that is older than those before it.
+        self._tick_ms = tick_ms = max(self._tick_ms, tick_ms)
         newest_ms = int(self._marks[0, watermarks.WATERMARK_MS])
+        if newest_ms < self._base_ms:
+            self.now_ms = newest_ms  # not enough keys were seen to believe the first ones
         if newest_ms != self._base_ms:
             self._base_ms, self._base_tick_ms = newest_ms, tick_ms
         if newest_ms:
-            self.now_ms = newest_ms + max(0, tick_ms - self._base_tick_ms)
+            # After a silence the newest record may be behind what has passed: it is so late already
+            # for those that were called by then.
+            self.now_ms = max(self.now_ms, newest_ms + tick_ms - self._base_tick_ms)
         return refuted
 
     def _weigh(
@@ -56,10 +65,15 @@ class EventClock:
             if is_quiet and time_ms <= marks[0, watermarks.WATERMARK_MS]:
                 continue  # it tells nothing new, and is not too late
             count = watermarks.weigh_one(
-                marks, 0, time_ms, high, low, watermarks.NEVER_MS, self._horizon_ms, room
+                marks, 0, time_ms, high, low, self._horizon_ms, self._horizon_ms, room
             )
             found += [tuple(each) for each in room[: max(0, count)].tolist()]
         return found
+
+    @property
+    def far_ms(self) -> int:
+        """A time beyond this one is not believed yet."""
+        return int(self._marks[0, watermarks.WATERMARK_MS]) + self._horizon_ms
 
     def facts(self) -> dict[str, Any]:
         """As JSON types."""
@@ -67,6 +81,7 @@ class EventClock:
             "now_ms": self.now_ms,
             "base_ms": self._base_ms,
             "base_tick_ms": self._base_tick_ms,
+            "tick_ms": self._tick_ms,
             "watermark_ms": int(self._marks[0, watermarks.WATERMARK_MS]),
             "doubts": watermarks.doubts_of(self._marks),
         }
@@ -75,6 +90,7 @@ class EventClock:
         """The inverse of `facts`."""
         self.now_ms = facts["now_ms"]
         self._base_ms, self._base_tick_ms = facts["base_ms"], facts["base_tick_ms"]
+        self._tick_ms = facts["tick_ms"]
         newest_ms = np.array([facts["watermark_ms"]], np.int64)
         self._marks = watermarks.marks_of(newest_ms, facts["doubts"], self._horizon_ms)
 

@@ -258,10 +258,12 @@ class TimedRows:
         self.rows.remove(slots)
 
     def _refute(self, time_ms: int, high: int, low: int) -> Iterator[Failed]:
-        """A key's time that others do not bear out: what waits for it would wait for ever."""
+        """Far times of a key, up to this one, that others do not bear out, or it itself: what waits
+        for them would wait for ever."""
         slots = self.rows.of_key(high, low)
         words = self.rows.words[slots]
-        slots = slots[(words[:, WHAT] == WAITS) & (words[:, TIME] == time_ms)]
+        is_far = (words[:, TIME] > self._clock.far_ms) & (words[:, TIME] <= time_ms)
+        slots = slots[(words[:, WHAT] == WAITS) & is_far]
         self._held_bytes -= int(self._sizes(slots).sum())
         yield from self._refuse(
             slots,
