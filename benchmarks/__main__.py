@@ -22,6 +22,7 @@ from benchmarks import (
     steps,
 )
 from benchmarks.figures import Figure, print_figures, write_figures
+from benchmarks.join import measure as join
 from benchmarks.place import Place, embedded_place, kafka_place
 from streamrec.connectors.local.kafka import local_kafka
 
@@ -52,6 +53,7 @@ BENCHMARKS = {
         Benchmark.of(delivery),
         Benchmark.of(many_users),
         Benchmark.of(keyed, "embedded"),
+        Benchmark.of(join, "embedded", "kafka"),
         Benchmark.of(scaling),
     )
 }

@@ -18,6 +18,7 @@ from bytewax.dataflow import Dataflow
 from typing_extensions import override
 
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.encoding import ColumnsOf
 from streamrec.dataflows.job.job import Job, open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch
 from streamrec.dataflows.job.topics import Topic
@@ -26,6 +27,7 @@ from streamrec.dataflows.steps.held import Output, TimedRecord, Timer
 from streamrec.dataflows.steps.in_time import InEventTime
 from streamrec.dataflows.steps.outputs import outputs_of
 from streamrec.dataflows.steps.rules import Between, TextLength
+from streamrec.dataflows.steps.timed_rows import TimedRows
 
 FLOW_ID = "join"
 HOUR_MS = 3_600_000
@@ -56,7 +58,7 @@ class Offers(InEventTime):
     @override
     def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
         offers: list[list[Any]] = self.values.get(record.key, [])
-        if "offer_id" in record.value:
+        if record.source is OFFERS:
             place = [record.partition, record.offset, record.value["offer_id"], record.time_ms]
             self.values.put(record.key, [*offers, [*place, 0, 0, 0]])
             self.call(record, record.time_ms + HOUR_MS, "close")
@@ -94,8 +96,10 @@ def _fields(record: TimedRecord, offer: list[Any]) -> dict[str, Any]:
     return {"user_id": record.key, "offer_id": offer[2], "count": offer[4], "cents": offer[5]}
 
 
-def build_flow(job: Job) -> Dataflow:
-    """Wire the picture above."""
+def build_flow(
+    job: Job, step: type[TimedRows] = Offers, columns_of: ColumnsOf | None = None
+) -> Dataflow:
+    """Wire the picture above. Another step says the same in another way (`join.in_kernels`)."""
     flow = Dataflow(FLOW_ID)
     rules = (TextLength("user_id", 1, 100),)
     offers = each_batch(
@@ -111,8 +115,9 @@ def build_flow(job: Job) -> Dataflow:
         failing="bad purchases",
     )
     both = op.merge("both", offers.good, purchases.good)
-    joined = by_shard("join", both, job.keep(lambda: Offers(job)), failing="late")
-    unencodable = job.write(joined.good, OUTCOMES, outputs_of(job, OUTCOMES), failing="unencodable")
+    joined = by_shard("join", both, job.keep(lambda: step(job)), failing="late")
+    columns_of = columns_of or outputs_of(job, OUTCOMES)
+    unencodable = job.write(joined.good, OUTCOMES, columns_of, failing="unencodable")
     job.write_errors(offers.failed, purchases.failed, joined.failed, unencodable)
     return flow
 

@@ -17,7 +17,7 @@ def pack(parts: Mapping[str, pa.Table]) -> pa.Table:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        contents.append(sink.getvalue())
+        contents.append(sink.getvalue().to_pybytes())
     rows = sum(map(len, full.values()))
     columns = [pa.array(list(full), pa.string()), pa.array(contents, pa.large_binary())]
     return pa.table(columns, _SCHEMA.with_metadata({ROWS: str(rows)}))

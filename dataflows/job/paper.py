@@ -20,7 +20,7 @@ from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
-from streamrec.dataflows.job.topics import Topic
+from streamrec.dataflows.job.topics import TICKS, Topic
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -159,6 +159,8 @@ class PaperJob(Job):
 
     def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         self.topics_read.append(topic)
+        if timed and TICKS not in self.topics_read:
+            self.topics_read.append(TICKS)
         items: list[Any] = []
         for each in self._given.get(topic.name, ()):
             if isinstance(each, Tick):

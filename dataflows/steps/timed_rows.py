@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Headers
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.packed import pack, unpack
+from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.steps.event_clock import EventClock
 from streamrec.dataflows.steps.held import Original, TimedRecord
 from streamrec.dataflows.steps.records import ShardRecords, ShardTicks
@@ -275,34 +276,55 @@ class TimedRows:
         if not len(slots):
             return []
         words = self.rows.words[slots]
-        shard_keys, keys, raw, headers = (spans_of(self.rows.part(name, slots)) for name in _PARTS)
+        shard_keys, keys, raw = (spans_of(self.rows.part(name, slots)) for name in _PARTS[:3])
         columns = [words[:, c].tolist() for c in (TOPIC, PARTITION, OFFSET, TIME, LOG)]
-        originals = map(Original, keys, raw, map(read_headers, headers), columns.pop())
+        originals = map(Original, keys, raw, self.headers_at(slots), columns.pop())
         texts = [(each or b"").decode(errors="replace") for each in shard_keys]
         return [
-            TimedRecord(self.topics[topic], partition, offset, key, time_ms, value, original)
+            TimedRecord(
+                self.topics[topic],
+                partition,
+                offset,
+                key,
+                time_ms,
+                value,
+                original,
+                self._sources[topic],
+            )
             for topic, partition, offset, time_ms, key, value, original in zip(
                 *columns, texts, values or [None] * len(slots), originals, strict=True
             )
         ]
+
+    def headers_at(self, slots: NDArray[np.int64]) -> list[Headers]:
+        """Of the records of rows (n,)."""
+        held = self.rows.part("headers", slots)
+        if not held.lengths.any():
+            return [[] for _ in range(len(slots))]
+        return [read_headers(each) for each in spans_of(held)]
 
     def inputs_at(self, slots: NDArray[np.int64]) -> "HeldInputs":
         """The records of rows (n,), as `Records.inputs`: row i is that of `slots[i]`. They are kept
         as they are now."""
         words = self.rows.words[slots][:, [TOPIC, PARTITION, OFFSET, LOG]]
         parts = [self.rows.part(name, slots) for name in _PARTS[1:]]
-        return HeldInputs(self.topics, words, parts)
+        return HeldInputs(self.topics, self._sources, words, parts)
 
 
 class HeldInputs:
     """Records that rows held, behind some outputs."""
 
     def __init__(
-        self, topics: Sequence[str], words: NDArray[np.int64], parts: Sequence[Bytes]
+        self,
+        topics: Sequence[str],
+        sources: Sequence[Topic],
+        words: NDArray[np.int64],
+        parts: Sequence[Bytes],
     ) -> None:
         """`words` (n, 4) are number of the topic, partition, offset and the log's time; `parts`
         key, value and headers as they are held."""
         self._topics = topics
+        self._sources = sources
         self._words = words
         self._parts = parts
 
@@ -324,7 +346,9 @@ class HeldInputs:
             for part in self._parts
         )
         original = Original(key, value, read_headers(headers), log_ms)
-        record = TimedRecord(self._topics[topic], partition, offset, "", 0, None, original)
+        record = TimedRecord(
+            self._topics[topic], partition, offset, "", 0, None, original, self._sources[topic]
+        )
         return record.fail(reason, message)
 
 
