@@ -1,7 +1,8 @@
 """A compacted topic as a map with its versions by tick, so that every run reads the same of it.
 
 At a tick the table is what its topic holds before the ends that the tick has for it: of a key the
-last record there. Where the topic has grown, so that a key stands in several partitions, it is the
+last record there. A tick of another dataflow, which knows nothing of the topic, moves nothing.
+Where the topic has grown, so that a key stands in several partitions, it is the
 one with the newest time of the log; of those with one time, that of the highest partition.
 
 Compaction removes the older of two records of a key once both are older than
@@ -29,6 +30,7 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.patience import TELL_EVERY_S, is_time_to_tell
+from streamrec.connectors.reading import read_range
 from streamrec.connectors.table import GONE, Decode, Follower, decoded
 from streamrec.connectors.ticks.tick import TickCodec
 
@@ -82,7 +84,8 @@ class TimedTable(Follower):
         # Of the thread and of those who wait for it:
         self._changed = threading.Condition()
         self._reached: dict[int, int] = {}
-        self._pending: dict[int, Ends | None] = {}  # by tick; None: it knew nothing of the topic
+        self._pending: dict[int, Ends | None] = {}  # by tick; None: no tick knows the topic yet
+        self._last: Ends | None = None  # as the last tick that was read has it
         self._passed: dict[int, Ends] = {}  # ticks up to whose ends it has read
         self._floor = -1  # versions of earlier ticks have been let go of
         self._lowest: int | None = None  # tick that was asked for
@@ -261,11 +264,13 @@ class TimedTable(Follower):
             readers.ticks = self._log.reader()
         if begun is None or lowest < begun:
             with closing(self._log.admin()) as admin:
-                if lowest > admin.bounds(self._codec.topic)[0].high:
-                    return  # not written yet
-            readers.ticks.assign(self._codec.topic, {0: lowest})
+                low, high = admin.bounds(self._codec.topic)[0]
+            if lowest > high:
+                return  # not written yet
+            readers.ticks.assign(self._codec.topic, {0: self._known_before(lowest, low)})
             with self._changed:
                 self._pending.clear()  # read again, so that they come in order
+                self._last = None
                 self._ticks_from, self._ticks_to = lowest, lowest - 1
         elif known >= _TICKS_AHEAD and self._highest <= self._ticks_to:
             return
@@ -274,8 +279,24 @@ class TimedTable(Follower):
                 for number, value in zip(batch.offsets.tolist(), batch.values, strict=True):
                     assert value is not None
                     tick = self._codec.tick(number, value)
-                    self._pending[number] = tick.ends.get(self.topic)
+                    self._last = tick.ends.get(self.topic, self._last)
+                    self._pending[number] = self._last
                     self._ticks_to = number
+
+    def _known_before(self, number: int, low: int) -> int:
+        """The last tick up to a number that knows the topic; the number itself where none does."""
+        end, count = number + 1, 100
+        while end > low:
+            start = max(low, end - count)
+            known = [
+                record.offset
+                for record in read_range(self._log, self._codec.topic, {0: start}, {0: end})
+                if record.value and self.topic in self._codec.tick(0, record.value).ends
+            ]
+            if known:
+                return known[-1]
+            end, count = start, 4 * count
+        return number
 
     def _assign_new(self, reader: LogReader) -> None:
         """Partitions that a tick knows and that are not read yet are read whole."""
@@ -290,8 +311,7 @@ class TimedTable(Follower):
             _logger.info("topic %s: new partitions %s", self.topic, sorted(begins))
 
     def _pass_ticks(self) -> None:
-        """A tick that knew nothing of the topic has the table of the first one after it that
-        does: so it is in every run."""
+        """Of what is pending. Ticks of before the first one that knows the topic have its table."""
         ends: Ends | None = None
         for number in sorted(self._pending, reverse=True):
             ends = self._pending[number] or ends
