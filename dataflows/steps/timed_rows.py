@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # steps run without the engine, which a job wires
 # What a row is: a record that has come since the last tick, one that waits for its time, a timer;
 # what stands behind these is the step's own.
 ARRIVED, WAITS, TIMER, OWN = range(4)
+KINDS = ("arrived", "waits", "timer")  # for a person to read
 # Words of a row; the step's own come behind. AT: when it is called. AFTER: of one that has come,
 # the last tick of its lane.
 WORDS = ("what", "topic", "partition", "offset", "time_ms", "log_ms", "at_ms", "after")
