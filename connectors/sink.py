@@ -312,9 +312,13 @@ class _SharedWriter:
         topic = written.topic
         bounds = self.admin.bounds(topic)
         ends = {p: bound.high for p, bound in bounds.items()}
+        if topic != self.options.topic:
+            # Another worker may have a transaction open there, which waits for this one to begin;
+            # what is still open of the run before will not be seen.
+            ends = self.admin.ends(topic, committed=True)
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
-        behind = {p: at for p, at in position.items() if at < ends[p]}
+        behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}
         if not behind:
             return
         if topic not in self.readers:

@@ -9,7 +9,9 @@ the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the step
 and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
 (`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
 what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
-`Between`, `OneOf`, `EventTime`).
+`Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
+`InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
+`outputs_of`), and for tests `Tick`.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
@@ -21,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamrec.connectors.ticks.tick import Tick
     from streamrec.dataflows.errors.failed import Failed
     from streamrec.dataflows.job.by_key import ByKey
     from streamrec.dataflows.job.encoding import Records
@@ -41,8 +44,12 @@ if TYPE_CHECKING:
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
     from streamrec.dataflows.steps.decode import decode_clicks
     from streamrec.dataflows.steps.decode_records import decode_records
+    from streamrec.dataflows.steps.held import Output, TimedRecord, Timer
+    from streamrec.dataflows.steps.in_time import InEventTime
+    from streamrec.dataflows.steps.outputs import outputs_of
     from streamrec.dataflows.steps.records import RecordBatch, ShardRecords
     from streamrec.dataflows.steps.rules import Between, EventTime, OneOf, Rule, TextLength
+    from streamrec.dataflows.steps.timed_rows import TimedRows
     from streamrec.dataflows.steps.user_features import user_features
     from streamrec.models.checks import check_recommender
     from streamrec.models.contract import ModelInfo, Ranking, Recommender, Sessions
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     name: module
     for module, names in {
+        "connectors.ticks.tick": "Tick",
         "dataflows.errors.failed": "Failed",
         "dataflows.job.by_key": "ByKey",
         "dataflows.job.encoding": "Records",
@@ -66,8 +74,12 @@ _MODULE_OF = {
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
         "dataflows.steps.decode_records": "decode_records",
+        "dataflows.steps.held": "Output TimedRecord Timer",
+        "dataflows.steps.in_time": "InEventTime",
+        "dataflows.steps.outputs": "outputs_of",
         "dataflows.steps.records": "RecordBatch ShardRecords",
         "dataflows.steps.rules": "Between EventTime OneOf Rule TextLength",
+        "dataflows.steps.timed_rows": "TimedRows",
         "dataflows.steps.user_features": "user_features",
         "models.checks": "check_recommender",
         "models.contract": "ModelInfo Ranking Recommender Sessions",
@@ -91,12 +103,14 @@ __all__ = [
     "Clicks",
     "EventTime",
     "Failed",
+    "InEventTime",
     "Job",
     "Kept",
     "Lists",
     "ModelInfo",
     "Numbers",
     "OneOf",
+    "Output",
     "PaperJob",
     "Parts",
     "Ranking",
@@ -112,6 +126,10 @@ __all__ = [
     "ShardRecords",
     "StartError",
     "TextLength",
+    "Tick",
+    "TimedRecord",
+    "TimedRows",
+    "Timer",
     "Topic",
     "batch_of",
     "by_shard",
@@ -123,6 +141,7 @@ __all__ = [
     "each_batch",
     "load_settings",
     "open_job",
+    "outputs_of",
     "split",
     "strings",
     "user_features",

@@ -58,7 +58,7 @@ class Offers(InEventTime):
     @override
     def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
         offers: list[list[Any]] = self.values.get(record.key, [])
-        if "offer_id" in record.value:
+        if record.source is OFFERS:
             place = [record.partition, record.offset, record.value["offer_id"], record.time_ms]
             self.values.put(record.key, [*offers, [*place, 0, 0, 0]])
             self.call(record, record.time_ms + HOUR_MS, "close")

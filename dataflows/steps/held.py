@@ -35,6 +35,7 @@ class TimedRecord(NamedTuple):
     time_ms: int  # event time, Unix milliseconds
     value: Any  # as `receive` shows it; None of an earlier one
     original: "Original | Find"
+    source: Topic  # the row of the topic, as it was given to `job.read`
 
     def fail(self, reason: Reason, message: str, kind: str = "", number: int = 0) -> Failed:
         """This record's failure, or with `kind` that of one of its outputs: it goes to `errors`, as

@@ -112,7 +112,7 @@ class InEventTime(TimedRows):
         """A record whose time has been, to say more of it: without its value. Should that fail, its
         original is looked for among the timers of its key."""
         name = self.topics[self._sources.index(topic)]
-        return TimedRecord(name, partition, offset, key, self.now_ms, None, self._find)
+        return TimedRecord(name, partition, offset, key, self.now_ms, None, self._find, topic)
 
     def _find(self, record: TimedRecord) -> Original | None:
         for timer in self.timers_of(record.key):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Headers
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.packed import pack, unpack
+from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.steps.event_clock import EventClock
 from streamrec.dataflows.steps.held import Original, TimedRecord
 from streamrec.dataflows.steps.records import RecordBatch, ShardRecords, ShardTicks
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # steps run without the engine, which a job wires
 # What a row is: a record that has come since the last tick, one that waits for its time, a timer;
 # what stands behind these is the step's own.
 ARRIVED, WAITS, TIMER, OWN = range(4)
+KINDS = ("arrived", "waits", "timer")  # for a person to read
 # Words of a row; the step's own come behind. AT: when it is called. AFTER: of one that has come,
 # the last tick of its lane.
 WORDS = ("what", "topic", "partition", "offset", "time_ms", "log_ms", "at_ms", "after")
@@ -290,7 +292,16 @@ class TimedRows:
         originals = map(Original, keys, raw, self.headers_at(slots), columns.pop())
         texts = [(each or b"").decode(errors="replace") for each in shard_keys]
         return [
-            TimedRecord(self.topics[topic], partition, offset, key, time_ms, value, original)
+            TimedRecord(
+                self.topics[topic],
+                partition,
+                offset,
+                key,
+                time_ms,
+                value,
+                original,
+                self._sources[topic],
+            )
             for topic, partition, offset, time_ms, key, value, original in zip(
                 *columns, texts, values or [None] * len(slots), originals, strict=True
             )
@@ -308,18 +319,23 @@ class TimedRows:
         as they are now."""
         words = self.rows.words[slots][:, [TOPIC, PARTITION, OFFSET, LOG]]
         parts = [self.rows.part(name, slots) for name in _PARTS[1:]]
-        return HeldInputs(self.topics, words, parts)
+        return HeldInputs(self.topics, self._sources, words, parts)
 
 
 class HeldInputs:
     """Records that rows held, behind some outputs."""
 
     def __init__(
-        self, topics: Sequence[str], words: NDArray[np.int64], parts: Sequence[Bytes]
+        self,
+        topics: Sequence[str],
+        sources: Sequence[Topic],
+        words: NDArray[np.int64],
+        parts: Sequence[Bytes],
     ) -> None:
         """`words` (n, 4) are number of the topic, partition, offset and the log's time; `parts`
         key, value and headers as they are held."""
         self._topics = topics
+        self._sources = sources
         self._words = words
         self._parts = parts
 
@@ -341,7 +357,9 @@ class HeldInputs:
             for part in self._parts
         )
         original = Original(key, value, read_headers(headers), log_ms)
-        record = TimedRecord(self._topics[topic], partition, offset, "", 0, None, original)
+        record = TimedRecord(
+            self._topics[topic], partition, offset, "", 0, None, original, self._sources[topic]
+        )
         return record.fail(reason, message)
 
 

@@ -8,7 +8,15 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.job.topics import TOPICS
 from tests.docs.pages import Reader, where
 
-PAGES = ["cart_counts", "sales", "shop_totals", "shop_goals"]  # of dataflows on the pages
+PAGES = [
+    "cart_counts",
+    "sales",
+    "shop_totals",
+    "shop_goals",
+    "baskets",
+    "orders",
+    "reminders",
+]  # of dataflows on the pages
 NAMES = [row.name for row in TOPICS if row.setting] + PAGES
 
 

@@ -1,0 +1,97 @@
+"""docs/timed-dataflow.md, followed word by word."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.docs.pages import Reader, blocks
+
+PAGE = "timed-dataflow.md"
+LINES_MAX = 60
+HOUR_MS = 3_600_000
+START_MS = 1_767_225_600_000
+
+
+def write_files(reader: Reader) -> None:
+    (schema,), (module, test) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (reader.folder / "reminders.avsc").write_text(schema, encoding="utf-8")
+    (reader.folder / "reminders.py").write_text(module, encoding="utf-8")
+    (reader.folder / "test_reminders.py").write_text(test, encoding="utf-8")
+
+
+def lines(*records: dict[str, Any]) -> str:
+    return "".join(f"{json.dumps(record)}\n" for record in records)
+
+
+def test_the_module_fits_on_a_screen() -> None:
+    for module in blocks(PAGE, "python"):
+        assert len(module.splitlines()) <= LINES_MAX
+
+
+def test_the_test_of_the_page_passes_and_can_fail(tmp_path: Path) -> None:
+    reader = Reader(tmp_path, {})
+    write_files(reader)
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reminders.py"]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": reader.environment, "timeout": 90}
+    passed = subprocess.run(test, capture_output=True, text=True, **options)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    module = (tmp_path / "reminders.py").read_text(encoding="utf-8")
+    harmed = module.replace('        self.cancel(record.key, "remind")\n', "")
+    (tmp_path / "reminders.py").write_text(harmed, encoding="utf-8")
+    failed = subprocess.run(test, capture_output=True, text=True, **options)
+    assert "AssertionError" in failed.stdout
+
+
+def test_baskets_are_reminded_of_once_and_a_replay_says_the_same(reader: Reader) -> None:
+    write_files(reader)
+    create, to_baskets, to_orders, run, receive, replay = (
+        shlex.split(line.partition("<")[0], comments=True)
+        for line in blocks(PAGE, "sh")[0].splitlines()
+    )
+    names = {
+        name: reader.environment[f"STREAMREC_{name.upper()}_TOPIC"]
+        for name in ("baskets", "orders", "reminders", "errors", "ticks")
+    }
+    assert (to_baskets[2], to_orders[2], receive[2]) == ("baskets", "orders", "reminders")
+    made = reader.run(*create).stdout
+    assert all(name in made for name in names.values())
+    users = [f"u{number}" for number in range(30)]
+    hours = [(0, users), (3, users), (9, users)]  # what comes later ends the delays of what was
+    baskets = [
+        {"user_id": user, "basket": f"{user} {hour}", "at": START_MS + hour * HOUR_MS}
+        for hour, whose in hours
+        for user in whose
+    ]
+    orders = [{"user_id": user, "at": START_MS + HOUR_MS // 2} for user in users[::3]]
+    orders += [{"user_id": "u1", "at": START_MS + HOUR_MS}]  # in the same moment, and before it
+    orders += [{"user_id": "u0", "at": START_MS - 1}, {"user_id": "u4", "at": "noon"}]
+    reader.run("streamrec", "send", names["baskets"], *to_baskets[3:], given=lines(*baskets))
+    reader.run("streamrec", "send", names["orders"], *to_orders[3:], given=lines(*orders))
+    for _ in range(2):  # the second finds nothing to do
+        reader.run(*run, STREAMREC_FOLLOW="false")
+
+    found = received(reader, names["reminders"])
+    said = sorted((each["kind"], each["basket"], each["number"]) for each in found)
+    ordered = {*users[::3], "u1"}
+    reminded = [("remind", f"{user} 0", 0) for user in users if user not in ordered]
+    reminded += [("remind", f"{user} 3", 0) for user in users]
+    assert said == sorted([("ordered", f"{user} 0", 0) for user in ordered] + reminded)
+    (error,) = received(reader, names["errors"])
+    assert (error["reason"], error["topic"]) == ("invalid_value", names["orders"])
+
+    again = {"STREAMREC_REMINDERS_TOPIC": f"{names['reminders']}-v2"}
+    reader.run(*replay)
+    replayed = received(reader, again["STREAMREC_REMINDERS_TOPIC"])
+    assert by_place(replayed) == by_place(found)
+
+
+def by_place(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(tuple(sorted(each.items())) for each in found)
+
+
+def received(reader: Reader, topic: str) -> list[dict[str, Any]]:
+    out = reader.run("streamrec", "receive", topic).stdout.split("\n")[:-1]
+    return [json.loads(line) for line in out]
