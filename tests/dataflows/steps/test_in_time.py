@@ -210,7 +210,7 @@ def test_ticks_that_lanes_skipped_or_took_apart_make_no_difference() -> None:
     for number in (2, 3, 4):
         feed.tick_number = number - 1
         feed.tick(1, [(B, 1)])
-        assert feed.step.tick == number
+        assert feed.step.taken_in == list(range(2, number + 1))
 
 
 def test_topics_read_in_another_order_after_a_restart_are_the_same_topics() -> None:
@@ -287,8 +287,7 @@ def test_without_a_key_that_is_text_or_a_time_a_record_fails_and_no_other() -> N
     for log_ms in (-1, -(2**63), 2**63 - 1, 2**53 + 1, 2**53):
         feed.send(RAW, b"v", key=b"t", log_ms=log_ms)
     # The two halves of a letter, which only together are text.
-    feed.send(RAW, b"v", key=b"\xc3", log_ms=START_MS)
-    feed.send(RAW, b"v", key=b"\xa9", log_ms=START_MS)
+    feed.send(RAW, b"v", b"v", key=[b"\xc3", b"\xa9"], log_ms=START_MS)
     feed.tick(0)
     for number in range(11):
         feed.send(RAW, b"v", key=b"f%d" % number, log_ms=START_MS + 2_000)

@@ -34,6 +34,12 @@ class Script(InEventTime):
     def __init__(self, job: PaperJob, late_ms: int = LATE_MS, **given: Any) -> None:
         super().__init__(job, late_ms, **given)
         self.called: list[Called] = []
+        self.taken_in: list[int] = []  # ticks
+
+    @override
+    def run(self, until_ms: int) -> Iterator[Any]:
+        self.taken_in.append(self.tick)
+        return super().run(until_ms)
 
     def _note(self, what: str, record: TimedRecord, more: Any) -> None:
         self.called.append(
@@ -100,11 +106,11 @@ class Feed:
         topic: Topic,
         *values: Any,
         partition: int = 0,
-        key: bytes | None = b"own",
+        key: bytes | list[bytes] | None = b"own",
         headers: Headers | None = None,
         log_ms: int = 7,
     ) -> None:
-        """Records, in the next offsets of a partition."""
+        """Records, in the next offsets of a partition; `key` is that of all, or of each."""
         raw: list[bytes | None] = [
             value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
             for value in values
@@ -113,8 +119,12 @@ class Feed:
         self._offsets[topic.name, partition] = first + len(raw)
         offsets = np.arange(first, first + len(raw))
         times_ms = np.full(len(raw), log_ms)
-        detail = Detail(key, headers or [], log_ms)
-        self._feed(topic, RawBatch(topic.name, partition, offsets, raw, lambda _: detail, times_ms))
+
+        def detail(index: int) -> Detail:
+            own = key[index] if isinstance(key, list) else key
+            return Detail(own, headers or [], log_ms)
+
+        self._feed(topic, RawBatch(topic.name, partition, offsets, raw, detail, times_ms))
 
     def tick(self, time_ms: int, lanes: Sequence[tuple[Topic, int]] | None = None) -> None:
         """Lanes, all if not said, come to the next tick."""
