@@ -304,7 +304,6 @@ def test_a_finite_run_ends_with_the_newest_tick_and_else_the_first_that_covers_i
         later = Cuts(3)
         assert not ended(later, lanes)
         write_tick(log, codec, 4, {topic_name: {0: 2, 1: 1, 2: 1}})
-        write_tick(log, codec, 5, {topic_name: {0: 2, 1: 1, 2: 1}})
         wait_until(lambda: ended(later, lanes))
     assert [[number for number, _ in cut] for cut in later.of_lane] == [[4]] * 3
 
