@@ -316,7 +316,11 @@ class _SharedWriter:
         """
         topic = written.topic
         bounds = self.admin.bounds(topic)
-        ends = self.admin.ends(topic, committed=written is not self.written)
+        ends = {p: bound.high for p, bound in bounds.items()}
+        if topic != self.options.topic:
+            # Another worker may have a transaction open there, which waits for this one to begin;
+            # what is still open of the run before will not be seen.
+            ends = self.admin.ends(topic, committed=True)
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
         behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}

@@ -117,6 +117,25 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
     reader.close()
 
 
+GONE: Any = object()  # what a tombstone says of a key
+
+
+def decoded(batch: RawBatch, decode: Decode) -> Iterator[tuple[int, bytes, Any]]:
+    """Row, key, and value or GONE of each message; one that cannot be decoded is told, and left
+    out."""
+    for row, value in enumerate(batch.values):
+        detail = batch.detail(row)
+        key = detail.key or b""
+        if value is None:
+            yield row, key, GONE
+            continue
+        try:
+            yield row, key, decode(value, detail.headers)
+        except (UnreadableError, UnknownSchemaError) as error:
+            place = f"partition {batch.partition}, offset {int(batch.offsets[row])}"
+            _logger.error("topic %s, %s: passed over: %s", batch.topic, place, error)
+
+
 class Table(Follower, Mapping[bytes, Any]):
     """A compacted topic as a map from key to newest value, as JSON has it; a tombstone removes.
 
@@ -137,17 +156,11 @@ class Table(Follower, Mapping[bytes, Any]):
         return self
 
     def apply(self, batch: RawBatch) -> int:
-        for index, value in enumerate(batch.values):
-            detail = batch.detail(index)
-            key = detail.key or b""
-            if value is None:
+        for _, key, value in decoded(batch, self._decode):
+            if value is GONE:
                 self._values.pop(key, None)
-                continue
-            try:
-                self._values[key] = self._decode(value, detail.headers)
-            except (UnreadableError, UnknownSchemaError) as error:
-                place = f"partition {batch.partition}, offset {int(batch.offsets[index])}"
-                _logger.error("topic %s, %s: passed over: %s", self.topic, place, error)
+            else:
+                self._values[key] = value
         return len(batch)
 
     def __getitem__(self, key: bytes) -> Any:
@@ -173,4 +186,4 @@ class Table(Follower, Mapping[bytes, Any]):
         return self is other
 
 
-__all__ = ["Follower", "Table"]
+__all__ = ["GONE", "Decode", "Follower", "Table", "decoded"]

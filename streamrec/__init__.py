@@ -9,7 +9,9 @@ the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the step
 and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
 (`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
 what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
-`Between`, `OneOf`, `EventTime`).
+`Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
+`InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
+`outputs_of`), and for tests `Tick`.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.

@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -34,6 +34,7 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
+from streamrec.connectors.ticks.timed_table import TimedTable
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.epochs import Epochs
 from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
@@ -66,6 +67,7 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
+from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 
 T = TypeVar("T")
@@ -108,6 +110,8 @@ class Job:
         self._sources: list[Topic] = []
         self._timed: list[bool] = []  # of each
         self._ticking: Ticking | None = None
+        self._timed_tables: dict[str, TimedTable] = {}
+        self._has_begun = False
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
 
@@ -133,6 +137,7 @@ class Job:
             )
         self._sources.append(topic)
         self._timed.append(timed)
+        self._check_timed_tables()
         if any(self._timed) != all(self._timed):
             raise StartError(
                 f"dataflow {self.flow_id!r} expected all inputs timed or none, got "
@@ -199,16 +204,47 @@ class Job:
         out, _ = self._encoded(f"encode {ERRORS.name}", all_failed, encode, None)
         op.output(ERRORS.name, out, self._sink(ERRORS))
 
-    def table(self, topic: Topic) -> Table:
+    @overload
+    def table(self, topic: Topic) -> Table: ...
+
+    @overload
+    def table(self, topic: Topic, *, timed: Literal[False]) -> Table: ...
+
+    @overload
+    def table(self, topic: Topic, *, timed: Literal[True]) -> TimedTable: ...
+
+    def table(self, topic: Topic, *, timed: bool = False) -> Table | TimedTable:
         """A compacted topic as a map from key to newest value, the same in every process: loaded
         before the first record, then followed by a thread. A value is what `receive` shows of it.
 
         What a step reads of it may be newer than the record at hand, and a replay sees the table
-        as it is then.
+        as it is then. `timed`: a step that goes by event time (`InEventTime`) reads it as it was at
+        the tick that it takes in, in every run; `table.at_tick_of(self)` is its view.
         """
+        name = self.settings.topic(topic)
         # A registry that is away is waited for.
         found = partial(schema_of, self.registry, self.log.patience)
-        return Table(self.log, self.settings.topic(topic), found, plain_value_of(topic)).open()
+        decode = plain_value_of(topic)
+        if not timed:
+            return Table(self.log, name, found, decode).open()
+        if name not in self._timed_tables:
+            if self._has_begun:
+                raise StartError(
+                    f"dataflow {self.flow_id!r} expected job.table({topic.name!r}, timed=True) in "
+                    "build_flow, got it from a step that runs"
+                )
+            ticking = self._opened_ticking()
+            ticking.add(name)
+            self._timed_tables[name] = TimedTable(
+                self.log,
+                name,
+                ticking.codec,
+                decode or JsonDecoder(found).decode,
+                partial(self.report.read, name, 0),
+            )
+            self._check_timed_tables()
+            self._timed_tables[name].open()
+        return self._timed_tables[name]
 
     @property
     def sources(self) -> tuple[Topic, ...]:
@@ -289,7 +325,15 @@ class Job:
     def _inputs(self) -> list[tuple[Topic, bool]]:
         return list(zip(self._sources, self._timed, strict=True))
 
+    def _check_timed_tables(self) -> None:
+        if self._timed_tables and not all(self._timed):
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected job.read(..., timed=True) beside the timed "
+                f"table {next(iter(self._timed_tables))!r}, got inputs without ticks"
+            )
+
     def _begin(self) -> None:
+        self._has_begun = True
         self._on_built()
         if self._ticking is not None and process_index() == 0:
             self._ticking.start()
@@ -315,10 +359,8 @@ class Job:
         )
         if timed:
             outputs.late = True
-            if self._ticking is None:
-                self._ticking = Ticking(self.log, self.registry, settings, self._stopping)
-            self._ticking.add(name, options)
-            options = replace(options, ticks=self._ticking.gate)
+            self._opened_ticking().add(name, options)
+            options = replace(options, ticks=self._opened_ticking().gate)
         return EngineSource(LogSource(self.log, options), self._begins, self._epochs)
 
     def _sink(self, topic: Topic) -> Sink[Any]:
@@ -332,6 +374,11 @@ class Job:
 
     def _largest(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().largest_bytes(topic)
+
+    def _opened_ticking(self) -> Ticking:
+        if self._ticking is None:
+            self._ticking = Ticking(self.log, self.registry, self.settings, self._stopping)
+        return self._ticking
 
     def _opened_outputs(self) -> Outputs:
         if self._outputs is None:

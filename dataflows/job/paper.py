@@ -13,6 +13,7 @@ from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.ticks.tick import LaneTick, Tick
+from streamrec.connectors.ticks.timed_table import ByTicks
 from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
@@ -77,6 +78,25 @@ def _encode_of(topic: Topic) -> Callable[[Any], bytes]:
     return refuse
 
 
+class _PaperTable:
+    """A timed table that does not change."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def at_tick_of(self, step: ByTicks) -> "_PaperTable":
+        return self
+
+    def get(self, key: str | bytes, default: Any = None) -> Any:
+        return self._values.get(key.decode() if isinstance(key, bytes) else key, default)
+
+    def version(self) -> list[int]:
+        return []
+
+    def may_miss(self, key: str | bytes) -> bool:
+        return False
+
+
 class PaperJob(Job):
     """Reads batches from memory and writes to lists; connects to nothing and keeps nothing.
 
@@ -105,15 +125,18 @@ class PaperJob(Job):
         self._tables = tables or {}
         self._sources = []
         self._timed = []
+        self._timed_tables = {}
         self._written: list[Topic] = []
         self._partition_count = partitions
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
         return Keep(make, None)
 
-    def table(self, topic: Topic) -> Any:
-        self.topics_read.append(topic)
-        return self._tables.get(topic.name, {})
+    def table(self, topic: Topic, *, timed: bool = False) -> Any:
+        if topic not in self.topics_read:
+            self.topics_read.append(topic)
+        values = self._tables.get(topic.name, {})
+        return _PaperTable(values) if timed else values
 
     def records(self, topic: Topic) -> list[Any]:
         """What the flow wrote to a topic, as plain values: for each partition in order."""

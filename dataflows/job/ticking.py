@@ -29,16 +29,17 @@ class Ticking:
         self._log = log
         self._settings = settings
         self._stopping = stopping
+        self._inputs: dict[str, SourceOptions | None] = {}  # None: a table
         name = settings.topic(TICKS)
         registered = schema_registered(registry, TICKS, name, log.patience)
-        self._codec = TickCodec(
+        self.codec = TickCodec(
             name,
             JsonEncoder(TICKS.schema, registered.id).encode,
             JsonDecoder(partial(schema_of, registry, log.patience)).decode,
+            self._inputs.keys,
         )
-        self._inputs: dict[str, SourceOptions | None] = {}  # None: a table
         until = Once(self._ends_now)
-        self.gate = GateOptions(self._codec, Once(self._first), None if settings.follow else until)
+        self.gate = GateOptions(self.codec, Once(self._first), None if settings.follow else until)
         self._until = None if settings.follow else until
 
     def add(self, name: str, options: SourceOptions | None = None) -> None:
@@ -55,7 +56,7 @@ class Ticking:
             self._until,
             self._stopping,
         )
-        TickWriter(self._log, self._codec, options).start()
+        TickWriter(self._log, self.codec, options).start()
 
     def _ends_now(self) -> Ends:
         with closing(self._log.admin()) as admin:
@@ -66,7 +67,7 @@ class Ticking:
         folder = state_directory(self._settings)
         if folder is None:
             return self._find_first()
-        path = folder / "ticks" / f"{self._codec.topic}.json"
+        path = folder / "ticks" / f"{self.codec.topic}.json"
         return int(json.loads(write_once(path, lambda: str(self._find_first()).encode())))
 
     def _find_first(self) -> int:
@@ -81,7 +82,7 @@ class Ticking:
                             if isinstance(start, SourceStart)
                             else positions_at(options.start, admin, options.group, name)
                         )
-            return first_tick(self._log, self._codec, positions)
+            return first_tick(self._log, self.codec, positions)
         except UnknownTopicError as error:
             raise StartError(
                 f"{error}; run `streamrec topics create`, with --dataflow MODULE for a dataflow "

@@ -23,6 +23,10 @@ from streamrec.schemas.columns import VALUE
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
+# Of a table that is read with `job.table(..., timed=True)`: for a day, a tick that is read again
+# finds the versions that it had.
+TABLE_CONFIGS = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)}
+
 Format = Literal["avro", "json", "bytes"]
 _FORMATS = ("avro", "json", "bytes")
 

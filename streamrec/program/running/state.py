@@ -1,11 +1,10 @@
-"""`state`: what a dataflow has saved of its users, whether it runs or not."""
+"""`state`: what a dataflow has saved by key, whether it runs or not."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,7 +14,7 @@ from streamrec.program.shared import CommandError, say
 state = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show or export the users that a dataflow has saved, as of its last snapshot; begin anew.",
+    help="Show or export what a dataflow has saved by key, as of its last snapshot; begin anew.",
 )
 
 _Directory = Annotated[
@@ -30,40 +29,77 @@ _Directory = Annotated[
 ]
 
 
+_Step = Annotated[
+    str | None,
+    typer.Option(help="The step, where several of the dataflow keep state."),
+]
+
+
 @state.command()
 def show(
-    user: Annotated[str, typer.Argument(help="The user's id.")],
+    key: Annotated[str, typer.Argument(help="The key: a user's id, or what a step goes by.")],
     recovery_directory: _Directory,
+    step: _Step = None,
 ) -> None:
-    """Print what is saved of one user, as JSON. Exit status 1: nothing is."""
-    import pyarrow.compute as pc
+    """Print what is saved of one key, as JSON. Exit status 1: nothing is."""
+    from streamrec.program.running.state_tables import is_of_users, of_key, shards_of, step_of
 
-    for shard, table in _shards(recovery_directory):
-        rows = table.filter(pc.equal(table["user_id"], user.encode())).to_pylist()
-        if rows:
-            typer.echo(json.dumps({"shard": shard, **_readable(rows[0])}, indent=2))
+    folder = step_of(_state_directory(recovery_directory), step)
+    of_users = False
+    for shard in shards_of(folder):
+        found = of_key(shard, key)
+        if found:
+            typer.echo(json.dumps({"shard": shard.name, **found}, indent=2))
             return
-    raise CommandError(f"expected a user that is saved, got {user!r}; idle users are dropped")
+        of_users = is_of_users(shard)
+    if of_users:
+        raise CommandError(f"expected a user that is saved, got {key!r}; idle users are dropped")
+    raise CommandError(f"step {folder.name!r}: expected a key that is saved, got {key!r}")
 
 
 @state.command()
 def export(
-    out: Annotated[Path, typer.Argument(help="The Parquet file to write.", dir_okay=False)],
+    out: Annotated[
+        Path,
+        typer.Argument(help="The Parquet file to write; of a step with several parts, a folder."),
+    ],
     recovery_directory: _Directory,
+    step: _Step = None,
 ) -> None:
-    """Write all saved users to a Parquet file, one row a user."""
+    """Write all that is saved to a Parquet file, one row for whatever has a key, or to one file for
+    each part of a step."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parts = []
-    for shard, table in _shards(recovery_directory):
-        column = pa.array([shard] * len(table), pa.string())
-        parts.append(table.add_column(0, "shard", column))
-    if not parts:
+    from streamrec.program.running.state_tables import ALL, is_of_users, shards_of, step_of
+
+    folder = step_of(_state_directory(recovery_directory), step)
+    found: dict[str, list[pa.Table]] = {}
+    shards, what = 0, "rows"
+    for shard in shards_of(folder):
+        shards += 1
+        what = "users" if is_of_users(shard) else "rows"
+        for part, table in shard.parts.items():
+            column = pa.array([shard.name] * len(table), pa.string())
+            found.setdefault(part, []).append(table.add_column(0, "shard", column))
+    if not found:
         raise CommandError(f"expected saved state in {recovery_directory}, got none yet")
-    table = pa.concat_tables(parts)
-    pq.write_table(table, out)
-    say(f"{out}: {len(table)} users of {len(parts)} shards")
+    if ALL in found and out.is_dir():
+        raise CommandError(f"step {folder.name!r}: expected a file to write, got the folder {out}")
+    if ALL not in found and (out.is_file() or out.suffix == ".parquet"):
+        raise CommandError(
+            f"step {folder.name!r}: expected a folder for its parts {', '.join(found)}, got the "
+            f"file {out}"
+        )
+    for part, tables in found.items():
+        path = out if part == ALL else out / f"{part}.parquet"
+        table = pa.concat_tables(tables)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+        except OSError as error:
+            raise CommandError(f"{path}: expected to be writable, got {error}") from None
+        say(f"{path}: {len(table)} {what} of {shards} shards")
 
 
 @state.command()
@@ -87,18 +123,6 @@ def reset(recovery_directory: _Directory) -> None:
     say(f"remove {aside} when it is needed no more")
 
 
-def _shards(recovery_directory: Path) -> Iterator[tuple[str, Any]]:
-    """Each shard's name and its users, newest of each. Raises StateFileError."""
-    from streamrec.connectors.state_files import read_newest
-    from streamrec.dataflows.steps.user_tables import newest_of_each
-
-    folder = _state_directory(recovery_directory) / "user-features"
-    for shard in sorted(path for path in folder.glob("*") if path.is_dir()):
-        tables = read_newest(shard)
-        if tables:
-            yield shard.name, newest_of_each(tables)
-
-
 def _state_directory(recovery_directory: Path) -> Path:
     with _refusing_settings():
         given = load_settings().state_dir
@@ -111,16 +135,3 @@ def _refusing_settings() -> Iterator[None]:
         yield
     except SettingsError as error:
         raise CommandError(f"settings: {error}") from None
-
-
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
-    """Times as ISO 8601 and ids as text, for a person to read."""
-    readable: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, bytes):
-            readable[name] = value.decode(errors="replace")
-        elif name.endswith("_ms") and isinstance(value, int):
-            readable[name] = datetime.fromtimestamp(value / 1000, UTC).isoformat()
-        else:
-            readable[name] = value
-    return readable
