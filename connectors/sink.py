@@ -318,8 +318,6 @@ class _SharedWriter:
         bounds = self.admin.bounds(topic)
         ends = {p: bound.high for p, bound in bounds.items()}
         if topic != self.options.topic:
-            # Another worker may have a transaction open there, which waits for this one to begin;
-            # what is still open of the run before will not be seen.
             ends = self.admin.ends(topic, committed=True)
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}

@@ -67,7 +67,11 @@ def ticks_of(messages: Iterable[Message], decode: Decode) -> list[PlainTick]:
     for message in messages:
         assert message.value is not None
         found = decode(message.value)
-        ticks.append(PlainTick(_ms(found["time"]), found["ends"]))
+        ends: dict[str, list[int]] = {}
+        left = list(found["ends"])
+        for topic, count in zip(found["topics"], found["partitions"], strict=True):
+            ends[topic], left = left[:count], left[count:]
+        ticks.append(PlainTick(_ms(found["time"]), ends))
     return ticks
 
 
