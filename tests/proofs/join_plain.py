@@ -176,11 +176,11 @@ class _Shard:
     def take_in(self, rows: Sequence[Row], tick_ms: int) -> None:
         """What lies between two ticks, in order."""
         earliest_ms = self._now_ms - LATE_MS
+        # Before ten keys were seen nobody knows which of two far times is wrong.
+        knows_from_ms = _NOT_BEGUN_MS if self._watermark.founded else self._now_ms - HOUR_MS
         refuted: list[tuple[int, int]] = []  # user by hash, and up to which time
         for row in rows:
-            # Before ten keys were seen nobody knows which of two far times is wrong.
-            is_bearable = self._watermark.founded or row.time_ms >= self._now_ms - HOUR_MS
-            if row.time_ms < earliest_ms and is_bearable:
+            if knows_from_ms <= row.time_ms < earliest_ms:
                 topic = self._topics[row.input]
                 _fail(self._outputs, topic, row.value["message"], "too_late", "join")
                 continue
