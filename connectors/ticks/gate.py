@@ -26,7 +26,8 @@ class GateOptions:
 
     codec: TickCodec
     first: Callable[[], int]  # the number of the first tick for a lane that no snapshot knows
-    # Of a finite run: the lanes end with the first tick that covers it.
+    # Of a finite run: the lanes end with the first tick that covers it, of those to come and the
+    # last that there is.
     until: Callable[[], Ends] | None = None
 
 
@@ -41,6 +42,7 @@ class Gate:
         self._reader: LogReader | None = None
         self._ticks: list[Tick] = []  # those that some lane has not come to yet
         self._reached: dict[int, int] = {}  # by lane, the last tick that it has come to
+        self._newest_at_start = -1
         self._last: int | None = None  # of a finite run
         self._cut_short = False  # whether a lane was given all that it may have in one go
 
@@ -57,8 +59,9 @@ class Gate:
         return self._reached[lane]
 
     def poll(self) -> bool:
-        """Look for new ticks; returns whether a lane may go on at once. Those of a finite run end
-        with the first that covers it, and of many the next are for later."""
+        """Look for new ticks; returns whether a lane may go on at once. A finite run goes as far as
+        the ticks that there were at its start, and the first that covers it; of many ticks the next
+        are for later."""
         codec = self._options.codec
         if self._reader is None:
             self._reader = self._open()
@@ -77,7 +80,7 @@ class Gate:
                     continue
                 self._ticks.append(tick)
                 may_go_on = True
-                if self._covers(tick):
+                if number >= self._newest_at_start and self._covers(tick):
                     self._last = number
         return may_go_on
 
@@ -87,6 +90,7 @@ class Gate:
         codec = self._options.codec
         newest = last_tick(self._log, codec)
         if newest is not None:
+            self._newest_at_start = newest.number
             self._check_input(newest)
             if newest.number <= done and self._covers(newest):
                 self._last = newest.number  # there is nothing to be done
