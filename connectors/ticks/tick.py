@@ -9,6 +9,7 @@ alone, and not from how they happened to be read.
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from itertools import chain
 from typing import Any, NamedTuple
 
 from streamrec.connectors.log import Headers, Log, OffsetBounds, UnknownSchemaError
@@ -58,11 +59,18 @@ class TickCodec(NamedTuple):
     inputs: Callable[[], Collection[str]]  # their topics
 
     def value(self, time_ms: int, ends: Ends) -> bytes:
-        lists = {
-            topic: [of_topic.get(p, -1) for p in range(max(of_topic, default=-1) + 1)]
-            for topic, of_topic in ends.items()
-        }
-        return self.encode({"time": time_ms, "ends": lists})
+        lists = [
+            [of_topic.get(p, -1) for p in range(max(of_topic, default=-1) + 1)]
+            for of_topic in ends.values()
+        ]
+        return self.encode(
+            {
+                "time": time_ms,
+                "topics": list(ends),
+                "partitions": list(map(len, lists)),
+                "ends": list(chain.from_iterable(lists)),
+            }
+        )
 
     def tick(self, number: int, value: bytes | None, headers: Headers = _NONE) -> Tick | None:
         """None: it is no tick, as of someone who wrote by hand, or not one that is meant."""
@@ -70,16 +78,16 @@ class TickCodec(NamedTuple):
             if value is None:
                 raise UnreadableError("expected a tick, got null")
             found = self.decode(value, headers)
-            time_ms, lists = found["time"], found["ends"]
+            left = iter(found["ends"])
             ends = {
-                topic: {p: int(end) for p, end in enumerate(of_topic) if end >= 0}
-                for topic, of_topic in lists.items()
+                str(topic): {p: end for p in range(count) if (end := int(next(left))) >= 0}
+                for topic, count in zip(found["topics"], found["partitions"], strict=True)
             }
-            tick = Tick(number, int(time_ms), ends)
+            tick = Tick(number, int(found["time"]), ends)
         except (UnreadableError, UnknownSchemaError) as error:
             _logger.warning("topic %s, offset %d: passed over: %s", self.topic, number, error)
             return None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, StopIteration):
             _logger.warning(
                 "topic %s, offset %d: passed over: expected a tick, got %.200r",
                 self.topic,

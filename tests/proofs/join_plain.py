@@ -67,7 +67,11 @@ def ticks_of(messages: Iterable[Message], decode: Decode) -> list[PlainTick]:
     for message in messages:
         assert message.value is not None
         found = decode(message.value)
-        ticks.append(PlainTick(_ms(found["time"]), found["ends"]))
+        ends: dict[str, list[int]] = {}
+        left = list(found["ends"])
+        for topic, count in zip(found["topics"], found["partitions"], strict=True):
+            ends[topic], left = left[:count], left[count:]
+        ticks.append(PlainTick(_ms(found["time"]), ends))
     return ticks
 
 
@@ -162,7 +166,7 @@ class _Shard:
     def __init__(self, inputs: Sequence[Input], outputs: Outputs) -> None:
         self._topics = [each.topic for each in inputs]
         self._outputs = outputs
-        self._watermark = ReferenceWatermark(HOUR_MS, HOUR_MS)
+        self._watermark = ReferenceWatermark(1 << 62, HOUR_MS)
         self._base_ms = self._base_tick_ms = 0
         self._now_ms = _NOT_BEGUN_MS
         self._numbers = itertools.count()
@@ -174,14 +178,19 @@ class _Shard:
         earliest_ms = self._now_ms - LATE_MS
         refuted: list[tuple[int, int]] = []  # user by hash, and up to which time
         for row in rows:
-            if row.time_ms < earliest_ms:
+            # Before ten keys were seen nobody knows which of two far times is wrong.
+            is_bearable = self._watermark.founded or row.time_ms >= self._now_ms - HOUR_MS
+            if row.time_ms < earliest_ms and is_bearable:
                 topic = self._topics[row.input]
                 _fail(self._outputs, topic, row.value["message"], "too_late", "join")
                 continue
             self._wait(row.time_ms, False, row, partial(self._on_record, row))
             before = dict(self._watermark.candidates)
-            _, users = self._watermark.take_in(hash(row.user), row.time_ms)
-            refuted += [(user, before[user]) for user in users]
+            self._watermark.take_in(hash(row.user), row.time_ms)
+            far_ms, left = self._watermark.now_ms + HOUR_MS, self._watermark.candidates
+            refuted += [
+                (user, at) for user, at in before.items() if user not in left and at > far_ms
+            ]
         self._refuse(refuted)
         newest_ms = self._watermark.now_ms
         if newest_ms < self._base_ms:  # of few keys, which may all be wrong
