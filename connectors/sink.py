@@ -93,19 +93,26 @@ class SinkPosition:
     awaited: frozenset[OutputId] = frozenset()  # read back, and not come again yet
     awaited_s: float = _AWAITED_S  # of running, for how much longer
     others: dict[str, dict[int, int]] = field(default_factory=dict)  # ends of other topics
+    elsewhere: frozenset[OutputId] = frozenset()  # read back from these, and not come again yet
 
     def beside(self) -> dict[str, Any]:
         """All but the ends, as plain values."""
-        awaited = [tuple(each) for each in sorted(self.awaited)]
-        return {"awaited": awaited, "awaited_s": self.awaited_s, "others": self.others}
+        return {
+            "awaited": [tuple(each) for each in sorted(self.awaited)],
+            "awaited_s": self.awaited_s,
+            "others": self.others,
+            "elsewhere": [tuple(each) for each in sorted(self.elsewhere)],
+        }
 
     @classmethod
     def of_plain(cls, ends: dict[int, int], beside: Mapping[str, Any] | None) -> "SinkPosition":
         """The inverse. Snapshots of before have nothing beside."""
         if not beside:
             return cls(ends)
-        awaited = frozenset(OutputId(*each) for each in beside["awaited"])
-        return cls(ends, awaited, beside["awaited_s"], beside["others"])
+        awaited, elsewhere = (
+            frozenset(OutputId(*each) for each in beside[name]) for name in ("awaited", "elsewhere")
+        )
+        return cls(ends, awaited, beside["awaited_s"], beside["others"], elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,9 @@ class SinkLane:
         self._lane = lane
         self._position = dict(resume.ends) if resume else {}
         self._awaited, self._elsewhere = shared.open_lane(lane, resume)
-        left_s = resume.awaited_s if resume and resume.awaited else _AWAITED_S
+        known = resume.awaited | resume.elsewhere if resume else frozenset()
+        is_new = not known or not known.issuperset(self._awaited | self._elsewhere)
+        left_s = _AWAITED_S if is_new or resume is None else resume.awaited_s
         self._awaited_until_s = time.monotonic() + left_s
         # By topic and partition of the input, while something is awaited.
         self._reached: dict[tuple[str, int], int] = {}
@@ -230,7 +239,8 @@ class SinkLane:
         if self._awaited or self._elsewhere:
             self._forget()
         left_s = self._awaited_until_s - time.monotonic()
-        return SinkPosition(dict(self._position), frozenset(self._awaited), left_s, others)
+        awaited = frozenset(self._awaited)
+        return SinkPosition(dict(self._position), awaited, left_s, others, self._elsewhere)
 
     def close(self) -> None:
         self._shared.close_lane()
@@ -302,7 +312,7 @@ class _SharedWriter:
                 for topic, position in others.items()
                 for each in self._read_back(self.others[topic], position)
             )
-        return awaited, self.elsewhere
+        return awaited, self.elsewhere | (resume.elsewhere if resume else frozenset())
 
     def _is_of(self, partition: int, lane: int) -> bool:
         return partition % self.options.lanes == lane

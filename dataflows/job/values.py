@@ -23,7 +23,8 @@ class KeyedValues:
         return len(self._values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        """The keys, sorted: in the same order in every run."""
+        return iter(sorted(self._values))
 
     def get(self, key: str, default: Any = None) -> Any:
         return self._values.get(key, default)

@@ -25,6 +25,15 @@ _NUMBERS = {
     "boolean": np.bool_,
 }
 
+_WHOLE = (int, np.int64, np.int32)
+_TAKEN: dict[str, tuple[type, ...]] = {
+    "int": _WHOLE,
+    "long": _WHOLE,
+    "float": (*_WHOLE, float, np.float64, np.float32),
+    "double": (*_WHOLE, float, np.float64, np.float32),
+    "boolean": (bool, np.bool_),
+}
+
 
 def outputs_of(job: "Job", topic: Topic) -> ColumnsOf:
     """Makes the records of a topic of the `Output`s that are for it; those for others are passed
@@ -57,6 +66,13 @@ def _records(
     outputs: list[Output] = [each for each in batch if each.topic is topic]
     if not outputs:
         return
+    names = {field.name for field in fields}
+    for each in outputs:
+        if not each.fields.keys() <= names:
+            raise TypeError(
+                f"output of topic {topic.name!r} expected fields of {topic.schema_place}, got "
+                f"{min(each.fields.keys() - names)!r}"
+            )
     given = _identities(topic, flow_id, outputs)
     columns: Columns = {}
     for field in fields:
@@ -96,6 +112,8 @@ def _identities(topic: Topic, flow_id: str, outputs: list[Output]) -> dict[str, 
 def _column(node: Type, values: list[Any]) -> Column:
     inner = node.value
     if inner.kind == "array":
+        if any(isinstance(each, str | bytes) for each in values):
+            raise TypeError("a text")
         bounds = np.zeros(len(values) + 1, np.int64)
         np.cumsum([len(each) for each in values], out=bounds[1:])
         return Lists(bounds, {"": _column(inner.branches[0], [v for each in values for v in each])})
@@ -106,7 +124,10 @@ def _column(node: Type, values: list[Any]) -> Column:
     valid: NDArray[np.bool_] | None = None
     if node.null_branch >= 0 and None in values:
         valid = np.array([value is not None for value in values], np.bool_)
-        values = [0 if value is None else value for value in values]
+        values = [_NUMBERS[inner.kind](0) if value is None else value for value in values]
+    for value in values:
+        if type(value) not in _TAKEN[inner.kind]:
+            raise TypeError(f"{value!r}")
     return Numbers(np.array(values, _NUMBERS[inner.kind]), valid)
 
 

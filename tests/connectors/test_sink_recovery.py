@@ -274,3 +274,30 @@ def test_an_open_transaction_in_another_topic_holds_no_start_up(
     assert values_in(kafka_log, topic_name) == in_order(1, 2)
     assert took_s < 20.0
     opened.close()
+
+
+def test_a_fate_holds_over_a_second_crash_before_it_came_again(
+    log: Log, topic_name: str, transactions: bool
+) -> None:
+    errors_name = f"{topic_name}-errors"
+    create(log, topic_name, 1)
+    create(log, errors_name, 1)
+    answered = lane(log, topic_name, None, transactions, late=True, other=errors_name)
+    answered.write_batch(outputs((3, "hit", 0)))
+    answered.snapshot()
+    answered.close()
+
+    saved: SinkPosition | None = None
+    for offset in (8, 9):  # neither life comes to the input that was answered
+        refused = lane(log, errors_name, saved, transactions, late=True, other=topic_name)
+        refused.write_batch(outputs((offset, "hit", 0)))
+        found = refused.snapshot()
+        assert [each.offset for each in found.elsewhere] == [3]
+        saved = SinkPosition.of_plain(found.ends, found.beside())
+        assert saved == found
+    third = lane(log, errors_name, saved, transactions, late=True, other=topic_name)
+    third.write_batch(outputs((3, "hit", 0), (10, "hit", 0)))
+    third.snapshot()
+
+    assert values_in(log, errors_name) == [b"0:8:hit:0", b"0:9:hit:0", b"0:10:hit:0"]
+    third.close()
