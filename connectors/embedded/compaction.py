@@ -2,10 +2,12 @@
 
 Done by the writer of a compacted topic, inside its transaction, once half of a partition has been
 written since the last time (as Kafka's `min.cleanable.dirty.ratio` 0.5). Tombstones are kept:
-a reader that starts at the beginning must still learn that a key is gone.
+a reader that starts at the beginning must still learn that a key is gone. What is younger than
+`min.compaction.lag.ms` is left as it is, and replaces nothing yet.
 """
 
 import sqlite3
+import time
 
 import numpy as np
 
@@ -24,7 +26,7 @@ _DIRTY_RECORDS_MIN = 10_000  # offsets; below this a rewrite is not worth its co
 _ROW_RECORDS = 2_000
 
 
-def compact_if_due(db: sqlite3.Connection, partition_id: int) -> bool:
+def compact_if_due(db: sqlite3.Connection, partition_id: int, lag_ms: int = 0) -> bool:
     """Compact a partition if half of it is new. Cost: reading and writing what it holds."""
     low, high, clean = db.execute(
         "SELECT low, high, clean FROM partitions WHERE id = ?", (partition_id,)
@@ -33,23 +35,35 @@ def compact_if_due(db: sqlite3.Connection, partition_id: int) -> bool:
     if dirty < _DIRTY_RECORDS_MIN:
         return False
     first = partition_id << OFFSET_BITS
+    end = high
+    if lag_ms:
+        old_ms = time.time_ns() // 1_000_000 - lag_ms
+        young = db.execute(
+            "SELECT id FROM batches WHERE id >= ? AND id < ? AND ms_max > ? ORDER BY id LIMIT 1",
+            (first + clean, first + high, old_ms),
+        ).fetchone()
+        end = high if young is None else young[0] - first
+        dirty = end - max(low, clean)
+        if dirty < _DIRTY_RECORDS_MIN:
+            return False
     held = db.execute(
         "SELECT coalesce(sum(records), 0) FROM batches WHERE id >= ? AND id < ?",
-        (first, first + high),
+        (first, first + end),
     ).fetchone()[0]
     if 2 * dirty < held:
         return False
-    compact(db, partition_id)
+    compact(db, partition_id, end)
     return True
 
 
-def compact(db: sqlite3.Connection, partition_id: int) -> None:
-    """Rewrite a partition with one record a key; records without a key are dropped, as Kafka
-    refuses them. Called inside a transaction. Offsets never change; gaps appear."""
+def compact(db: sqlite3.Connection, partition_id: int, end: int) -> None:
+    """Rewrite a partition up to an offset at which a row ends, with one record a key; records
+    without a key are dropped, as Kafka refuses them. Called inside a transaction. Offsets never
+    change; gaps appear."""
     first = partition_id << OFFSET_BITS
     found = db.execute(
         "SELECT * FROM batches WHERE id >= ? AND id < ? ORDER BY id",
-        (first, first + (1 << OFFSET_BITS)),
+        (first, first + end),
     ).fetchall()
     if not found:
         return
@@ -71,10 +85,11 @@ def compact(db: sqlite3.Connection, partition_id: int) -> None:
             key, headers, _ = details[index]
             if key is not None and newest[key] == offset:
                 packer.add(key, values[index], stamps[index], headers, offset)
-    end = rows[-1][0] + rows[-1][1].span
     packer.close(end)
+    freed = sum(row.size for _, row in rows) - packer.size
     db.execute(
-        "UPDATE partitions SET clean = ?, bytes = ? WHERE id = ?", (end, packer.size, partition_id)
+        "UPDATE partitions SET clean = ?, bytes = bytes - ? WHERE id = ?",
+        (end, freed, partition_id),
     )
 
 

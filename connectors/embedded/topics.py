@@ -11,7 +11,13 @@ from streamrec.connectors.log import LogError, TooLargeError, WriteError
 # Kafka's default for max.message.bytes.
 _MAX_MESSAGE_BYTES = 1_048_588
 
-_HONOURED = ("cleanup.policy", "max.message.bytes", "retention.bytes", "retention.ms")
+_HONOURED = (
+    "cleanup.policy",
+    "max.message.bytes",
+    "min.compaction.lag.ms",
+    "retention.bytes",
+    "retention.ms",
+)
 
 # Options of a Kafka topic that change nothing here: one spec serves both back ends. Others are
 # refused, since a misspelt `retention.ms` would otherwise keep everything for ever.
@@ -30,7 +36,6 @@ _WITHOUT_EFFECT = (
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
     "segment.bytes",
@@ -50,6 +55,7 @@ class TopicRules:
     retention_bytes: int | None  # a partition; None: no bound
     max_message_bytes: int
     compact: bool
+    compaction_lag_ms: int
 
     def check(self, partition: int, size: int) -> None:
         """Raises WriteError for a partition that does not exist and for a message too large."""
@@ -88,6 +94,7 @@ def load_topic(db: sqlite3.Connection, where: str, topic: str) -> TopicRules:
         _limit(configs, "retention.bytes") if _has_policy(configs, "delete") else None,
         int(configs.get("max.message.bytes", _MAX_MESSAGE_BYTES)),
         _has_policy(configs, "compact"),
+        max(0, int(configs.get("min.compaction.lag.ms", "0"))),
     )
 
 

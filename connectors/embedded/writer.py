@@ -240,7 +240,7 @@ class EmbeddedWriter:
             self._db.execute(_INSERT, ((row_id << OFFSET_BITS) + high - row.span, *row))
         apply_retention(self._db, row_id, held, part.rules)
         if part.rules.compact:
-            compact_if_due(self._db, row_id)
+            compact_if_due(self._db, row_id, part.rules.compaction_lag_ms)
 
 
 def _size_of(items: Sequence[bytes | None]) -> int:

@@ -294,6 +294,26 @@ def test_compaction_keeps_the_newest_record_of_each_key_under_its_offset(embedde
     assert [r.offset for r in resumed] == [offset for offset in offsets if offset >= middle]
 
 
+def test_compaction_leaves_what_is_younger_than_the_lag(embedded_log: Log) -> None:
+    """And what an older record of its key is replaced by only there."""
+    create(embedded_log, "table", cleanup_policy="compact", min_compaction_lag_ms="60000")
+    now_ms = time.time_ns() // 1_000_000
+    old_ms = now_ms - 120_000
+    with closing(embedded_log.writer()) as writer:
+        for number in range(30_000):  # ten keys, and then none of them for a while
+            writer.write("table", [Outgoing(b"%d" % (number % 10), b"old", None, old_ms)])
+        writer.flush(10)
+        for number in range(30_000):
+            writer.write("table", [Outgoing(b"%d" % (number % 10), b"young", None, now_ms)])
+        writer.flush(10)
+    records = read_from(embedded_log, "table", {0: 0}, 1, max_messages=60_000)
+    old = [r for r in records if r.value == b"old"]
+    assert len(records) - len(old) == 30_000
+    assert 10 <= len(old) < 15_000
+    assert {r.key for r in old} == {b"%d" % number for number in range(10)}
+    assert {r.offset for r in old} >= set(range(29_990, 30_000))
+
+
 def test_a_deleted_topic_made_anew_is_another_topic(embedded_log: Log) -> None:
     create(embedded_log, "t")
     writer = embedded_log.writer()

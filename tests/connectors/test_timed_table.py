@@ -250,8 +250,10 @@ def compacted(prices: Prices) -> None:
     """As a broker does once all is older than min.compaction.lag.ms."""
     assert isinstance(prices.log, EmbeddedLog)
     with closing(prices.log._file.connect()) as db:
-        for partition_id in partition_ids(db, prices.topic, prices.topic).values():
-            compact(db, partition_id)
+        ids, admin = partition_ids(db, prices.topic, prices.topic), prices.log.admin()
+        for partition, end in admin.ends(prices.topic).items():
+            compact(db, ids[partition], end)
+        admin.close()
 
 
 def test_a_version_that_compaction_removed_is_seen_to_be_missing(
