@@ -38,11 +38,13 @@ class Place:
         schema_name: str,
         configs: Mapping[str, str] | None = None,
         partitions: int = PARTITIONS,
+        schema: str | None = None,
     ) -> str:
-        """A new topic for records of a schema, which is registered for it."""
+        """A new topic for records of a schema, which is registered for it; None: the one of that
+        name in schemas/."""
         name = f"{self.prefix}-{schema_name}-{next(_numbers)}"
         spec = TopicSpec(name, partitions, configs=configs or {})
-        ensure_topics(self.log, [spec], {name: load(schema_name)})
+        ensure_topics(self.log, [spec], {name: schema or load(schema_name)})
         return name
 
     def delete_topics(self, *names: str) -> None:

@@ -308,13 +308,20 @@ class _SharedWriter:
         return partition % self.options.lanes == lane
 
     def _read_back(self, written: Written, position: Mapping[int, int]) -> Iterator[OutputId]:
-        """The outputs that stand from a position on to where the topic ends now."""
+        """The outputs that stand from a position on to where the topic ends now.
+
+        A transaction that is still open in another topic is one of a lane that was killed, and is
+        taken back when that lane is opened, or one of a lane that goes on and waits for this one:
+        what is committed before it is all. Of its own topic a lane has shut out who had it.
+        """
         topic = written.topic
         bounds = self.admin.bounds(topic)
         ends = {p: bound.high for p, bound in bounds.items()}
+        if topic != self.options.topic:
+            ends = self.admin.ends(topic, committed=True)
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
-        behind = {p: at for p, at in position.items() if at < ends[p]}
+        behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}
         if not behind:
             return
         if topic not in self.readers:

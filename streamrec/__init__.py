@@ -9,7 +9,10 @@ the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the step
 and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
 (`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
 what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
-`Between`, `OneOf`, `EventTime`).
+`Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
+`InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
+`outputs_of`), and for tests `Tick`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`,
+`Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
@@ -51,8 +54,13 @@ if TYPE_CHECKING:
     from streamrec.dataflows.steps.user_features import user_features
     from streamrec.models.checks import check_recommender
     from streamrec.models.contract import ModelInfo, Ranking, Recommender, Sessions
+    from streamrec.models.keyed.lists import KeyedLists
+    from streamrec.models.keyed.rows import KeyedRows
+    from streamrec.models.keyed.seen import Seen
+    from streamrec.models.keyed.table import KeyedTable
     from streamrec.models.users.features import declared
     from streamrec.schemas.columns import Bytes, Lists, Numbers, constant, strings
+    from streamrec.schemas.hashing import hash128
     from streamrec.schemas.reasons import Reason
 
 _MODULE_OF = {
@@ -81,7 +89,12 @@ _MODULE_OF = {
         "dataflows.steps.user_features": "user_features",
         "models.checks": "check_recommender",
         "models.contract": "ModelInfo Ranking Recommender Sessions",
+        "models.keyed.lists": "KeyedLists",
+        "models.keyed.rows": "KeyedRows",
+        "models.keyed.seen": "Seen",
+        "models.keyed.table": "KeyedTable",
         "models.users.features": "declared",
+        "schemas.hashing": "hash128",
         "schemas.columns": "Bytes Lists Numbers constant strings",
         "schemas.reasons": "Reason",
     }.items()
@@ -104,6 +117,9 @@ __all__ = [
     "InEventTime",
     "Job",
     "Kept",
+    "KeyedLists",
+    "KeyedRows",
+    "KeyedTable",
     "Lists",
     "ModelInfo",
     "Numbers",
@@ -117,6 +133,7 @@ __all__ = [
     "RecordBatch",
     "Records",
     "Rule",
+    "Seen",
     "Sessions",
     "Settings",
     "SettingsError",
@@ -137,6 +154,7 @@ __all__ = [
     "decode_clicks",
     "decode_records",
     "each_batch",
+    "hash128",
     "load_settings",
     "open_job",
     "outputs_of",

@@ -4,15 +4,19 @@ What stands behind the newest tick waits for the next: only then is it known to 
 in every run.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamrec.connectors.log import Log, LogReader, RawBatch
-from streamrec.connectors.ticks.tick import Ends, LaneTick, Tick, TickCodec, last_tick
+from streamrec.connectors.log import Log, LogReader, OffsetOutOfRangeError, RawBatch
+from streamrec.connectors.ticks.tick import Ends, LaneTick, Tick, TickCodec, bounds_of, last_tick
 
-_POLL_TICKS = 1_000
+_logger = logging.getLogger(__name__)
+
+_POLL_TICKS = 1_000  # held at most, or twice that
 _HANDED_MAX = 64  # ticks, in one go
 
 
@@ -22,7 +26,8 @@ class GateOptions:
 
     codec: TickCodec
     first: Callable[[], int]  # the number of the first tick for a lane that no snapshot knows
-    # Of a finite run: the lanes end with the first tick that covers it.
+    # Of a finite run: the lanes end with the first tick that covers it, of those to come and the
+    # last that there is.
     until: Callable[[], Ends] | None = None
 
 
@@ -37,7 +42,9 @@ class Gate:
         self._reader: LogReader | None = None
         self._ticks: list[Tick] = []  # those that some lane has not come to yet
         self._reached: dict[int, int] = {}  # by lane, the last tick that it has come to
+        self._newest_at_start = -1
         self._last: int | None = None  # of a finite run
+        self._cut_short = False  # whether a lane was given all that it may have in one go
 
     def open_lane(self, lane: int, reached: int | None) -> None:
         """A lane goes on after a tick; None: it is new."""
@@ -51,34 +58,69 @@ class Gate:
     def reached(self, lane: int) -> int:
         return self._reached[lane]
 
-    def poll(self) -> int:
-        """Look for new ticks; returns how many there were."""
+    def poll(self) -> bool:
+        """Look for new ticks; returns whether a lane may go on at once. A finite run goes as far as
+        the ticks that there were at its start, and the first that covers it; of many ticks the next
+        are for later."""
         codec = self._options.codec
         if self._reader is None:
             self._reader = self._open()
-        count = 0
-        for batch in self._reader.poll(_POLL_TICKS):
-            for number, value in zip(batch.offsets.tolist(), batch.values, strict=True):
-                assert value is not None
-                tick = codec.tick(number, value)
-                self._ticks.append(tick)
-                count += 1
-                if self._last is None and self._covers(tick):
-                    self._last = number
-        if count:
-            done = min(self._reached.values())
+        done = min(self._reached.values())
+        if self._ticks and self._ticks[0].number <= done:
             self._ticks = [tick for tick in self._ticks if tick.number > done]
-        return count
+        may_go_on, self._cut_short = self._cut_short, False
+        if self._last is not None or len(self._ticks) >= _POLL_TICKS:
+            return may_go_on
+        for batch in self._reader.poll(_POLL_TICKS):
+            for index, (number, value) in enumerate(
+                zip(batch.offsets.tolist(), batch.values, strict=True)
+            ):
+                tick = codec.tick(number, value, batch.detail(index).headers)
+                if tick is None or self._last is not None:
+                    continue
+                self._ticks.append(tick)
+                may_go_on = True
+                if number >= self._newest_at_start and self._covers(tick):
+                    self._last = number
+        return may_go_on
 
     def _open(self) -> LogReader:
         """All lanes of the worker are open."""
         done = min(self._reached.values())
-        newest = last_tick(self._log, self._options.codec)
-        if newest is not None and newest.number <= done and self._covers(newest):
-            self._last = newest.number  # there is nothing to be done
+        codec = self._options.codec
+        newest = last_tick(self._log, codec)
+        if newest is not None:
+            self._newest_at_start = newest.number
+            self._check_input(newest)
+            if newest.number <= done and self._covers(newest):
+                self._last = newest.number  # there is nothing to be done
+        begin, low = done + 1, bounds_of(self._log, codec).low
+        if begin < low:
+            _logger.warning(
+                "topic %s: ticks %d to %d are gone, retention removed them: what they cut is taken "
+                "in with the next one",
+                codec.topic,
+                begin,
+                low - 1,
+            )
+            begin = low
         reader = self._log.reader()
-        reader.assign(self._options.codec.topic, {0: done + 1})
+        reader.assign(codec.topic, {0: begin})
         return reader
+
+    def _check_input(self, newest: Tick) -> None:
+        """What a topic held when a tick was written it still holds, or held; else nothing would
+        come for long, and nobody would know."""
+        with closing(self._log.admin()) as admin:
+            ends = admin.ends(self._topic)
+        for partition, end in newest.ends.get(self._topic, {}).items():
+            if ends.get(partition, 0) < end:
+                raise OffsetOutOfRangeError(
+                    f"topic {self._topic!r}, partition {partition}: expected offsets up to {end}, "
+                    f"as tick {newest.number} of topic {self._options.codec.topic!r} says, got up "
+                    f"to {ends.get(partition, 0)}; the topic was deleted and made anew: do the "
+                    "same with that of ticks, and begin with a new recovery directory"
+                )
 
     def _covers(self, tick: Tick) -> bool:
         until = self._options.until
@@ -104,6 +146,7 @@ class Gate:
             if tick.number <= self._reached[lane]:
                 continue
             if count >= most or handed >= _HANDED_MAX:
+                self._cut_short = True
                 return
             ends = {
                 p: end

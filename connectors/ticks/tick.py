@@ -6,12 +6,20 @@ in every other. So what a step does at ticks, and only then, follows from the re
 alone, and not from how they happened to be read.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from itertools import chain
 from typing import Any, NamedTuple
 
-from streamrec.connectors.log import Log
+from streamrec.connectors.log import Headers, Log, OffsetBounds, UnknownSchemaError
 from streamrec.connectors.reading import read_range
+from streamrec.schemas.json_codec import UnreadableError
+
+_logger = logging.getLogger(__name__)
+
+_LOOK_BACK = 100  # numbers, at first
+_NONE: Headers = []
 
 Ends = Mapping[str, Mapping[int, int]]  # by topic and partition, the offset of the next record
 
@@ -42,53 +50,88 @@ class LaneTick(NamedTuple):
 
 
 class TickCodec(NamedTuple):
-    """How ticks are written down."""
+    """How ticks are written down, and which of them are meant: those of all inputs. What others
+    write of other inputs, at other times, stands in the same topic and says nothing here."""
 
     topic: str
     encode: Callable[[dict[str, Any]], bytes]
-    decode: Callable[[bytes], dict[str, Any]]
+    decode: Callable[[bytes, Headers], Any]  # may raise UnreadableError, UnknownSchemaError
+    inputs: Callable[[], Collection[str]]  # their topics
 
     def value(self, time_ms: int, ends: Ends) -> bytes:
-        lists = {
-            topic: [of_topic.get(p, -1) for p in range(max(of_topic, default=-1) + 1)]
-            for topic, of_topic in ends.items()
-        }
-        return self.encode({"time": time_ms, "ends": lists})
+        lists = [
+            [of_topic.get(p, -1) for p in range(max(of_topic, default=-1) + 1)]
+            for of_topic in ends.values()
+        ]
+        return self.encode(
+            {
+                "time": time_ms,
+                "topics": list(ends),
+                "partitions": list(map(len, lists)),
+                "ends": list(chain.from_iterable(lists)),
+            }
+        )
 
-    def tick(self, number: int, value: bytes) -> Tick:
-        found = self.decode(value)
-        ends = {
-            topic: {p: end for p, end in enumerate(of_topic) if end >= 0}
-            for topic, of_topic in found["ends"].items()
-        }
-        return Tick(number, found["time"], ends)
+    def tick(self, number: int, value: bytes | None, headers: Headers = _NONE) -> Tick | None:
+        """None: it is no tick, as of someone who wrote by hand, or not one that is meant."""
+        try:
+            if value is None:
+                raise UnreadableError("expected a tick, got null")
+            found = self.decode(value, headers)
+            left = iter(found["ends"])
+            ends = {
+                str(topic): {p: end for p in range(count) if (end := int(next(left))) >= 0}
+                for topic, count in zip(found["topics"], found["partitions"], strict=True)
+            }
+            tick = Tick(number, int(found["time"]), ends)
+        except (UnreadableError, UnknownSchemaError) as error:
+            _logger.warning("topic %s, offset %d: passed over: %s", self.topic, number, error)
+            return None
+        except (KeyError, TypeError, ValueError, StopIteration):
+            _logger.warning(
+                "topic %s, offset %d: passed over: expected a tick, got %.200r",
+                self.topic,
+                number,
+                found,
+            )
+            return None
+        return tick if tick.ends.keys() >= set(self.inputs()) else None
 
 
 def tick_at(log: Log, codec: TickCodec, number: int, end: int) -> Tick | None:
     """The first tick from a number on, below an end; None: there is none."""
-    found = next(read_range(log, codec.topic, {0: number}, {0: end}), None)
-    if found is None:
-        return None
-    assert found.value is not None
-    return codec.tick(found.offset, found.value)
+    for found in read_range(log, codec.topic, {0: number}, {0: end}):
+        tick = codec.tick(found.offset, found.value, found.headers)
+        if tick is not None:
+            return tick
+    return None
+
+
+def bounds_of(log: Log, codec: TickCodec) -> OffsetBounds:
+    """Which numbers there are."""
+    with closing(log.admin()) as admin:
+        return admin.bounds(codec.topic)[0]
 
 
 def last_tick(log: Log, codec: TickCodec) -> Tick | None:
     """The newest that there is."""
-    with closing(log.admin()) as admin:
-        bounds = admin.bounds(codec.topic)[0]
-    for number in range(bounds.high - 1, max(bounds.low, bounds.high - 100) - 1, -1):
-        found = tick_at(log, codec, number, bounds.high)
-        if found is not None:
-            return found
+    low, end = bounds_of(log, codec)
+    step = _LOOK_BACK
+    while end > low:
+        begin = max(low, end - step)
+        newest: Tick | None = None
+        for found in read_range(log, codec.topic, {0: begin}, {0: end}):
+            newest = codec.tick(found.offset, found.value, found.headers) or newest
+        if newest is not None:
+            return newest
+        end, step = begin, 2 * step
     return None
 
 
 def first_tick(log: Log, codec: TickCodec, positions: Ends) -> int:
     """The number of the first tick that comes after something which is read from these positions,
     or of the next tick that there will be. Looks at a few, since ends do not go back."""
-    with closing(log.admin()) as admin:
-        low, high = admin.bounds(codec.topic)[0]
+    low, high = bounds_of(log, codec)
     while low < high:
         middle = (low + high) // 2
         found = tick_at(log, codec, middle, high)
@@ -108,4 +151,13 @@ def _is_after(tick: Tick, positions: Ends) -> bool:
     )
 
 
-__all__ = ["Ends", "LaneTick", "Tick", "TickCodec", "first_tick", "last_tick", "tick_at"]
+__all__ = [
+    "Ends",
+    "LaneTick",
+    "Tick",
+    "TickCodec",
+    "bounds_of",
+    "first_tick",
+    "last_tick",
+    "tick_at",
+]

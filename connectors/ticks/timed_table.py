@@ -30,7 +30,7 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.patience import TELL_EVERY_S, is_time_to_tell
-from streamrec.connectors.reading import read_range
+from streamrec.connectors.reading import read_range, records_of
 from streamrec.connectors.table import GONE, Decode, Follower, decoded
 from streamrec.connectors.ticks.tick import TickCodec
 
@@ -276,23 +276,23 @@ class TimedTable(Follower):
             return
         for batch in readers.ticks.poll(_BATCH_MESSAGES):
             with self._changed:
-                for number, value in zip(batch.offsets.tolist(), batch.values, strict=True):
-                    assert value is not None
-                    tick = self._codec.tick(number, value)
-                    self._last = tick.ends.get(self.topic, self._last)
-                    self._pending[number] = self._last
-                    self._ticks_to = number
+                for record in records_of(batch):
+                    tick = self._codec.tick(record.offset, record.value, record.headers)
+                    if tick is not None:
+                        self._last = tick.ends.get(self.topic, self._last)
+                        self._pending[tick.number] = self._last
+                    self._ticks_to = record.offset
 
     def _known_before(self, number: int, low: int) -> int:
         """The last tick up to a number that knows the topic; the number itself where none does."""
         end, count = number + 1, 100
         while end > low:
             start = max(low, end - count)
-            known = [
-                record.offset
+            ticks = [
+                self._codec.tick(record.offset, record.value, record.headers)
                 for record in read_range(self._log, self._codec.topic, {0: start}, {0: end})
-                if record.value and self.topic in self._codec.tick(0, record.value).ends
             ]
+            known = [tick.number for tick in ticks if tick is not None and self.topic in tick.ends]
             if known:
                 return known[-1]
             end, count = start, 4 * count

@@ -15,6 +15,7 @@ _logger = logging.getLogger(__name__)
 _FLUSH_S = 30.0
 _RETRY_S = 2.0
 _STEP_MS = 1_000  # of the log's time, at first
+_LAST_S = 1.0  # at most, between ticks of a finite run that is covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,20 @@ class TickOptions:
     every_s: float
     # So many records at most, of all topics, between two ticks: what is between is held in memory.
     records_max: int
-    until: Callable[[], Ends] | None = None  # of a finite run: what the last one must cover
+    until: Callable[[], Ends] | None = None  # of a finite run, as this process sees it
     stopping: Callable[[], bool] = lambda: False
 
 
 class TickWriter:
-    """Writes from a thread until the process ends, or a finite run is covered."""
+    """Writes from a thread until the process ends: of a finite run, too, since other processes may
+    have begun when more had come, or wait for a first tick."""
 
     def __init__(self, log: Log, codec: TickCodec, options: TickOptions) -> None:
         self._log = log
         self._codec = codec
         self._options = options
         self._step_ms = _STEP_MS
+        self._ahead_ms: int | None = None  # of our time before the monotonic clock
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
@@ -48,7 +51,9 @@ class TickWriter:
                 return
             except LogError as error:
                 _logger.warning("ticks wait: %s", error)
-                time.sleep(_RETRY_S)
+            except Exception as error:  # or all would wait for ticks, and nobody would know why
+                _logger.exception("ticks wait: %r", error)
+            time.sleep(_RETRY_S)
 
     def _write_all(self) -> None:
         options = self._options
@@ -56,7 +61,7 @@ class TickWriter:
             last = last_tick(self._log, self._codec) or Tick(-1, 0, {})
             while not options.stopping():
                 if options.until is not None and last.covers(options.until()):
-                    return
+                    time.sleep(min(_LAST_S, options.every_s))
                 began_s = time.monotonic()
                 last, is_caught_up = self._next(admin, last)
                 self._write(writer, last)
@@ -73,13 +78,22 @@ class TickWriter:
 
         Time is looked at before the ends: whatever is written later stands behind them.
         """
-        now_ms = int(time.time() * 1_000)
+        now_ms = self._now_ms(last)
         names = self._options.topics
         ends = {name: admin.ends(name, committed=True) for name in names}
         begins = {name: self._begins(admin, name, last) for name in names}
         if _count(begins, ends) <= self._options.records_max:
-            return Tick(-1, max(last.time_ms, now_ms), _latest(begins, ends)), True
+            return Tick(-1, now_ms, _latest(begins, ends)), True
         return self._step(admin, begins, ends, last.time_ms, now_ms), False
+
+    def _now_ms(self, last: Tick) -> int:
+        """The wall clock's time at the start, or that of the last tick before if it was later, and
+        what has passed since: steps count by how far they are from each other, and a clock that is
+        set makes none of them longer, nor holds them up."""
+        passed_ms = int(time.monotonic() * 1_000)
+        if self._ahead_ms is None:
+            self._ahead_ms = max(int(time.time() * 1_000), last.time_ms) - passed_ms
+        return max(self._ahead_ms + passed_ms, last.time_ms)
 
     def _begins(self, admin: LogAdmin, topic: str, last: Tick) -> dict[int, int]:
         """Where the last tick left off, or what retention has left begins."""
@@ -104,9 +118,11 @@ class TickWriter:
             if count:
                 break
             low_ms = until_ms
-        # Where many are of one time, or of none, it goes by count.
-        share = max(1, most // max(1, sum(map(len, begins.values()))))
-        by_time = found if _count(begins, found) else ends
+        share, by_time = most, found
+        if until_ms >= now_ms or _count(begins, found) > most:
+            # Where many are of one time, or of none, or of one to come, it goes by count.
+            share = max(1, most // max(1, sum(map(len, begins.values()))))
+            by_time = found if until_ms < now_ms else ends
         cut = {
             name: {
                 p: min(by_time[name].get(p, end), end, begins[name].get(p, 0) + share)

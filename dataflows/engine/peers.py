@@ -26,9 +26,11 @@ def connections() -> list[Connection] | None:
     """Those of this process; None: this kernel does not list them (it is not Linux)."""
     try:
         ours = set(_descriptors())
-        return [found for inode, found in _listed() if f"socket:[{inode}]" in ours]
+        # While others come and go the kernel may list one twice.
+        found = {inode: each for inode, each in _listed() if f"socket:[{inode}]" in ours}
     except OSError:
         return None
+    return list(found.values())
 
 
 def _descriptors() -> Iterator[str]:

@@ -266,11 +266,24 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     for name in sorted(set(environ) - known):
         if not name.startswith("STREAMREC_") or _OF_KUBERNETES.fullmatch(name):
             continue
-        near = difflib.get_close_matches(name, known, 1, 0.8)
+        near = _near(name, known)
         if near or not name.endswith("_TOPIC"):
             meant = f"; did you mean {near[0]}?" if near else "; `streamrec settings` lists them"
             told.append(f"{name} is no setting{meant}")
     return told
+
+
+def _near(name: str, known: set[str]) -> list[str]:
+    """The setting that a name may stand for. Names of topics are alike in what all of them have: a
+    dataflow's own `offers` is no misspelt `scores`."""
+    if not name.endswith("_TOPIC"):
+        return difflib.get_close_matches(name, known, 1, 0.8)
+    stems = {_stem(each): each for each in known if each.endswith("_TOPIC")}
+    return [stems[stem] for stem in difflib.get_close_matches(_stem(name), stems, 1, 0.8)]
+
+
+def _stem(name: str) -> str:
+    return name.removeprefix("STREAMREC_").removesuffix("_TOPIC")
 
 
 def _explain(error: Any) -> str:

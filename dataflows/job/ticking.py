@@ -29,14 +29,15 @@ class Ticking:
         self._log = log
         self._settings = settings
         self._stopping = stopping
+        self._inputs: dict[str, SourceOptions | None] = {}  # None: a table
         name = settings.topic(TICKS)
         registered = schema_registered(registry, TICKS, name, log.patience)
         self.codec = TickCodec(
             name,
             JsonEncoder(TICKS.schema, registered.id).encode,
             JsonDecoder(partial(schema_of, registry, log.patience)).decode,
+            self._inputs.keys,
         )
-        self._inputs: dict[str, SourceOptions | None] = {}  # None: a table
         until = Once(self._ends_now)
         self.gate = GateOptions(self.codec, Once(self._first), None if settings.follow else until)
         self._until = None if settings.follow else until

@@ -1,6 +1,7 @@
 """`InEventTime`: logic over several inputs, record by record, in event time, with timers."""
 
 import heapq
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -88,10 +89,12 @@ class InEventTime(TimedRows):
         raise NotImplementedError
 
     def call(self, record: TimedRecord, at_ms: int, name: str) -> None:
-        """Ask for `on_timer` at an event time; the record is kept for it until then."""
+        """Ask for `on_timer` at an event time; the record is kept for it until then. Raises
+        TypeError for a time that is no whole number."""
         if not isinstance(record.original, Original):
             raise ValueError(f"a call expected a record that is at hand, got {record}")
-        timer = Timer(name, max(at_ms, self.now_ms), record)
+        # A fraction would be lost when the timer is saved, and another time be told after that.
+        timer = Timer(name, max(operator.index(at_ms), self.now_ms), record)
         self._count += 1
         if timer.at_ms < self._until_ms:
             place = self._place(record)

@@ -19,7 +19,7 @@ from streamrec.dataflows.job.packed import pack, unpack
 from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.steps.event_clock import EventClock
 from streamrec.dataflows.steps.held import Original, TimedRecord
-from streamrec.dataflows.steps.records import ShardRecords, ShardTicks
+from streamrec.dataflows.steps.records import RecordBatch, ShardRecords, ShardTicks
 from streamrec.models.keyed.kernels import HIGH, LOW
 from streamrec.models.keyed.rows import NEVER_MS, KeyedRows
 from streamrec.schemas.columns import Bytes, Numbers, strings, take
@@ -41,6 +41,7 @@ WHAT, TOPIC, PARTITION, OFFSET, TIME, LOG, AT, AFTER = range(len(WORDS))
 FIRST_OWN = len(WORDS)
 _PARTS = ("shard_key", "key", "value", "headers")
 _ROW_BYTES = 200  # of a row, beside its parts
+_FARTHEST_MS = 1 << 53  # of an event time
 
 
 class _Tick(NamedTuple):
@@ -103,7 +104,7 @@ class TimedRows:
         is_tick = False
         for item in items:
             if isinstance(item, ShardRecords):
-                self._arrive(item)
+                out += self._arrive(item)
                 continue
             is_tick = True
             for tick in item.ticks:
@@ -134,20 +135,20 @@ class TimedRows:
 
     def restore(self, tables: Sequence[pa.Table], facts: dict[str, Any]) -> None:
         """Become the shard that said this. Raises ValueError for saved inputs that are gone."""
-        self.rows.restore(unpack(tables, "rows"))
         gone = [topic for topic in facts["topics"] if topic not in self.topics]
         if gone:
             raise ValueError(
                 f"saved state expected the inputs {', '.join(facts['topics'])}, got "
                 f"{', '.join(self.topics)}; what is held of {gone[0]} has no other place"
             )
+        held = unpack(tables, "rows")
         # Topics may be read in another order now.
         numbers = np.array([self.topics.index(topic) for topic in facts["topics"]], np.int64)
-        if numbers.tolist() != list(range(len(numbers))):
-            held = np.flatnonzero(self.rows.rows.state)
-            own = self.rows.words[held, TOPIC]
-            self.rows.words[held, TOPIC] = numbers[own]
-            self.rows.note_changed(held)
+        if numbers.tolist() == list(range(len(numbers))):
+            self.rows.restore(held)
+        else:
+            self.rows.restore([_renumbered(table, numbers) for table in held])
+            self.rows.note_changed(np.flatnonzero(self.rows.rows.state))
         self._reached = {(topic, lane): number for topic, lane, number in facts["reached"]}
         self._ticks = [_Tick(*tick) for tick in facts["ticks"]]
         self._newest_tick, self.tick = facts["newest_tick"], facts["tick"]
@@ -161,8 +162,13 @@ class TimedRows:
 
     # In between.
 
-    def _arrive(self, item: ShardRecords) -> None:
+    def _arrive(self, item: ShardRecords) -> list[Failed]:
         batch, rows = item.batch, item.rows
+        failed = _unusable(batch, rows)
+        if failed:
+            rows = rows[~np.isin(rows, list(failed))]
+            if not len(rows):
+                return list(failed.values())
         n = len(rows)
         keys = take(batch.keys, rows)
         originals = batch.origins.originals(batch.origin_rows[rows])
@@ -199,6 +205,7 @@ class TimedRows:
         slots = self.rows.add(hash128(keys), np.full(n, NEVER_MS), order, words, parts)
         if self._arrived is not None:
             self._arrived.append(slots)
+        return list(failed.values())
 
     def _take_in(self, tick: _Tick) -> Iterator[Any]:
         """All that comes before a tick, and what is due by then."""
@@ -207,9 +214,9 @@ class TimedRows:
         words = self.rows.words[slots]
         order = np.lexsort((words[:, OFFSET], words[:, PARTITION], words[:, TOPIC], words[:, TIME]))
         slots, times_ms = slots[order], words[order, TIME]
-        earliest_ms = self._clock.now_ms - self._late_ms
-        late = times_ms < earliest_ms
+        late = self._clock.are_late(times_ms, self._late_ms)
         if late.any():
+            earliest_ms = self._clock.now_ms - self._late_ms
             yield from self._refuse(
                 slots[late],
                 Reason.TOO_LATE,
@@ -259,10 +266,13 @@ class TimedRows:
         self.rows.remove(slots)
 
     def _refute(self, time_ms: int, high: int, low: int) -> Iterator[Failed]:
-        """A key's time that others do not bear out: what waits for it would wait for ever."""
+        """A key's times up to one that others do not bear out: what waits for them would wait for
+        ever."""
         slots = self.rows.of_key(high, low)
         words = self.rows.words[slots]
-        slots = slots[(words[:, WHAT] == WAITS) & (words[:, TIME] == time_ms)]
+        times_ms = words[:, TIME]
+        is_meant = (self._clock.far_ms < times_ms) & (times_ms <= time_ms)
+        slots = slots[(words[:, WHAT] == WAITS) & is_meant]
         self._held_bytes -= int(self._sizes(slots).sum())
         yield from self._refuse(
             slots,
@@ -351,6 +361,38 @@ class HeldInputs:
             self._topics[topic], partition, offset, "", 0, None, original, self._sources[topic]
         )
         return record.fail(reason, message)
+
+
+def _unusable(batch: RecordBatch, rows: NDArray[np.int64]) -> dict[int, Failed]:
+    """By row, what has no key or no time to be held by."""
+    failed: dict[int, Failed] = {}
+    times_ms = batch.times_ms[rows]
+    for row in rows[(times_ms < 0) | (times_ms > _FARTHEST_MS)].tolist():
+        what = f"event time expected Unix milliseconds >= 0, got {batch.times_ms[row]}"
+        failed[row] = batch.fail(row, Reason.INVALID_VALUE, what)
+    keys = [key or b"" for key in keys_of(take(batch.keys, rows))]
+    if not _is_text(b"\n".join(keys)):
+        for row, key in zip(rows.tolist(), keys, strict=True):
+            if not _is_text(key):
+                what = f"key expected UTF-8, got {key[:60]!r}"
+                failed[row] = batch.fail(row, Reason.INVALID_VALUE, what)
+    return failed
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _renumbered(table: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
+    """Saved rows with other numbers for their topics, by which they are in order, too."""
+    for name in (WORDS[TOPIC], "order_1"):
+        column = pa.array(numbers[table[name].to_numpy()])
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
 def written_headers(headers: Headers) -> bytes | None:

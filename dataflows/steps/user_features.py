@@ -15,6 +15,8 @@ from streamrec.models.users.features import FeatureSet
 from streamrec.models.users.state import UserState
 from streamrec.schemas.reasons import Reason
 
+_TOPIC_ROWS = 4_096  # of watermarks, for each topic of clicks: more partitions than one has
+
 
 class UserFeatures:
     """One shard's users. Emits accepted clicks with their features, and the late ones as failed.
@@ -26,19 +28,25 @@ class UserFeatures:
     def __init__(self, state: UserState, with_sessions: bool = True) -> None:
         self.state = state
         self._with_sessions = with_sessions
+        # Whose clicks came, in this order: each topic's partitions have watermarks of their own.
+        self._topics: list[str] = []
 
     def update(self, values: list[ShardClicks]) -> list[ShardClicks | Failed]:
         """Count the clicks and fill in their features, in the order in which they come."""
         out: list[ShardClicks | Failed] = []
         for shard_clicks in values:
             clicks, rows = shard_clicks.clicks, shard_clicks.rows
+            matrix, first = clicks.matrix, self._first_row(clicks.topic)
+            if first:
+                matrix = matrix.copy()
+                matrix[kernels.PARTITION] += first
             sessions = self.state.update(
-                clicks.matrix,
+                matrix,
                 rows,
                 clicks.user_ids,
                 clicks.features,
                 clicks.status,
-                clicks.partition_count,
+                first + clicks.partition_count,
                 self._with_sessions,
             )
             status = clicks.status[rows]
@@ -50,9 +58,15 @@ class UserFeatures:
                 out.append(ShardClicks(shard_clicks.shard, clicks, rows, sessions))
         return out
 
+    def _first_row(self, topic: str) -> int:
+        """Of the watermarks of a topic's partitions."""
+        if topic not in self._topics:
+            self._topics.append(topic)
+        return _TOPIC_ROWS * self._topics.index(topic)
+
     def _late(self, shard_clicks: ShardClicks, row: int) -> Failed:
         clicks = shard_clicks.clicks
-        partition = int(clicks.matrix[kernels.PARTITION, row])
+        partition = self._first_row(clicks.topic) + int(clicks.matrix[kernels.PARTITION, row])
         earliest = int(self.state.watermarks_ms[partition]) - self.state.features.longest_ms
         return clicks.fail(
             row,
@@ -67,7 +81,12 @@ class UserFeatures:
         slots = state.held() if whole else state.changed()
         facts = {
             "feature_set": state.features.digest,
-            "watermarks_ms": state.watermarks_ms.tolist(),
+            "watermarks_ms": state.watermarks_ms[:_TOPIC_ROWS].tolist(),
+            "topics": self._topics,
+            "watermarks_of_others": [
+                state.watermarks_ms[first : first + _TOPIC_ROWS].tolist()
+                for first in range(_TOPIC_ROWS, len(state.watermarks_ms), _TOPIC_ROWS)
+            ],
             "doubts": state.doubts,
             "kept_items": state.kept_items,
         }
@@ -86,7 +105,12 @@ class UserFeatures:
                 f"{state.kept_items} kept items, got {saved[0]} and {saved[1]}; resume with the "
                 "declaration and the setting that made it, or start from a new recovery directory"
             )
-        watermarks_ms = np.array(facts["watermarks_ms"], np.int64)
+        # What was saved when there was one topic says nothing of it, nor what others there are.
+        self._topics = list(facts.get("topics", ()))
+        rows: list[int] = list(facts["watermarks_ms"])
+        for number, others in enumerate(facts.get("watermarks_of_others", ()), 1):
+            rows += [0] * (_TOPIC_ROWS * number - len(rows)) + others
+        watermarks_ms = np.array(rows, np.int64)
         # Shards that were saved before watermarks were doubted say nothing of it.
         doubts = facts.get("doubts", {})
         state.restore([users_of(table) for table in tables], watermarks_ms, doubts)

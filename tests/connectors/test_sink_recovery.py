@@ -3,6 +3,7 @@
 Values are `partition:offset` of the input that they answer.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -21,7 +22,7 @@ from streamrec.connectors.sink import (
     Transactions,
     Written,
 )
-from tests.connectors.log_reading import Silent, create, write
+from tests.connectors.log_reading import Silent, create, wait_until, write
 
 LANES = 1
 
@@ -246,3 +247,30 @@ def test_an_input_has_one_fate_whatever_becomes_of_it_the_second_time(
     assert values_in(log, errors_name) == in_order(2, 4, 6)
     answered.close()
     refused.close()
+
+
+@pytest.mark.kafka
+def test_an_open_transaction_in_another_topic_holds_no_start_up(
+    kafka_log: Log, topic_name: str
+) -> None:
+    """It is of a lane that was killed and is not opened yet, or of one that goes on and waits for
+    this one: seen as starts that took the two minutes after which the broker takes it back."""
+    other = f"{topic_name}-other"
+    for topic in (topic_name, other):
+        create(kafka_log, topic, 1)
+    killed = lane(kafka_log, other, None, transactions=True)
+    killed.write_batch(answers([0]))
+    killed.snapshot()
+    killed.write_batch(answers([1]))
+    with closing(kafka_log.admin()) as admin:  # the marker of the first is at 1
+        wait_until(lambda: admin.ends(other) == {0: 3})
+
+    began_s = time.monotonic()
+    opened = lane(kafka_log, topic_name, None, transactions=True, other=other)
+    took_s = time.monotonic() - began_s
+    opened.write_batch(answers([0, 1, 2]))
+    opened.snapshot()
+
+    assert values_in(kafka_log, topic_name) == in_order(1, 2)
+    assert took_s < 20.0
+    opened.close()

@@ -14,9 +14,9 @@ from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Log, Outgoing, TopicSpec, UnreachableError
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.ticks import timed_table
-from streamrec.connectors.ticks.tick import TickCodec
 from streamrec.connectors.ticks.timed_table import TimedTable
 from streamrec.schemas.json_codec import decode_json
+from tests.connectors.tick_feeds import codec_of
 
 LAG_MS = str(24 * 60 * 60 * 1000)
 
@@ -27,7 +27,7 @@ class Prices:
     def __init__(self, log: Log, topic: str) -> None:
         self.log = log
         self.topic = topic
-        self.codec = TickCodec(f"{topic}-ticks", lambda v: json.dumps(v).encode(), json.loads)
+        self.codec = codec_of(f"{topic}-ticks", ())
         self.count = 0
         with closing(log.admin()) as admin:
             configs = {"cleanup.policy": "compact", "min.compaction.lag.ms": LAG_MS}

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from streamrec.connectors.source import Start
-from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
+from streamrec.dataflows.job.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+    unknown_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +97,12 @@ def test_environment_and_arguments_are_read(monkeypatch: pytest.MonkeyPatch) -> 
 def test_each_setting_has_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_a_topic_of_a_dataflow_of_ones_own_is_no_misspelt_one_of_ours() -> None:
+    named = ("OFFERS", "PURCHASES", "OUTCOMES", "CART_COUNTS", "RECOMENDATIONS", "CLICK")
+    told = unknown_settings({f"STREAMREC_{name}_TOPIC": "t" for name in named})
+    assert [each.split()[-1] for each in told] == [
+        "STREAMREC_CLICKS_TOPIC?",
+        "STREAMREC_RECOMMENDATIONS_TOPIC?",
+    ]

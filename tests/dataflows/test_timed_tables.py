@@ -30,6 +30,7 @@ from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import TICKS, make_all
+from tests.connectors.tick_feeds import ticks_in
 from tests.dataflows.valuing import FLOW_ID, PRICES, SALES, VALUED, build_flow
 
 START_MS = 1_767_225_600_000
@@ -111,8 +112,9 @@ class Shop:
     def expected_cents(self, tick: int, item: str) -> tuple[int, list[int]]:
         """By a plain reading of the log."""
         record = list(read_all(self.log, self.codec.topic))[tick]
-        assert record.value is not None
-        ends = self.codec.tick(tick, record.value).ends[self.settings.topic(PRICES)]
+        found = self.codec.tick(tick, record.value)
+        assert found is not None
+        ends = found.ends[self.settings.topic(PRICES)]
         last = {}
         for price in read_all(self.log, self.settings.topic(PRICES)):
             is_before = price.offset < ends.get(price.partition, 0)
@@ -243,9 +245,7 @@ def test_ticks_that_the_job_writes_hold_the_table(shop: Shop) -> None:
     shop.run()
     shop.price("i1", 800)
     shop.run()  # no sale is new
-    ticks = [
-        shop.codec.tick(r.offset, r.value or b"") for r in read_all(shop.log, shop.codec.topic)
-    ]
+    ticks = ticks_in(shop.log, shop.codec)
     with closing(shop.log.admin()) as admin:
         name = shop.settings.topic(PRICES)
         assert ticks[-1].ends[name] == admin.ends(name)

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +25,11 @@ from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds
 from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of
+from tests.proofs.chaos_join import MODULE as JOIN_MODULE
+from tests.proofs.chaos_join import JoinTopics, judge_join
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
 from tests.proofs.chaos_troubles import subscriber, unwell_registry
+from tests.proofs.join_feed import END_RECORDS
 
 _ERROR_FIELDS = ("reason", "stage", "exception", "key", "value", "timestamp")
 
@@ -90,6 +94,55 @@ class Topics(NamedTuple):
         ]
 
 
+def killed_run(
+    place: Place,
+    options: ChaosOptions,
+    environment: dict[str, str],
+    feed: Sequence[str],
+    inputs: Sequence[str],
+    output: str,
+    group: str,
+) -> ChaosRun:
+    """Run, kill, bring back, stop."""
+    with ExitStack() as stack:
+        if options.unwell_registry:
+            url = environment["SCHEMA_REGISTRY_URL"]
+            url = stack.enter_context(unwell_registry(url, options.seed))
+            environment = {**environment, "SCHEMA_REGISTRY_URL": url}
+        run = ChaosRun(options, place, environment, feed, inputs, output, group, say)
+        if options.subscriber:
+            servers = environment["KAFKA_BOOTSTRAP_SERVERS"]
+            run.while_killing = lambda: subscriber(servers, group, inputs[0])
+        run.run()
+    rescalings = f"{run.rescalings} rescalings, " if options.sizes else ""
+    say(
+        f"{run.kills} kills ({run.moments}), {rescalings}{run.second_starts} second starts, "
+        f"{run.stops} that hung and woke; after a kill the others ended within "
+        f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
+    )
+    return run
+
+
+def chaos_of_join(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, ChaosRun]:
+    """The same of the join, whose outputs a plain program knows."""
+    topics = JoinTopics.make(place)
+    group = f"{place.prefix}-{options.seed}"
+    environment = place.process_environment(
+        consumer_group=group, delivery=options.delivery, **topics.settings()
+    )
+    feed = [
+        "tests.proofs.join_feed",
+        f"--wrong-clocks={options.wrong_clocks}",
+        *("--topics", *topics.inputs),
+    ]
+    under = f"{group}-join"
+    run = killed_run(place, options, environment, feed, topics.inputs, topics.outcomes, under)
+    say("checking every output against a plain program that sees all inputs at once")
+    found = judge_join(place, topics, options.delivery == "transactions")
+    say(", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items())))
+    return found.verdict, run
+
+
 def chaos(
     place: Place, flow: Flow, options: ChaosOptions, model: str
 ) -> tuple[ChaosVerdict, ChaosRun]:
@@ -103,22 +156,13 @@ def chaos(
     environment = place.process_environment(
         **settings, **topics.settings(flow), delivery=options.delivery
     )
-    with ExitStack() as stack:
-        if options.unwell_registry:
-            url = environment["SCHEMA_REGISTRY_URL"]
-            url = stack.enter_context(unwell_registry(url, options.seed))
-            environment["SCHEMA_REGISTRY_URL"] = url
-        under = group + flow.group_suffix
-        run = ChaosRun(options, place, environment, clicks, topics.answers, under, say)
-        if options.subscriber:
-            servers = environment["KAFKA_BOOTSTRAP_SERVERS"]
-            run.while_killing = lambda: subscriber(servers, under, clicks)
-        run.run()
-    say(
-        f"{run.kills} kills ({run.moments}), {run.second_starts} second starts, {run.stops} that "
-        "hung and woke; after a kill the others ended within "
-        f"{run.longest_leave_s:.1f} s; the last stop took {run.stop_s:.1f} s"
-    )
+    feed = [
+        "tests.proofs.chaos_feed",
+        f"--topic={clicks}",
+        f"--wrong-clocks={options.wrong_clocks}",
+    ]
+    under = group + flow.group_suffix
+    run = killed_run(place, options, environment, feed, [clicks], topics.answers, under)
     say("running once without kills")
     settings |= {"consumer_group": f"{group}-reference", "start_from": "earliest"}
     run_to_the_end(
@@ -170,8 +214,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="processes that hang now and then (SIGSTOP) for longer than a lease, and wake; with "
         "`replaced` others have taken over by then (embedded, or transactions)",
     )
-    parser.add_argument("--dataflow", choices=FLOWS, default="recommender")
-    parser.add_argument("--model", default="none", help="STREAMREC_MODEL of the recommender")
+    parser.add_argument(
+        "--flow",
+        "--dataflow",
+        choices=(*FLOWS, "join"),
+        default="recommender",
+        help="join: two inputs with timers; the number of processes changes under way, too",
+    )
+    parser.add_argument(
+        "--model", help="STREAMREC_MODEL of the recommender and of scoring; by default none"
+    )
     parser.add_argument(
         "--subscriber", action="store_true", help="a consumer subscribes under the group (Kafka)"
     )
@@ -186,7 +238,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="so many of the clicks come from clocks that are ten years ahead, such as 0.02",
+        help="so many of the records come from clocks that are ten years ahead, such as 0.02",
     )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument(
@@ -201,6 +253,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "--stopped replaced: on Kafka what the client had taken is sent when it wakes, which "
             "only --delivery transactions rules out"
         )
+    if given.model and given.flow == "join":
+        parser.error(f"--model expected --flow {' or '.join(FLOWS)}, got join")
+    if given.flow == "join" and given.events < END_RECORDS:
+        parser.error(f"--events expected at least {END_RECORDS} of join, got {given.events}")
     for name in ("subscriber", "unwell_registry"):
         if getattr(given, name) and given.backend == "embedded":
             parser.error(f"--{name.replace('_', '-')} expected --backend kafka, got embedded")
@@ -212,16 +268,18 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     folder = given.folder or Path(tempfile.mkdtemp(prefix="streamrec-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    flow = FLOWS[given.dataflow]
+    is_join = given.flow == "join"
+    count = given.processes
     say(f"seed {seed}; data and logs in {folder}")
     options = ChaosOptions(
-        flow.module,
+        JOIN_MODULE if is_join else FLOWS[given.flow].module,
         given.kills,
         given.events,
         given.processes,
         given.workers,
         seed,
         given.delivery,
+        sizes=(count, count + 1, max(1, count - 1), count) if is_join else (),
         wrong_clocks=given.wrong_clocks,
         subscriber=given.subscriber,
         unwell_registry=given.unwell_registry,
@@ -233,7 +291,11 @@ def main(arguments: list[str] | None = None) -> int:
     began_s = time.monotonic()
     with ExitStack() as stack:
         try:
-            verdict, run = chaos(open_place(stack, given, folder), flow, options, given.model)
+            place = open_place(stack, given, folder)
+            if is_join:
+                verdict, run = chaos_of_join(place, options)
+            else:
+                verdict, run = chaos(place, FLOWS[given.flow], options, given.model or "none")
         except BenchmarkError as error:
             say(f"{error}\nseed {seed}; logs are kept in {folder}")
             return 1

@@ -8,10 +8,10 @@ without kills.
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import fastavro
 import numpy as np
@@ -22,6 +22,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from numpy.typing import NDArray
 
 from benchmarks.place import Place
+from streamrec.connectors.log import NO_TIMESTAMP_MS
 from streamrec.connectors.reading import read_all
 from streamrec.shop.shop import Shop
 from streamrec.shop.world import EVENT_TYPES
@@ -42,6 +43,8 @@ class Message(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    timestamp_ms: int = NO_TIMESTAMP_MS
 
 
 def read_topic(place: Place, topic: str, committed_only: bool) -> Iterator[Message]:
@@ -50,7 +53,7 @@ def read_topic(place: Place, topic: str, committed_only: bool) -> Iterator[Messa
         yield from _read_kafka(place, topic, committed_only)
         return
     for record in read_all(place.log, topic):
-        yield Message(record.partition, record.offset, record.key, record.value)
+        yield Message(*record[1:])
 
 
 def _read_kafka(place: Place, topic: str, committed_only: bool) -> Iterator[Message]:
@@ -76,7 +79,14 @@ def _read_kafka(place: Place, topic: str, committed_only: bool) -> Iterator[Mess
                 elif error is not None:
                     raise RuntimeError(f"reading topic {topic!r}: {error}")
                 else:
-                    yield Message(partition, offset, message.key(), message.value())
+                    yield Message(
+                        partition,
+                        offset,
+                        message.key(),
+                        message.value(),
+                        cast("list[tuple[str, bytes | None]]", message.headers() or []),
+                        message.timestamp()[1],
+                    )
     finally:
         consumer.close()
 
@@ -244,6 +254,25 @@ def judge(inputs: InputTruth, outputs: OutputCounts, reference: OutputCounts) ->
                     f"{answers[offset]} answers and {errors[offset]} errors",
                 )
     return verdict
+
+
+def compare(
+    verdict: ChaosVerdict, expected: Mapping[Any, Any], found: Iterable[tuple[Any, Any]]
+) -> int:
+    """Outputs by what each is, with those that must be; returns how many were found."""
+    seen: Counter[Any] = Counter()
+    for identity, holds in found:
+        seen[identity] += 1
+        if seen[identity] > 1:
+            _offend(verdict, "duplicated", f"{identity}: got {holds}")
+        elif identity not in expected:
+            _offend(verdict, "different", f"{identity}: expected nothing, got {holds}")
+        elif holds != expected[identity]:
+            _offend(verdict, "different", f"{identity}: expected {expected[identity]}, got {holds}")
+    for identity, holds in expected.items():
+        if identity not in seen:
+            _offend(verdict, "lost", f"{identity}: expected {holds}")
+    return seen.total()
 
 
 def _offend(verdict: ChaosVerdict, name: str, text: str) -> None:

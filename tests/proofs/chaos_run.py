@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ _MOMENTS: tuple[tuple[Moment, float], ...] = (
 Stopped = Literal["never", "goes-on", "replaced"]
 _OFTEN = 0.5  # how many of the lives of a cluster have such an event
 _LEASE_S = 2.0
+_BRIEFLY_S = 8.0  # a cluster runs so long at most before it is stopped to be rescaled
 _ALL_SHARE = 0.15  # of the kills that hit every process at once
 
 
@@ -53,6 +54,8 @@ class ChaosOptions:
     workers: int
     seed: int
     delivery: str
+    # How many processes in each part of the kills, and at last; empty: as many all along.
+    sizes: tuple[int, ...] = ()
     wrong_clocks: float = 0.0  # share of the clicks whose producers are years ahead
     subscriber: bool = False  # somebody subscribes under the group
     unwell_registry: bool = False  # the registry answers nonsense in turns
@@ -68,7 +71,8 @@ class ChaosRun:
     options: ChaosOptions
     place: Place
     environment: dict[str, str]
-    clicks: str  # topics
+    feed: Sequence[str]  # module that writes the load, and what it is told
+    inputs: Sequence[str]  # topics
     output: str
     group: str
     say: Callable[[str], None]
@@ -76,6 +80,7 @@ class ChaosRun:
     kills: int = 0
     second_starts: int = 0
     stops: int = 0
+    rescalings: int = 0
     stop_s: float = 0.0
     moments: dict[str, int] = field(default_factory=dict)
     longest_leave_s: float = 0.0
@@ -85,19 +90,42 @@ class ChaosRun:
         self._recovery = self.place.folder / "recovery"
         if self._has_rivals():
             self.environment = {**self.environment, "STREAMREC_LEASE_S": str(_LEASE_S)}
-        self._cluster = self._make_cluster(self.place.folder)
+        self._cluster = self._make_cluster(self.place.folder, self._size())
 
     def _has_rivals(self) -> bool:
         return self.options.second_start or self.options.stopped != "never"
 
-    def _make_cluster(self, logs: Path) -> Cluster:
+    def _size(self) -> int:
+        """How many processes there must be by now."""
+        sizes, kills = self.options.sizes or (self.options.processes,), self.options.kills
+        part = self.kills * (len(sizes) - 1) // kills if kills else len(sizes)
+        return sizes[min(part, len(sizes) - 1)]
+
+    def _rescale(self) -> None:
+        """To another number of processes where it is time, after a kill or after a stop. That may
+        come while they start: who has begun then gives up for those who had not."""
+        before, after = self._cluster.options.processes, self._size()
+        if before == after:
+            return
+        if self._random.random() < _OFTEN:
+            self._cluster.start()
+            time.sleep(self._random.random() * _BRIEFLY_S)
+            for process in self._cluster.running():
+                process.ask_to_stop()
+            self._cluster.wait(_STOP_S)
+            if self._cluster.end(0.0):
+                self._fail(f"did not end within {_STOP_S} s of being asked to")
+        self._cluster = self._make_cluster(self.place.folder, after)
+        self.rescalings += 1
+
+    def _make_cluster(self, logs: Path, processes: int) -> Cluster:
         flags = ["-r", str(self._recovery), "-s", str(int(_SNAPSHOT_S)), "-b", "0"]
         logs.mkdir(exist_ok=True)
         return Cluster(
             ClusterOptions(
                 self.options.flow,
                 flags,
-                self.options.processes,
+                processes,
                 self.options.workers,
                 self.environment,
                 logs,
@@ -114,6 +142,7 @@ class ChaosRun:
                         self._allow(feeder, self._load_by(self.kills + 1))
                         self._live_and_die(admin)
                 self._allow(feeder, self.options.events)
+                self._rescale()
                 self._cluster.start()
                 self._await_end_of(feeder)
                 self._await_caught_up(admin)
@@ -135,12 +164,11 @@ class ChaosRun:
     def _feeder(self) -> subprocess.Popen[str]:
         options = self.options
         rate = options.events / ((options.kills + 1) * options.seconds_per_kill)
-        arguments = {"topic": self.clicks, "events": options.events, "seed": options.seed}
-        arguments |= {"rate": rate, "wrong-clocks": options.wrong_clocks}
+        arguments = {"events": options.events, "seed": options.seed, "rate": rate}
         flags = [f"--{name}={value}" for name, value in arguments.items()]
         with (self.place.folder / "feeder.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.proofs.chaos_feed", *flags],
+                [sys.executable, "-m", *self.feed, *flags],
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -149,10 +177,11 @@ class ChaosRun:
             )
 
     def _live_and_die(self, admin: LogAdmin) -> None:
+        self._rescale()
         rng = self._random
         moment = rng.choices([m for m, _ in _MOMENTS], [share for _, share in _MOMENTS])[0]
         hit_all = rng.random() < _ALL_SHARE
-        victim, wait = rng.randrange(self.options.processes), rng.random()
+        victim, wait = rng.randrange(self._cluster.options.processes), rng.random()
         self._cluster.start()
         if moment == "start-up":
             time.sleep(wait * 5.0)
@@ -193,7 +222,7 @@ class ChaosRun:
 
     def _start_again(self) -> None:
         """All once more, which must be refused."""
-        second = self._make_cluster(self.place.folder / "second")
+        second = self._make_cluster(self.place.folder / "second", self._cluster.options.processes)
         second.start()
         try:
             second.wait(_READY_S)
@@ -206,7 +235,7 @@ class ChaosRun:
         self.second_starts += 1
 
     def _stop_one_for_a_while(self, admin: LogAdmin) -> None:
-        process = self._cluster.processes[self._random.randrange(self.options.processes)]
+        process = self._random.choice(self._cluster.processes)
         process.pause()
         time.sleep(2 * _LEASE_S)
         process.resume()
@@ -215,7 +244,8 @@ class ChaosRun:
 
     def _replace_stopped(self, admin: LogAdmin) -> None:
         """All hang, others take over that cannot see their locks, and then all wake."""
-        old, self._cluster = self._cluster, self._make_cluster(self.place.folder)
+        old = self._cluster
+        self._cluster = self._make_cluster(self.place.folder, old.options.processes)
         try:
             for process in old.processes:
                 process.pause()
@@ -266,11 +296,17 @@ class ChaosRun:
 
     def _await_caught_up(self, admin: LogAdmin) -> None:
         """Until the group's offsets say that everything was processed and is durable."""
-        ends = {p: bounds.high for p, bounds in admin.bounds(self.clicks).items() if bounds.high}
+        ends = {
+            topic: {p: bounds.high for p, bounds in admin.bounds(topic).items() if bounds.high}
+            for topic in self.inputs
+        }
 
         def caught_up() -> bool:
-            committed = admin.committed(self.group, self.clicks)
-            return all(committed.get(partition, 0) >= end for partition, end in ends.items())
+            for topic, of_topic in ends.items():
+                committed = admin.committed(self.group, topic)
+                if any(committed.get(partition, 0) < end for partition, end in of_topic.items()):
+                    return False
+            return True
 
         self._until(caught_up, _CAUGHT_UP_S, "commit the group's offsets up to the end")
 
