@@ -26,8 +26,8 @@ class GateOptions:
 
     codec: TickCodec
     first: Callable[[], int]  # the number of the first tick for a lane that no snapshot knows
-    # Of a finite run: the lanes end with the first tick that covers it, of those to come and the
-    # last that there is.
+    # Of a finite run: the lanes end with the newest tick that there is, if it covers it, or the
+    # first that does.
     until: Callable[[], Ends] | None = None
 
 
@@ -42,8 +42,8 @@ class Gate:
         self._reader: LogReader | None = None
         self._ticks: list[Tick] = []  # those that some lane has not come to yet
         self._reached: dict[int, int] = {}  # by lane, the last tick that it has come to
-        self._newest_at_start = -1
-        self._last: int | None = None  # of a finite run
+        self._last: int | None = None  # of a finite run, once it is known
+        self._has_all = False  # of a finite run: the ticks up to that one were read
         self._cut_short = False  # whether a lane was given all that it may have in one go
 
     def open_lane(self, lane: int, reached: int | None) -> None:
@@ -59,9 +59,8 @@ class Gate:
         return self._reached[lane]
 
     def poll(self) -> bool:
-        """Look for new ticks; returns whether a lane may go on at once. A finite run goes as far as
-        the ticks that there were at its start, and the first that covers it; of many ticks the next
-        are for later."""
+        """Look for new ticks; returns whether a lane may go on at once. Those of a finite run end,
+        and of many the next are for later."""
         codec = self._options.codec
         if self._reader is None:
             self._reader = self._open()
@@ -69,19 +68,20 @@ class Gate:
         if self._ticks and self._ticks[0].number <= done:
             self._ticks = [tick for tick in self._ticks if tick.number > done]
         may_go_on, self._cut_short = self._cut_short, False
-        if self._last is not None or len(self._ticks) >= _POLL_TICKS:
+        if self._has_all or len(self._ticks) >= _POLL_TICKS:
             return may_go_on
         for batch in self._reader.poll(_POLL_TICKS):
             for index, (number, value) in enumerate(
                 zip(batch.offsets.tolist(), batch.values, strict=True)
             ):
                 tick = codec.tick(number, value, batch.detail(index).headers)
-                if tick is None or self._last is not None:
+                if tick is None or self._has_all:
                     continue
                 self._ticks.append(tick)
                 may_go_on = True
-                if number >= self._newest_at_start and self._covers(tick):
+                if self._last is None and self._covers(tick):
                     self._last = number
+                self._has_all = self._last is not None and number >= self._last
         return may_go_on
 
     def _open(self) -> LogReader:
@@ -90,10 +90,11 @@ class Gate:
         codec = self._options.codec
         newest = last_tick(self._log, codec)
         if newest is not None:
-            self._newest_at_start = newest.number
             self._check_input(newest)
-            if newest.number <= done and self._covers(newest):
-                self._last = newest.number  # there is nothing to be done
+            if self._covers(newest):
+                # With what had passed where nothing came, which the first that covers does not say.
+                self._last = newest.number
+                self._has_all = newest.number <= done  # there is nothing to be done
         begin, low = done + 1, bounds_of(self._log, codec).low
         if begin < low:
             _logger.warning(

@@ -76,18 +76,11 @@ class EventClock:
             is_quiet = marks[0, watermarks.LIMIT_MS] >= 0
             if is_quiet and time_ms <= marks[0, watermarks.WATERMARK_MS]:
                 continue  # it tells nothing new, and is not too late
-            before = watermarks.candidates_of(marks, 0)
-            watermarks.weigh_one(
-                marks, 0, time_ms, high, low, watermarks.NEVER_MS, self._horizon_ms, room
+            # What their own keys contradict is refuted, too, as what no others bear out.
+            count = watermarks.weigh_one(
+                marks, 0, time_ms, high, low, self._horizon_ms, self._horizon_ms, room
             )
-            # Those of other keys bear out no more, and those whose own key says otherwise now.
-            if len(before) > int(marks[0, watermarks.COUNT]):
-                left = {tuple(each[1:]) for each in watermarks.candidates_of(marks, 0)}
-                found += [
-                    (each[0], each[1], each[2])
-                    for each in before
-                    if each[0] > self.far_ms and tuple(each[1:]) not in left
-                ]
+            found += [tuple(each) for each in room[: max(0, count)].tolist()]
         return found
 
     def facts(self) -> dict[str, Any]:

@@ -5,14 +5,13 @@ import random
 import threading
 import time
 from contextlib import closing
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from streamrec.connectors.log import Log, OffsetOutOfRangeError, Outgoing
-from streamrec.connectors.source import SourceLane
+from streamrec.connectors.source import Positions, SourceLane
 from streamrec.connectors.ticks import writer as writing
 from streamrec.connectors.ticks.tick import Tick, first_tick, last_tick
 from streamrec.connectors.ticks.writer import TickOptions, TickWriter
@@ -278,36 +277,36 @@ def ended(cuts: Cuts, lanes: list[SourceLane]) -> bool:
     return all(lane.ended for lane in lanes)
 
 
-def test_a_finite_run_ends_with_the_first_tick_that_covers_it(log: Log, topic_name: str) -> None:
-    """Of those that come; it goes through all that were there, as the run did that wrote them."""
+def test_a_finite_run_ends_with_the_newest_tick_and_else_the_first_that_covers_it(
+    log: Log, topic_name: str
+) -> None:
     codec = codec_of(f"{topic_name}-ticks", [topic_name])
     create(log, topic_name, 3)
     create(log, codec.topic)
     fill(log, topic_name, [2, 0, 1])
-
-    def tick(*ends: int) -> None:
-        write_tick(log, codec, 0, {topic_name: dict(enumerate(ends))})
-
-    tick(1, 0, 0)
+    for number, ends in enumerate(([1, 0, 0], [2, 0, 0], [2, 0, 1], [2, 0, 1])):
+        write_tick(log, codec, number, {topic_name: dict(enumerate(ends))})
     until = {topic_name: {0: 2, 1: 0, 2: 1}}
     options = ticked(log, topic_name, codec, 3, until=lambda: until)
+    states: dict[int, tuple[Positions, int | None]]
     with lanes_of(log, options) as lanes:
         cuts = Cuts(3)
-        for _ in range(5):
-            assert not ended(cuts, lanes)
-        for ends in ((2, 0, 0), (2, 0, 1), (2, 0, 1), (2, 0, 1)):
-            tick(*ends)
         wait_until(lambda: ended(cuts, lanes))
-        states: dict[int, Any] = {n: (lane.snapshot(), lane.tick) for n, lane in enumerate(lanes)}
-    assert [[number for number, _ in cut] for cut in cuts.of_lane] == [[0, 1, 2]] * 3
-    for begun, numbers in ((states, [3, 4]), ({}, [0, 1, 2, 3, 4])):
-        with lanes_of(log, options, begun) as lanes:
-            cuts = Cuts(3)
-            wait_until(partial(ended, cuts, lanes))
-        assert [[number for number, _ in cut] for cut in cuts.of_lane] == [numbers] * 3
-    states = {n: (positions, 4) for n, (positions, _) in states.items()}
-    with lanes_of(log, options, states) as lanes:  # there is nothing to be done
-        wait_until(lambda: ended(Cuts(3), lanes))
+        states = {n: (lane.snapshot(), lane.tick) for n, lane in enumerate(lanes)}
+    # The third covers it, and what passed until the fourth is told by that one alone.
+    assert [[number for number, _ in cut] for cut in cuts.of_lane] == [[0, 1, 2, 3]] * 3
+    with lanes_of(log, options, states) as lanes:
+        again = Cuts(3)
+        wait_until(lambda: ended(again, lanes))
+    assert [[number for number, _ in cut] for cut in again.of_lane] == [[]] * 3
+    fill(log, topic_name, [0, 1, 0])
+    until[topic_name] = {0: 2, 1: 1, 2: 1}
+    with lanes_of(log, options, states) as lanes:
+        later = Cuts(3)
+        assert not ended(later, lanes)
+        write_tick(log, codec, 4, {topic_name: {0: 2, 1: 1, 2: 1}})
+        wait_until(lambda: ended(later, lanes))
+    assert [[number for number, _ in cut] for cut in later.of_lane] == [[4]] * 3
 
 
 class Writing:
