@@ -11,8 +11,8 @@ and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardCl
 what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
 `Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
 `InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
-`outputs_of`), and for tests `Tick`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`,
-`Seen`, by `hash128` of a key.
+`outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; state
+in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         RECOMMENDATIONS,
         SCORES,
         SESSIONS,
+        TABLE_CONFIGS,
         Topic,
     )
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
@@ -76,7 +77,7 @@ _MODULE_OF = {
         "dataflows.job.parts": "Parts by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",
         "dataflows.job.start_error": "StartError",
-        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS Topic",
+        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
         "dataflows.steps.decode_records": "decode_records",
@@ -107,6 +108,7 @@ __all__ = [
     "RECOMMENDATIONS",
     "SCORES",
     "SESSIONS",
+    "TABLE_CONFIGS",
     "Between",
     "ByKey",
     "Bytes",

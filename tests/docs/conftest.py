@@ -16,6 +16,8 @@ PAGES = [
     "baskets",
     "orders",
     "reminders",
+    "prices",
+    "order_values",
 ]  # of dataflows on the pages
 NAMES = [row.name for row in TOPICS if row.setting] + PAGES
 

@@ -16,7 +16,9 @@ START_MS = 1_767_225_600_000
 
 
 def write_files(reader: Reader) -> None:
-    (schema,), (module, test) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (schema, of_values), (module, test, values) = blocks(PAGE, "json"), blocks(PAGE, "python")
+    (reader.folder / "order_values.avsc").write_text(of_values, encoding="utf-8")
+    (reader.folder / "order_values.py").write_text(values, encoding="utf-8")
     (reader.folder / "reminders.avsc").write_text(schema, encoding="utf-8")
     (reader.folder / "reminders.py").write_text(module, encoding="utf-8")
     (reader.folder / "test_reminders.py").write_text(test, encoding="utf-8")
@@ -86,6 +88,54 @@ def test_baskets_are_reminded_of_once_and_a_replay_says_the_same(reader: Reader)
     reader.run(*replay)
     replayed = received(reader, again["STREAMREC_REMINDERS_TOPIC"])
     assert by_place(replayed) == by_place(found)
+
+
+def test_orders_are_worth_what_the_table_said_at_their_tick(reader: Reader) -> None:
+    write_files(reader)
+    create, to_prices, to_orders, run, receive, replay = (
+        shlex.split(line.partition("<")[0]) for line in blocks(PAGE, "sh")[1].splitlines()
+    )
+    names = {
+        name: reader.environment[f"STREAMREC_{name.upper()}_TOPIC"]
+        for name in ("prices", "orders", "order_values", "ticks")
+    }
+    assert (to_prices[2], to_orders[2], receive[2]) == ("prices", "orders", "order-values")
+    made = reader.run(*create).stdout
+    assert all(name in made for name in names.values())
+
+    def send_prices(*cents: int) -> None:
+        prices = [{"item_id": f"i{number}", "cents": each} for number, each in enumerate(cents)]
+        reader.run("streamrec", "send", names["prices"], *to_prices[3:], given=lines(*prices))
+
+    def send_orders(hour: int) -> None:
+        """Of one moment, and others of an hour later that end their delay in every shard."""
+        orders = [
+            {"user_id": f"u{n}", "item_id": item, "at": START_MS + at * HOUR_MS}
+            for n in range(12)
+            for item, at in ((f"i{n % 3}", hour), ("i1", hour + 1))
+        ]
+        reader.run("streamrec", "send", names["orders"], *to_orders[3:], given=lines(*orders))
+
+    for hour, cents in ((0, (100, 200)), (5, (300, 200, 7))):
+        send_prices(*cents)
+        send_orders(hour)
+        reader.run(*run, STREAMREC_FOLLOW="false")
+    found = received(reader, names["order_values"])
+    versions = sorted({tuple(row["prices"]) for row in found}, key=sum)
+    assert [sum(version) for version in versions] == [2, 5]
+    first, second = (
+        sorted(row["cents"] or 0 for row in found if tuple(row["prices"]) == version)
+        for version in versions
+    )
+    assert first == [0] * 4 + [100] * 4 + [200] * 4
+    assert second == [7] * 4 + [200] * (4 + 12) + [300] * 4  # and those that ended the delay
+
+    send_prices(1, 1, 1)
+    reader.run(*replay)
+    again = received(reader, f"{names['order_values']}-v2")
+    # Its last tick, which covers the newest prices, may call orders that still waited.
+    assert all(row in again for row in found)
+    assert len(again) <= len(found) + 12
 
 
 def by_place(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
