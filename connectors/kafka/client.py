@@ -121,9 +121,13 @@ def explained(where: str, error: KafkaError, cause: str | None = None) -> LogErr
     return LogError(f"{said}; look up the name among librdkafka's error codes")
 
 
+# Of librdkafka's words for a listener that speaks another protocol: it has not always the same.
+_HINTS = ("security.protocol", "listener", "APIVERSION_QUERY", "SSL_HANDSHAKE")
+
+
 def _advice(said: str) -> str:
     checks = "check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
-    if any(hint in said for hint in ("security.protocol", "listener", "APIVERSION_QUERY")):
+    if any(hint in said for hint in _HINTS):
         return f"{checks}, and KAFKA_OPTION_SECURITY_PROTOCOL"
     return checks
 
