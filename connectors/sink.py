@@ -326,9 +326,7 @@ class _SharedWriter:
         """
         topic = written.topic
         bounds = self.admin.bounds(topic)
-        ends = {p: bound.high for p, bound in bounds.items()}
-        if topic != self.options.topic:
-            ends = self.admin.ends(topic, committed=True)
+        ends = self.admin.ends(topic, committed=topic != self.options.topic)
         # Answers that retention has removed cannot be told from those never written.
         position = {p: max(at, bounds[p].low) for p, at in position.items() if p in bounds}
         behind = {p: at for p, at in position.items() if at < ends.get(p, 0)}

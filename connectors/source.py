@@ -12,15 +12,12 @@
   snapshot must begin there again, whatever `latest` or the group's offsets say by then.
 """
 
-import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
@@ -34,119 +31,14 @@ from streamrec.connectors.log import (
     UnreachableError,
 )
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.starts import Positions, SourceStart, Start, positions_at
 from streamrec.connectors.ticks.gate import Gate, GateOptions
 from streamrec.connectors.ticks.tick import LaneTick
-from streamrec.connectors.written_once import write_once
-from streamrec.schemas.timestamps import iso_ms
 
 _logger = logging.getLogger(__name__)
 
-Positions = dict[int, int]  # partition to the offset of the next message
-
 _LOOK_AT_GROUP_S = 2.0  # no longer: its coordinator may be away while partitions can be read
 _LOOK_AGAIN_S = 300.0  # after a group could not be looked at
-_PLACE = re.compile(r"(?:(\d*[A-Za-z._-][A-Za-z0-9._-]*):)?(\d+):(\d+)")  # no number is a topic
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where to begin a partition that no snapshot knows.
-
-    `committed` begins at the group's committed offset, and at the low end without one.
-    """
-
-    kind: Literal["earliest", "latest", "committed", "timestamp", "offsets"] = "committed"
-    timestamp_ms: int = 0
-    offsets: Mapping[int, int] = field(default_factory=dict)  # of topics that are not below
-    by_topic: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """As `parse_start` reads it.
-
-        >>> Start("offsets", offsets={3: 5, 0: 17}, by_topic={"clicks": {1: 2}}).text()
-        '0:17,3:5,clicks:1:2'
-        """
-        if self.kind == "timestamp":
-            return str(self.timestamp_ms)
-        if self.kind == "offsets":
-            places = [f"{p}:{offset}" for p, offset in sorted(self.offsets.items())]
-            for topic, offsets in sorted(self.by_topic.items()):
-                places += [f"{topic}:{p}:{offset}" for p, offset in sorted(offsets.items())]
-            return ",".join(places)
-        return self.kind
-
-    def offsets_of(self, topic: str) -> Mapping[int, int]:
-        """Where partitions of a topic begin; those that are not there at the low end."""
-        return self.by_topic.get(topic, self.offsets)
-
-
-def parse_start(text: str) -> Start:
-    """Read `earliest`, `latest`, `committed`, a Unix time in ms or ISO 8601, or `P:OFFSET,...`,
-    where `TOPIC:P:OFFSET` holds for one of several topics.
-
-    Raises ValueError that says what was expected.
-
-    >>> parse_start("0:17,3:5").offsets
-    {0: 17, 3: 5}
-    >>> parse_start("clicks:0:17,outcomes:0:3,outcomes:1:4").by_topic
-    {'clicks': {0: 17}, 'outcomes': {0: 3, 1: 4}}
-    >>> parse_start("2026-01-01T00:00:00+00:00").timestamp_ms
-    1767225600000
-    """
-    if text in ("earliest", "latest", "committed"):
-        return Start(text)  # type: ignore[arg-type]  # narrowed by the test above
-    if text.isdigit():
-        return Start("timestamp", timestamp_ms=int(text))
-    places = [_PLACE.fullmatch(part.strip()) for part in text.split(",")]
-    if all(places):
-        offsets: dict[int, int] = {}
-        by_topic: dict[str, dict[int, int]] = {}
-        for place in places:
-            assert place is not None
-            topic, partition, offset = place.groups()
-            own = offsets if topic is None else by_topic.setdefault(topic, {})
-            own[int(partition)] = int(offset)
-        return Start("offsets", offsets=offsets, by_topic=by_topic)
-    try:
-        return Start("timestamp", timestamp_ms=iso_ms(text))
-    except ValueError:
-        raise ValueError(
-            "start expected earliest, latest, committed, a time (Unix ms or ISO 8601) or "
-            f"PARTITION:OFFSET,... or TOPIC:PARTITION:OFFSET,..., got {text!r}"
-        ) from None
-
-
-def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Positions:
-    """Where each partition of a topic begins now."""
-    bounds = admin.bounds(topic)
-    low = {p: bound.low for p, bound in bounds.items()}
-    if start.kind == "latest":
-        return {p: bound.high for p, bound in bounds.items()}
-    if start.kind == "timestamp":
-        return admin.offsets_at(topic, start.timestamp_ms)
-    if start.kind == "offsets":
-        offsets = start.offsets_of(topic)
-        return {p: offsets.get(p, low[p]) for p in bounds}
-    if start.kind == "committed":
-        committed = admin.committed(group, topic)
-        return {p: committed.get(p, low[p]) for p in bounds}
-    return low
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStart:
-    """Where a topic's partitions begin that no snapshot knows: found once, then read from disk."""
-
-    path: Path
-
-    def __call__(self, admin: LogAdmin, options: "SourceOptions") -> Positions:
-        def found() -> bytes:
-            positions = positions_at(options.start, admin, options.group, options.topic)
-            offsets = {str(p): offset for p, offset in positions.items()}
-            return json.dumps({"start": options.start.text(), "offsets": offsets}).encode()
-
-        recorded = json.loads(write_once(self.path, found))
-        return {int(partition): offset for partition, offset in recorded["offsets"].items()}
 
 
 class SourceReport(Protocol):
@@ -165,7 +57,7 @@ class SourceOptions:
 
     topic: str
     group: str
-    start: Start = Start()
+    start: Start = field(default_factory=Start)
     follow: bool = True  # False: stop at the ends that the partitions had when the source started
     lanes: int = 8
     batch_messages: int = 1_000
@@ -179,6 +71,11 @@ class SourceOptions:
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
     report: SourceReport | None = None
     ticks: GateOptions | None = None  # None: records are handed over as they come
+
+    def positions(self, admin: LogAdmin) -> Positions:
+        """Where the partitions begin that no snapshot knows."""
+        find = positions_at if self.remember_start is None else self.remember_start
+        return find(self.start, admin, self.group, self.topic)
 
 
 def lane_name(lane: int) -> str:
@@ -325,7 +222,7 @@ class _SharedReader:
         mine = [p for p in bounds if p % options.lanes == lane and p not in self._known]
         fresh = [p for p in mine if p not in resume]
         # A partition found later is read whole: its first messages may be older than the find.
-        starts = self._starts() if fresh and at_start else {}
+        starts = options.positions(self._admin) if fresh and at_start else {}
         positions = {p: resume.get(p, starts.get(p, bounds[p].low)) for p in mine}
         lost = {p: at for p, at in positions.items() if at < bounds[p].low}
         if lost:
@@ -355,12 +252,6 @@ class _SharedReader:
                 "STREAMREC_LOST_RECORDS=skip; let retention.ms be longer than an outage"
             )
         _logger.error("%s; going on without them", what)
-
-    def _starts(self) -> Positions:
-        options = self.options
-        if options.remember_start is not None:
-            return options.remember_start(self._admin, options)
-        return positions_at(options.start, self._admin, options.group, options.topic)
 
     def take(self, lane: int, lane_round: int) -> list[RawBatch]:
         """What has come for a lane. The first lane to come twice starts the next round."""

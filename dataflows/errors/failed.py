@@ -55,12 +55,7 @@ class Origins:
 
     def keys(self, rows: NDArray[np.int64]) -> list[bytes | None]:
         """The keys of some rows: a call a message on Kafka."""
-        which = np.searchsorted(self.ends, rows, side="right").tolist()
-        starts = [int(end) - len(batch) for end, batch in zip(self.ends, self.batches, strict=True)]
-        return [
-            self.batches[index].detail(row - starts[index]).key
-            for index, row in zip(which, rows.tolist(), strict=True)
-        ]
+        return [detail.key for _, detail in self.originals(rows)]
 
     def originals(self, rows: NDArray[np.int64]) -> list[tuple[bytes | None, Detail]]:
         """Values of some rows, and what they carry besides: a call or two a message on Kafka."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from streamrec.dataflows.job.values import plain_value
 from streamrec.models.users import watermarks
 
 
@@ -96,7 +97,7 @@ class ByKey:
             gone = [key for key in self._changes if key not in self._entries]
             keys = gone + [key for key in keys if key in self._changes]
         found = [self._entries.get(key) for key in keys]
-        values = [_plain(key, entry) for key, entry in zip(keys, found, strict=True)]
+        values = [e and plain_value(key, e.value) for key, e in zip(keys, found, strict=True)]
         self._changes.clear()
         table = pa.table(
             {
@@ -169,16 +170,6 @@ class ByKey:
 def _hash(key: str) -> bytes:
     """Of 16 bytes."""
     return hashlib.blake2b(key.encode(), digest_size=16).digest()
-
-
-def _plain(key: str, entry: _Entry | None) -> str | None:
-    try:
-        return None if entry is None else json.dumps(entry.value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"value of key {key!r} expected numbers, strings, booleans, None, lists and dicts of "
-            f"these, got {entry and entry.value!r}: {error}"
-        ) from error
 
 
 __all__ = ["ByKey"]

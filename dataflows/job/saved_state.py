@@ -10,7 +10,7 @@ from typing import Any
 
 from streamrec.connectors.leases.lease import InUseError
 from streamrec.connectors.log import Log, LogError, UnreachableError
-from streamrec.connectors.source import SourceStart
+from streamrec.connectors.starts import SourceStart
 from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
 from streamrec.dataflows.engine.holding import Holding, end_at_once, folder_lease, own_claim

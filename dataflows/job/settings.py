@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, create_model, field_validator, mode
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from streamrec.connectors.log_settings import LogSettings
-from streamrec.connectors.source import Start, parse_start
+from streamrec.connectors.starts import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
 from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows

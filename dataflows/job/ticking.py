@@ -1,12 +1,12 @@
 """The ticks of a dataflow: where it begins with them, where a finite run ends, who writes them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
 from streamrec.connectors.log import Log, SchemaRegistry, UnknownTopicError
-from streamrec.connectors.source import SourceOptions, SourceStart, positions_at
+from streamrec.connectors.source import SourceOptions
 from streamrec.connectors.ticks.gate import GateOptions
 from streamrec.connectors.ticks.tick import Ends, TickCodec, first_tick
 from streamrec.connectors.ticks.writer import TickOptions, TickWriter
@@ -71,17 +71,13 @@ class Ticking:
         return int(json.loads(write_once(path, lambda: str(self._find_first()).encode())))
 
     def _find_first(self) -> int:
-        positions: dict[str, Mapping[int, int]] = {}
         try:
             with closing(self._log.admin()) as admin:
-                for name, options in self._inputs.items():
-                    if options is not None:
-                        start = options.remember_start
-                        positions[name] = (
-                            start(admin, options)
-                            if isinstance(start, SourceStart)
-                            else positions_at(options.start, admin, options.group, name)
-                        )
+                positions = {
+                    name: options.positions(admin)
+                    for name, options in self._inputs.items()
+                    if options is not None
+                }
             return first_tick(self._log, self.codec, positions)
         except UnknownTopicError as error:
             raise StartError(

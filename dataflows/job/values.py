@@ -46,7 +46,8 @@ class KeyedValues:
         what JSON cannot hold."""
         keys = sorted(self._values if whole else self._changes)
         self._changes.clear()
-        values = [_plain(key, self._values[key]) if key in self._values else None for key in keys]
+        held = self._values
+        values = [plain_value(key, held[key]) if key in held else None for key in keys]
         return pa.table(
             {"key": pa.array(keys, pa.string()), "value": pa.array(values, pa.string())}
         )
@@ -63,7 +64,8 @@ class KeyedValues:
                     self._values[key] = json.loads(value)
 
 
-def _plain(key: str, value: Any) -> str:
+def plain_value(key: str, value: Any) -> str:
+    """The value of a key, as JSON. Raises TypeError for what JSON cannot hold."""
     try:
         return json.dumps(value)
     except (TypeError, ValueError) as error:
@@ -73,4 +75,4 @@ def _plain(key: str, value: Any) -> str:
         ) from error
 
 
-__all__ = ["KeyedValues"]
+__all__ = ["KeyedValues", "plain_value"]

@@ -12,7 +12,8 @@ from confluent_kafka import Consumer
 from streamrec.connectors.embedded.admin import EmbeddedAdmin
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Log, Outgoing, UnreachableError
-from streamrec.connectors.source import SourceOptions, Start
+from streamrec.connectors.source import SourceOptions
+from streamrec.connectors.starts import Start
 from tests.conftest import KafkaPair
 from tests.connectors.log_reading import create, wait_until, write
 from tests.connectors.test_source_starts import count, fill, lanes_of, poll_until

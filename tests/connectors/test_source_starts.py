@@ -10,15 +10,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from streamrec.connectors.log import Log, Outgoing
-from streamrec.connectors.source import (
-    LogSource,
-    Positions,
-    SourceLane,
-    SourceOptions,
-    Start,
-    lane_name,
-    parse_start,
-)
+from streamrec.connectors.source import LogSource, SourceLane, SourceOptions, lane_name
+from streamrec.connectors.starts import Positions, Start, parse_start
 from tests.connectors.log_reading import create, write
 
 Found = dict[int, list[int]]  # partition to offsets, in the order in which they came

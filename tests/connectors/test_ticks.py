@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from streamrec.connectors.log import Log, OffsetOutOfRangeError, Outgoing
-from streamrec.connectors.source import Positions, SourceLane
+from streamrec.connectors.source import SourceLane
+from streamrec.connectors.starts import Positions
 from streamrec.connectors.ticks import writer as writing
 from streamrec.connectors.ticks.tick import Tick, first_tick, last_tick
 from streamrec.connectors.ticks.writer import TickOptions, TickWriter

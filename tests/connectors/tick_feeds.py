@@ -9,7 +9,8 @@ from typing import Any
 
 from streamrec.connectors.log import Log, Outgoing, RawBatch
 from streamrec.connectors.reading import read_all
-from streamrec.connectors.source import LogSource, Positions, SourceLane, SourceOptions, Start
+from streamrec.connectors.source import LogSource, SourceLane, SourceOptions
+from streamrec.connectors.starts import Positions, Start
 from streamrec.connectors.ticks.gate import GateOptions
 from streamrec.connectors.ticks.tick import Ends, LaneTick, Tick, TickCodec
 from streamrec.schemas.json_codec import decode_json

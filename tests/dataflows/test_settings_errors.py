@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streamrec.connectors.source import Start
+from streamrec.connectors.starts import Start
 from streamrec.dataflows.job.settings import (
     Settings,
     SettingsError,

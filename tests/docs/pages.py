@@ -74,6 +74,33 @@ class Reader:
             )
 
 
+def assert_test_passes_and_can_fail(
+    reader: Reader, name: str, harm: tuple[str, str], told: str
+) -> None:
+    """The page's test of its module `name`, whose files are in the reader's folder: it passes, and
+    fails so when in the module one text stands for another."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_{name}.py"]
+
+    def tested() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command,
+            cwd=reader.folder,
+            env=reader.environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    passed = tested()
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    module = reader.folder / f"{name}.py"
+    text = module.read_text(encoding="utf-8")
+    assert harm[0] in text
+    module.write_text(text.replace(*harm), encoding="utf-8")
+    assert told in tested().stdout
+
+
 def where(settings: LogSettings | None, topics: Mapping[str, str], group: str) -> dict[str, str]:
     """Variables for a log (None: the embedded one in the folder), with topics of its own."""
     found = {f"STREAMREC_{name.upper()}_TOPIC": topic for name, topic in topics.items()}

@@ -2,12 +2,10 @@
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.docs.pages import Reader, blocks
+from tests.docs.pages import Reader, assert_test_passes_and_can_fail, blocks
 
 PAGE = "timed-dataflow.md"
 LINES_MAX = 60
@@ -36,15 +34,8 @@ def test_the_module_fits_on_a_screen() -> None:
 def test_the_test_of_the_page_passes_and_can_fail(tmp_path: Path) -> None:
     reader = Reader(tmp_path, {})
     write_files(reader)
-    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reminders.py"]
-    options: dict[str, Any] = {"cwd": tmp_path, "env": reader.environment, "timeout": 90}
-    passed = subprocess.run(test, capture_output=True, text=True, **options)
-    assert passed.returncode == 0, passed.stdout + passed.stderr
-    module = (tmp_path / "reminders.py").read_text(encoding="utf-8")
-    harmed = module.replace('        self.cancel(record.key, "remind")\n', "")
-    (tmp_path / "reminders.py").write_text(harmed, encoding="utf-8")
-    failed = subprocess.run(test, capture_output=True, text=True, **options)
-    assert "AssertionError" in failed.stdout
+    harm = ('        self.cancel(record.key, "remind")\n', "")
+    assert_test_passes_and_can_fail(reader, "reminders", harm, "AssertionError")
 
 
 def test_baskets_are_reminded_of_once_and_a_replay_says_the_same(reader: Reader) -> None:

@@ -3,14 +3,12 @@
 import json
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.docs.pages import Reader, blocks
+from tests.docs.pages import Reader, assert_test_passes_and_can_fail, blocks
 
 PAGE = "your-own-dataflow.md"
 LINES_MAX = 60
@@ -76,14 +74,10 @@ def test_the_module_fits_on_a_screen() -> None:
 def test_the_test_of_the_page_passes_and_can_fail(tmp_path: Path) -> None:
     reader = Reader(tmp_path, {})
     write_files(reader)
-    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_carts.py"]
-    options: dict[str, Any] = {"cwd": tmp_path, "env": reader.environment, "timeout": 90}
-    passed = subprocess.run(test, capture_output=True, text=True, **options)
-    assert passed.returncode == 0, passed.stdout + passed.stderr
-    module = (tmp_path / "carts.py").read_text(encoding="utf-8")
-    (tmp_path / "carts.py").write_text(module.replace('== "cart")', '== "view")'), encoding="utf-8")
-    failed = subprocess.run(test, capture_output=True, text=True, **options)
-    assert "assert [(0, 0), (2, 0)] == [(0, 1), (2, 2)]" in failed.stdout
+    harm = ('== "cart")', '== "view")')
+    assert_test_passes_and_can_fail(
+        reader, "carts", harm, "assert [(0, 0), (2, 0)] == [(0, 1), (2, 2)]"
+    )
 
 
 def test_every_click_is_answered_once_also_over_kills(reader: Reader) -> None:

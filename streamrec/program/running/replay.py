@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from streamrec.connectors.backend import open_log, require_log
-from streamrec.connectors.source import parse_start
+from streamrec.connectors.starts import parse_start
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.dataflows.job.topics import Topic, make_all
 from streamrec.program.shared import UsageError, hand_on_debug, say
