@@ -1,9 +1,8 @@
 """The last records of each key in one shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 from numba import types
 from numpy.typing import NDArray
 
@@ -17,14 +16,16 @@ from streamrec.models.keyed.kernels import (
     first_of,
     free_row,
 )
+from streamrec.models.keyed.over_rows import OverRows
 from streamrec.models.keyed.rows import NEVER_MS, KeyedRows
 
 
-class KeyedLists:
+class KeyedLists(OverRows):
     """At most `longest` records of each key, in the order in which they came: hashes (n, 2) int64
     as `schemas.hashing.hash128` gives them, and columns (n,) of the types declared.
 
-    A record more than `expire_ms` older than what `forget` is told is dropped, too.
+    A record more than `expire_ms` older than what `forget` is told is dropped, too. Where longer
+    lists are restored, the next record of their key cuts them.
     """
 
     def __init__(
@@ -40,11 +41,7 @@ class KeyedLists:
         self._columns = WordColumns(columns)
         self._longest = longest
         self._expire_ms = expire_ms
-        self.rows = KeyedRows(self._columns.names, ())
-
-    def __len__(self) -> int:
-        """Records held."""
-        return len(self.rows)
+        super().__init__(KeyedRows(self._columns.names, ()))
 
     def append(
         self,
@@ -67,24 +64,6 @@ class KeyedLists:
         """The records of each key, oldest first: bounds (n + 1,) and columns (total,)."""
         bounds, slots = self.rows.chains(hashes)
         return bounds, self._columns.unpack(self.rows.words_at(slots))
-
-    def remove(self, hashes: NDArray[np.int64]) -> None:
-        """Forget keys, where they are there."""
-        self.rows.remove_keys(hashes)
-        self.rows.settle()
-
-    def forget(self, now_ms: int) -> None:
-        """Drop the records that are more than `expire_ms` older than this event time."""
-        self.rows.drop_due(now_ms)
-        self.rows.settle()
-
-    def changed(self, whole: bool) -> pa.Table:
-        """As `KeyedRows.changed`; a column is saved as its bits, under its name and type."""
-        return self.rows.changed(whole)
-
-    def restore(self, tables: Sequence[pa.Table]) -> None:
-        """As `KeyedRows.restore`. Longer lists are cut by the next record of their key."""
-        self.rows.restore(tables)
 
 
 @kernel(

@@ -1,24 +1,22 @@
 """Whether a key was seen before, within a window of event time; of one shard."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import pyarrow as pa
 from numba import types
 from numpy.typing import NDArray
 
 from streamrec.compiling import kernel
 from streamrec.models.keyed.kernels import DUE_MS, ROWS_TYPE, RowArrays, add_row, first_of, next_of
+from streamrec.models.keyed.over_rows import OverRows
 from streamrec.models.keyed.rows import KeyedRows
 
 
-class Seen:
+class Seen(OverRows):
     """Finds what comes twice. A record is one of those seen when an earlier one of its key, which
     was itself not, has a time of at most `window_ms` before it or after it.
 
     So a key that comes all the time is new once a window. What is held is one row for each record
     that was new, of about 120 bytes, until `forget` is told that its window is over: then no record
-    that is not too late could be within it.
+    that is not too late could be within it. It is restored by one of the same window.
     """
 
     def __init__(self, window_ms: int) -> None:
@@ -26,11 +24,7 @@ class Seen:
         if window_ms < 0:
             raise ValueError(f"window_ms expected >= 0, got {window_ms!r}")
         self._window_ms = window_ms
-        self.rows = KeyedRows((), ())
-
-    def __len__(self) -> int:
-        """Records held."""
-        return len(self.rows)
+        super().__init__(KeyedRows((), ()))
 
     def first_seen(
         self, hashes: NDArray[np.int64], times_ms: NDArray[np.int64]
@@ -44,19 +38,6 @@ class Seen:
             np.require(times_ms, np.int64, ["C", "W"]),
             self._window_ms,
         )
-
-    def forget(self, before_ms: int) -> None:
-        """No record before this event time will come: drop what no other could repeat."""
-        self.rows.drop_due(before_ms)
-        self.rows.settle()
-
-    def changed(self, whole: bool) -> pa.Table:
-        """As `KeyedRows.changed`."""
-        return self.rows.changed(whole)
-
-    def restore(self, tables: Sequence[pa.Table]) -> None:
-        """As `KeyedRows.restore`, with the same window."""
-        self.rows.restore(tables)
 
 
 @kernel(types.boolean[::1](ROWS_TYPE, types.int64[:, ::1], types.int64[::1], types.int64))

@@ -1,9 +1,8 @@
 """The newest record of each key in one shard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 from numba import types
 from numpy.typing import NDArray
 
@@ -17,13 +16,14 @@ from streamrec.models.keyed.kernels import (
     note_change,
     put_due,
 )
+from streamrec.models.keyed.over_rows import OverRows
 from streamrec.models.keyed.rows import NEVER_MS, KeyedRows
 
 _TIME_MS = 0  # of the words of a row
 _MATRIX, _FLAT = types.int64[:, ::1], types.int64[::1]
 
 
-class KeyedTable:
+class KeyedTable(OverRows):
     """A table of one row a key: hashes (n, 2) int64 as `schemas.hashing.hash128` gives them, and
     columns (n,) of the types declared.
 
@@ -37,11 +37,7 @@ class KeyedTable:
         """`expire_ms` None: records stay. Raises ValueError for a column's type."""
         self._columns = WordColumns(columns)
         self._expire_ms = expire_ms
-        self.rows = KeyedRows(("time_ms", *self._columns.names), ())
-
-    def __len__(self) -> int:
-        """Keys held."""
-        return len(self.rows)
+        super().__init__(KeyedRows(("time_ms", *self._columns.names), ()))
 
     def put(
         self,
@@ -68,24 +64,6 @@ class KeyedTable:
             found &= words[:, _TIME_MS] >= times_ms - self._expire_ms
         words[~found] = 0
         return found, self._columns.unpack(words[:, 1:])
-
-    def remove(self, hashes: NDArray[np.int64]) -> None:
-        """Forget keys, where they are there."""
-        self.rows.remove_keys(hashes)
-        self.rows.settle()
-
-    def forget(self, now_ms: int) -> None:
-        """Drop the records that are more than `expire_ms` older than this event time."""
-        self.rows.drop_due(now_ms)
-        self.rows.settle()
-
-    def changed(self, whole: bool) -> pa.Table:
-        """As `KeyedRows.changed`; a column is saved as its bits, under its name and type."""
-        return self.rows.changed(whole)
-
-    def restore(self, tables: Sequence[pa.Table]) -> None:
-        """As `KeyedRows.restore`."""
-        self.rows.restore(tables)
 
 
 @kernel(types.void(ROWS_TYPE, _MATRIX, _MATRIX, types.int64))
