@@ -23,6 +23,10 @@ class Reason(StrEnum):
     TOO_LATE = "too_late", "TooLateError"
     STATE_FULL = "state_full", "StateFullError"
     MODEL_FAILED = "model_failed", "ValueError"
+    MODEL_TIMEOUT = "model_timeout", "ModelTimeoutError"
+    MODEL_MEMORY = "model_memory", "ModelMemoryError"
+    MODEL_CRASHED = "model_crashed", "ModelCrashedError"
+    OUTPUT_INVALID = "output_invalid", "InvalidOutputError"
     OUTPUT_UNENCODABLE = "output_unencodable", "EncodeError"
     OUTPUT_TOO_LARGE = "output_too_large", "RecordTooLargeError"
 
