@@ -1,1 +1,1 @@
-"""Any model on topics of its own: what stands between its inputs, its answers and its errors."""
+"""Any models on any topics: what serves them, and how."""
