@@ -17,6 +17,9 @@ in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a ke
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
 
+*Any model on a stream*: `model` makes a function one, `load_predictor` loads what a name stands for
+and `check_predictor` checks it; `Metadata`, `Raw`, `Fault`.
+
 *What the environment says*: `Settings`, `load_settings`, `SettingsError`, `StartError`.
 """
 
@@ -59,6 +62,10 @@ if TYPE_CHECKING:
     from streamrec.models.keyed.rows import KeyedRows
     from streamrec.models.keyed.seen import Seen
     from streamrec.models.keyed.table import KeyedTable
+    from streamrec.models.serving.checks import check_predictor
+    from streamrec.models.serving.contract import Fault, Metadata, Raw
+    from streamrec.models.serving.functions import model
+    from streamrec.models.serving.loading import load_predictor
     from streamrec.models.users.features import declared
     from streamrec.schemas.columns import Bytes, Lists, Numbers, constant, strings
     from streamrec.schemas.hashing import hash128
@@ -94,6 +101,10 @@ _MODULE_OF = {
         "models.keyed.rows": "KeyedRows",
         "models.keyed.seen": "Seen",
         "models.keyed.table": "KeyedTable",
+        "models.serving.checks": "check_predictor",
+        "models.serving.contract": "Fault Metadata Raw",
+        "models.serving.functions": "model",
+        "models.serving.loading": "load_predictor",
         "models.users.features": "declared",
         "schemas.hashing": "hash128",
         "schemas.columns": "Bytes Lists Numbers constant strings",
@@ -116,6 +127,7 @@ __all__ = [
     "Clicks",
     "EventTime",
     "Failed",
+    "Fault",
     "InEventTime",
     "Job",
     "Kept",
@@ -123,6 +135,7 @@ __all__ = [
     "KeyedRows",
     "KeyedTable",
     "Lists",
+    "Metadata",
     "ModelInfo",
     "Numbers",
     "OneOf",
@@ -130,6 +143,7 @@ __all__ = [
     "PaperJob",
     "Parts",
     "Ranking",
+    "Raw",
     "Reason",
     "Recommender",
     "RecordBatch",
@@ -150,6 +164,7 @@ __all__ = [
     "Topic",
     "batch_of",
     "by_shard",
+    "check_predictor",
     "check_recommender",
     "constant",
     "declared",
@@ -157,7 +172,9 @@ __all__ = [
     "decode_records",
     "each_batch",
     "hash128",
+    "load_predictor",
     "load_settings",
+    "model",
     "open_job",
     "outputs_of",
     "split",

@@ -20,7 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of a model: it becomes part o
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a model says of itself. Schemas are JSON Schema (draft 2020-12 unless they say other)."""
+    """What a model says of itself. Schemas are JSON Schema (draft 2020-12 if they say no other)."""
 
     qualified_name: str  # matches NAME
     display_name: str
