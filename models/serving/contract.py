@@ -8,10 +8,12 @@ input's own fault is a `Fault` in the place of its answer; its neighbours are an
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from streamrec.schemas.columns import Columns
 from streamrec.schemas.reasons import Reason
+
+if TYPE_CHECKING:  # columns need NumPy, which a model in a process of its own may do without
+    from streamrec.schemas.columns import Columns
 
 JsonSchema = Mapping[str, Any]
 
@@ -74,7 +76,7 @@ class Predictor(Protocol):
 class ColumnPredictor(Predictor, Protocol):
     """A model that also takes a batch as columns: what Avro is decoded to is never made a dict."""
 
-    def predict_columns(self, columns: Columns, count: int) -> tuple[Columns, dict[int, Fault]]:
+    def predict_columns(self, columns: "Columns", count: int) -> "tuple[Columns, dict[int, Fault]]":
         """Columns named by the fields of the input schema, of `count` rows, to columns named by
         those of the output schema, as many rows; rows that failed are named, and their values in
         the answer mean nothing."""
