@@ -39,7 +39,6 @@ from streamrec.connectors.log import (
     LogError,
     LogReader,
     LogWriter,
-    Outgoing,
     RawBatch,
     TransactionalWriter,
     UnreachableError,
@@ -353,15 +352,8 @@ class _SharedWriter:
             self._close_readers()
         writer = self.writer or self.in_lanes[lane]
         self.options.on_write(len(out.values))
-        if out.headers is None:
-            writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
-            return
-        writer.write(
-            self.options.topic,
-            [
-                Outgoing(key, value, headers, partition=out.partition)
-                for key, value, headers in zip(out.keys, out.values, out.headers, strict=True)
-            ],
+        writer.write_columns(
+            self.options.topic, out.partition, out.keys, out.values, out.headers, out.times_ms
         )
 
     def flushed_ends(self, lane: int) -> dict[int, int]:

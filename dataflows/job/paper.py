@@ -9,7 +9,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
+from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Headers, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.ticks.tick import LaneTick, Tick
@@ -36,11 +36,14 @@ def batch_of(
     partition: int = 0,
     first_offset: int = 0,
     keys: Sequence[bytes | None] | None = None,
+    headers: Sequence[Headers] | None = None,
+    times_ms: Sequence[int] | None = None,
 ) -> RawBatch:
     """Records of a topic, as a source hands them over: for `PaperJob`.
 
     Each is a value as `receive` shows it, or bytes that go as they are, as a broken record's do.
-    `keys` None: they are those of the topic's row. Raises MisfitError for a value that does not fit
+    `keys` None: they are those of the topic's row. `headers` and `times_ms` (the log's, Unix ms)
+    are those of each record; None: they have none. Raises MisfitError for a value that does not fit
     its schema.
 
     >>> from streamrec import CLICKS
@@ -53,17 +56,20 @@ def batch_of(
         record if isinstance(record, bytes) else encode(record) for record in records
     ]
 
+    times = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
+    if times_ms is not None:
+        times[:] = times_ms
+
     def detail(index: int) -> Detail:
         record = records[index]
         key = None if keys is None else keys[index]
         if keys is None and topic.key_field is not None and isinstance(record, dict):
             named = record.get(topic.key_field)
             key = named.encode() if isinstance(named, str) else None
-        return Detail(key, [], NO_TIMESTAMP_MS)
+        return Detail(key, [] if headers is None else headers[index], int(times[index]))
 
     offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
-    times_ms = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
-    return RawBatch(topic.name, partition, offsets, values, detail, times_ms)
+    return RawBatch(topic.name, partition, offsets, values, detail, times)
 
 
 def _encode_of(topic: Topic) -> Callable[[Any], bytes]:
@@ -170,7 +176,7 @@ class PaperJob(Job):
                 items.append(each)
         return TestingSource(items)
 
-    def _sink(self, topic: Topic) -> Sink[Any]:
+    def _sink(self, topic: Topic, group: str) -> Sink[Any]:
         self.topics_written.append(topic)
         return TestingSink(self.written.setdefault(topic.name, []))
 

@@ -259,7 +259,8 @@ class Settings(_TopicNames):
         variable too: `cart-counts` is `STREAMREC_CART_COUNTS_TOPIC`."""
         if topic.beside is not None:
             return self.topic(topic.beside) + topic.name.removeprefix(topic.beside.name)
-        assert topic.setting is not None
+        if topic.setting is None:
+            return topic.name
         if topic in TOPICS:
             return str(getattr(self, topic.setting))
         return os.environ.get(f"STREAMREC_{topic.setting.upper()}") or topic.name

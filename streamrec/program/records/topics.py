@@ -11,7 +11,7 @@ import typer
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
 from streamrec.connectors.making_topics import Difference, ensure_topics, subject_of
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import Topic, schemas_of
+from streamrec.dataflows.job.topics import ERRORS, Topic, redrives_of, schemas_of
 from streamrec.program.shared import CommandError, UsageError, opened, say
 
 topics = typer.Typer(
@@ -83,7 +83,8 @@ def _of_dataflow(module: str, settings: Settings) -> dict[str, Topic]:
         read, written = topics_of(module)
     except FlowError as error:
         raise UsageError(f"--dataflow: {error}") from None
-    return {settings.topic(topic): topic for topic in (*read, *written)}
+    redrives = [redrives_of(topic) for topic in written if topic.is_errors and topic is not ERRORS]
+    return {settings.topic(topic): topic for topic in (*read, *written, *redrives)}
 
 
 def _spec(
