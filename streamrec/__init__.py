@@ -11,7 +11,8 @@ and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardCl
 what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
 `Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
 `InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
-`outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; state
+`outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; for
+what answers slowly (docs/answering-later.md) `answer_later` and `Allowance`; state
 in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
@@ -27,6 +28,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamrec.connectors.allowance import Allowance
     from streamrec.connectors.ticks.tick import Tick
     from streamrec.dataflows.errors.failed import Failed
     from streamrec.dataflows.job.by_key import ByKey
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from streamrec.dataflows.job.job import Job, open_job
     from streamrec.dataflows.job.kept import Kept
     from streamrec.dataflows.job.paper import PaperJob, batch_of
-    from streamrec.dataflows.job.parts import Parts, by_shard, each_batch, split
+    from streamrec.dataflows.job.parts import Parts, answer_later, by_shard, each_batch, split
     from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
     from streamrec.dataflows.job.start_error import StartError
     from streamrec.dataflows.job.topics import (
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     name: module
     for module, names in {
+        "connectors.allowance": "Allowance",
         "connectors.ticks.tick": "Tick",
         "dataflows.errors.failed": "Failed",
         "dataflows.job.by_key": "ByKey",
@@ -81,7 +84,7 @@ _MODULE_OF = {
         "dataflows.job.job": "Job open_job",
         "dataflows.job.kept": "Kept",
         "dataflows.job.paper": "PaperJob batch_of",
-        "dataflows.job.parts": "Parts by_shard each_batch split",
+        "dataflows.job.parts": "Parts answer_later by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",
         "dataflows.job.start_error": "StartError",
         "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic",
@@ -120,6 +123,7 @@ __all__ = [
     "SCORES",
     "SESSIONS",
     "TABLE_CONFIGS",
+    "Allowance",
     "Between",
     "ByKey",
     "Bytes",
@@ -162,6 +166,7 @@ __all__ = [
     "TimedRows",
     "Timer",
     "Topic",
+    "answer_later",
     "batch_of",
     "by_shard",
     "check_predictor",

@@ -28,6 +28,7 @@ from bytewax.inputs import Source
 from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
+from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.log import Log, SchemaRegistry
 from streamrec.connectors.out import Out
@@ -37,7 +38,12 @@ from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.epochs import Epochs
-from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
+from streamrec.dataflows.engine.flags import (
+    addresses,
+    backup_interval_s,
+    process_index,
+    workers,
+)
 from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
 from streamrec.dataflows.engine.peers import Peers
@@ -51,6 +57,7 @@ from streamrec.dataflows.job.answers import HEADERS
 from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
+from streamrec.dataflows.job.later import Again, Answers, Ask
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
@@ -69,6 +76,7 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
+from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 
@@ -119,10 +127,19 @@ class Job:
         self._has_begun = False
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
+        self._allowances: dict[str, Allowance] = {}  # by topic, on the log
+        self._lane_shards: list[str] = []
 
     # What build_flow wires.
 
-    def read(self, flow: Dataflow, topic: Topic, *, timed: bool = False) -> Stream[Any]:
+    def read(
+        self,
+        flow: Dataflow,
+        topic: Topic,
+        *,
+        timed: bool = False,
+        allowance: Allowance | None = None,
+    ) -> Stream[Any]:
         """Read a topic from where the settings say, or on from where the last run stopped. A
         dataflow may read several, each of them once, before it writes. Emits `RawBatch`es.
 
@@ -136,8 +153,15 @@ class Job:
                 f"dataflow {self.flow_id!r} expected all of job.read before the first job.write, "
                 f"got topic {topic.name!r} read after {self._written[0].name!r} was written"
             )
+        if timed and allowance is not None:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected topic {topic.name!r} timed or with an "
+                "allowance, got both: ticks say what is handed over"
+            )
         self._sources.append(topic)
         self._timed.append(timed)
+        if allowance is not None:
+            self._allowances[self.settings.topic(topic)] = allowance
         self._check_timed_tables()
         if any(self._timed) != all(self._timed):
             raise StartError(
@@ -159,6 +183,18 @@ class Job:
             self._holding,
             self._epochs,
         )
+
+    def later(self, ask: Ask, again: Again) -> Answers:
+        """Answers that come later, for `answer_later`.
+
+        `ask` is given an item and returns at once: a list of what comes of it, or a future of one.
+        Items say which records they are (`raw()`, as those of `decode_records` do), and a snapshot
+        holds those that wait for an answer. After a restart `again`, which is what decodes them in
+        the step before, makes items of them once more. A topic that is read with an `allowance`
+        has no more waiting than that says.
+        """
+        self._answers_late()
+        return Answers(ask, again, self._allowances, self._stopping)
 
     def write(
         self,
@@ -268,6 +304,14 @@ class Job:
         """What they are called on the log."""
         return tuple(map(self.settings.topic, self._sources))
 
+    def lane_shard(self, partition: int) -> str:
+        """The shard of a partition's lane: items that name it stay where they were read."""
+        lanes = self.settings.lanes
+        if not self._lane_shards:
+            count = workers() * max(1, len(addresses()))
+            self._lane_shards = [lane_shard(lane, count) for lane in range(lanes)]
+        return self._lane_shards[partition % lanes]
+
     # What steps ask for.
 
     def decoder(self, topic: Topic) -> Callable[[], ValueDecoder]:
@@ -364,6 +408,9 @@ class Job:
         if self._ticking is not None and process_index() == 0:
             self._ticking.start()
 
+    def _answers_late(self) -> None:
+        self._opened_outputs().late = True
+
     def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         settings, outputs = self.settings, self._opened_outputs()
         check_shape(settings, self.flow_id, self._sources, self._inputs_change)
@@ -382,6 +429,7 @@ class Job:
             ending=outputs.ending,
             stopping=self._stopping,
             report=self.report,
+            allowance=self._allowances.get(name),
         )
         if timed:
             outputs.late = True

@@ -14,6 +14,7 @@ from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.ticks.tick import LaneTick, Tick
 from streamrec.connectors.ticks.timed_table import ByTicks
+from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
@@ -132,6 +133,9 @@ class PaperJob(Job):
         self._sources = []
         self._timed = []
         self._timed_tables = {}
+        self._allowances = {}
+        self._lane_shards = []
+        self._stopping = Stopping()
         self._written: list[Topic] = []
         self._partition_count = partitions
 
@@ -162,6 +166,9 @@ class PaperJob(Job):
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         return Once(make)
+
+    def _answers_late(self) -> None:
+        """There is no sink that reads back."""
 
     def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         self.topics_read.append(topic)
