@@ -193,7 +193,8 @@ class Work:
             return timed_out(timeout_s, now_s - at.since_s)
         if self._limits.memory_mb is not None:
             resident = process.resident() or 0
-            if self._growth(process, resident) > 0:
+            # Not where it has gone on meanwhile: that may be the next record's memory.
+            if self._growth(process, resident) > 0 and process.at() == at:
                 assert process.base_bytes is not None
                 return outgrown(self._limits.memory_mb, resident - process.base_bytes)
         return None

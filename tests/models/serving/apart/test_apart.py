@@ -103,6 +103,14 @@ def test_records_that_are_slow_together_and_not_alone_are_answered() -> None:
         assert told(predictor.predict(given)) == [0, 1, 2, 3]
 
 
+def test_time_is_of_each_record_where_the_model_is_called_record_by_record() -> None:
+    with apart(Limits(timeout_s=TIMEOUT_S), arguments=(False,)) as predictor:
+        predictor.predict(does(*["ok"] * 50))
+        given = [{"do": "sleep", "s": 0.1, "n": n} for n in range(6)]
+        assert told(predictor.predict(given)) == list(range(6))
+        assert predictor.counts.timeouts == 0
+
+
 @pytest.mark.parametrize(
     ("do", "how"),
     [
