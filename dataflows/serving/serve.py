@@ -135,8 +135,9 @@ class _Serving:
             answer=answer,
             outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
             shadows=[partial(self._shadow, n, each) for n, each in enumerate(pipeline.shadows)],
-            shadow_outputs=self.rows.shadows
-            and self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
+            shadow_outputs=None
+            if self.rows.shadows is None
+            else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
         )
 
     def _decode(self) -> DecodeInputs:
