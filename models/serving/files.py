@@ -41,9 +41,9 @@ booleans are 1.0 and 0.0. Fields that are not described are left out.
 
 - *skops*: text as it is. Unseen categories are what the pipeline makes of them
   (`OneHotEncoder(handle_unknown="ignore")`), and so is None (`SimpleImputer(missing_values=None)`).
-  Nothing of the file is executed: of its types only those are loaded that skops itself trusts, and
-  those of scikit-learn, NumPy and SciPy that `trust` names, as `sklearn.tree._tree.Tree`; any other
-  is refused by its name.
+  Nothing of the file is executed: of its types only those are loaded that skops itself trusts, some
+  more that hold data (`trained.sklearn_file`), and those of scikit-learn, NumPy and SciPy that
+  `trust` names, as `sklearn.tree._tree.Tree`; any other is refused by its name.
 - *LightGBM* and *ONNX*: a category is its place in `categories` (the code), NaN where it is missing
   or unseen; there is no other text. ONNX needs `streamrec[onnx]`.
 

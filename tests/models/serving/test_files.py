@@ -38,11 +38,21 @@ probability = "probability"
 """
 
 ADULT = """
-inputs = [
-    {name = "age", type = "integer", min = 0, max = 120},
-    {name = "work", type = "category", categories = ["none", "state"], unseen = "pass", nullable = true},
-    {name = "married", type = "boolean", nullable = true},
-]
+[[inputs]]
+name = "age"
+type = "integer"
+min = 0
+max = 120
+[[inputs]]
+name = "work"
+type = "category"
+categories = ["none", "state"]
+unseen = "pass"
+nullable = true
+[[inputs]]
+name = "married"
+type = "boolean"
+nullable = true
 [output]
 name = "income"
 labels = ["<=50K", ">50K"]
@@ -137,7 +147,7 @@ def test_unseen_categories_and_nulls_have_an_answer(adult: Path) -> None:
 
 
 def test_an_unseen_category_may_be_refused(adult: Path) -> None:
-    text = ADULT.replace('unseen = "pass", ', "")
+    text = ADULT.replace('unseen = "pass"', "")
     (adult.parent / "adult.toml").write_text(text)
     (fault,) = file_predictor(adult).predict([{"age": 1, "work": "moon"}])
     assert fault.message == "$.work expected one of ['none', 'state', None], got 'moon'"

@@ -1,0 +1,53 @@
+"""Our own models on a stream."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamrec.models.loading import SHIPPED_MODEL, BadModel
+from streamrec.models.propensity import PROPENSITY_FILE, load_propensity, read_features
+from streamrec.models.serving.loading import load_predictor
+
+
+def test_propensity_scores_counts_as_the_flow_does() -> None:
+    predictor = load_predictor("streamrec:propensity")
+    features = read_features(PROPENSITY_FILE)
+    counts = {name: float(place) for place, name in enumerate(features)}
+    (answer, same, missing) = predictor.predict([counts, counts, {}])
+    model = load_propensity(PROPENSITY_FILE, features)
+    wanted = model.scores(np.array([list(counts.values())], np.float32), np.array([0]))
+    assert answer == same == {"score": wanted[0].item()}
+    assert missing.message == f"$.{features[0]} expected a value, got nothing"
+
+
+def test_the_recommender_answers_items_best_first_and_learns_nothing() -> None:
+    predictor = load_predictor("streamrec:recommender")
+    asked = [
+        {"items": ["i1", "i2"], "k": 3},
+        {"items": []},
+        {"items": ["never seen"], "k": 1},
+        {"items": ["i5"] * 60, "k": 5},
+    ]
+    first = predictor.predict(asked)
+    assert [len(each["items"]) for each in first] == [3, 20, 1, 5]
+    for answer in first:
+        scores = [each["score"] for each in answer["items"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len({each["item_id"] for each in answer["items"]}) == len(scores)
+    assert predictor.predict(asked) == first
+    assert [predictor.predict([each])[0] for each in asked] == first
+
+
+def test_an_artifacts_folder_is_a_recommender() -> None:
+    by_path = load_predictor(SHIPPED_MODEL.name, folder=SHIPPED_MODEL.parent)
+    asked = [{"items": ["i1"], "k": 2}]
+    assert by_path.predict(asked) == load_predictor("streamrec:recommender").predict(asked)
+
+
+def test_what_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match="expected streamrec:propensity or streamrec:recommender"):
+        load_predictor("streamrec:magic")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadModel, match="expected a model artifact"):
+        load_predictor("empty", folder=tmp_path)
