@@ -61,7 +61,7 @@ from streamrec.models.loading import BadModel
 from streamrec.models.serving.calling import CallPredictor, raised
 from streamrec.models.serving.checking import checker_of
 from streamrec.models.serving.contract import Answer, Fault, Input
-from streamrec.models.serving.trained.answers import Answers
+from streamrec.models.serving.trained.answers import AnswerShape
 from streamrec.models.serving.trained.description import Description, InputField, described_file
 from streamrec.models.serving.trained.engine import Engine, Found
 from streamrec.models.serving.trained.matrix import Features
@@ -77,7 +77,7 @@ class FilePredictor:
         self.metadata = description.metadata(engine.labels)
         self._engine = engine
         self._features = Features(description.inputs, engine.codes_categories)
-        self._answers = Answers(description.output, engine.labels)
+        self._answers = AnswerShape(description.output, engine.labels)
         self._by_rows = CallPredictor(
             self.metadata,
             lambda row: self._ask_rows([row])[0],

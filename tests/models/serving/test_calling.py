@@ -16,6 +16,7 @@ from streamrec.models.serving.contract import Fault, Metadata
 from streamrec.models.serving.misfit import Misfit
 from streamrec.models.serving.plain_values import plain
 from streamrec.schemas.reasons import Reason
+from tests.models.serving.asking import answers
 
 _SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 _METADATA = Metadata("m", "M", "", 1, 0, _SCHEMA, _SCHEMA)
@@ -52,7 +53,7 @@ def _comparable(answers: list[Any]) -> list[Any]:
     return [(a.reason, a.message, a.exception) if isinstance(a, Fault) else a for a in answers]
 
 
-_inputs = st.lists(
+_inputs: st.SearchStrategy[list[Any]] = st.lists(
     st.one_of(
         st.integers(4, 6).map(lambda n: {"n": n}),
         st.integers(0, 50).map(lambda n: {"n": n}),
@@ -69,14 +70,14 @@ def test_a_batch_is_answered_as_each_by_itself(inputs: list[Any], many: Any) -> 
     batched = CallPredictor(_METADATA, _one, many, inputs=checker, outputs=checker)
     alone = CallPredictor(_METADATA, _one, inputs=checker, outputs=checker)
     copies = [dict(each) if isinstance(each, dict) else each for each in inputs]
-    one_by_one = [alone.predict([each])[0] for each in copies]
-    assert _comparable(batched.predict(inputs)) == _comparable(one_by_one)
+    one_by_one = [answers(alone, [each])[0] for each in copies]
+    assert _comparable(answers(batched, inputs)) == _comparable(one_by_one)
 
 
 def test_a_fault_has_the_class_and_the_traceback_of_what_was_raised() -> None:
     checker = checker_of(_SCHEMA)
     model = CallPredictor(_METADATA, _one, inputs=checker, outputs=checker)
-    raised, odd = model.predict([{"n": 7}, {"n": 9}])
+    raised, odd = answers(model, [{"n": 7}, {"n": 9}])
     assert (raised.reason, raised.exception) == (Reason.MODEL_FAILED, "ValueError")
     assert raised.message.startswith("model m raised ValueError(7) at ")
     assert raised.stacktrace.endswith("ValueError: 7\n")
@@ -91,7 +92,7 @@ def test_what_ends_a_process_passes() -> None:
     for many in (None, interrupted):
         model = CallPredictor(_METADATA, interrupted, many, inputs=checker, outputs=checker)
         with pytest.raises(KeyboardInterrupt):
-            model.predict([1, 2])
+            answers(model, [1, 2])
 
 
 def test_an_error_that_cannot_be_told_is_a_fault_all_the_same() -> None:
@@ -105,7 +106,7 @@ def test_an_error_that_cannot_be_told_is_a_fault_all_the_same() -> None:
         raise Mute
 
     model = CallPredictor(_METADATA, fails, inputs=checker_of(None), outputs=checker_of(None))
-    (fault,) = model.predict([1])
+    (fault,) = answers(model, [1])
     assert fault.message == "model m raised a Mute that cannot be told as text"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.files import file_predictor
+from tests.models.serving.asking import answers
 from tests.models.serving.onnx_bytes import onnx_model
 
 _TEXT = """
@@ -26,12 +27,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_numbers_are_answered_as_the_graph_says(path: Path) -> None:
-    found = file_predictor(path).predict([{"a": 1.0, "b": 2.0}, {"a": 3, "b": 0}])
+    found = answers(file_predictor(path), [{"a": 1.0, "b": 2.0}, {"a": 3, "b": 0}])
     assert found == [{"x": 5.0, "y": 0.25}, {"x": 3.0, "y": -2.75}]
 
 
 def test_a_missing_number_that_the_graph_makes_nan_is_a_fault_of_its_own(path: Path) -> None:
-    missing, good = file_predictor(path).predict([{"a": 1.0}, {"a": 3, "b": 0}])
+    missing, good = answers(file_predictor(path), [{"a": 1.0}, {"a": 3, "b": 0}])
     assert missing.message == "answer $.x expected a finite number, got nan"
     assert good == {"x": 3.0, "y": -2.75}
 
@@ -40,7 +41,7 @@ def test_chances_are_answered_as_labels(path: Path) -> None:
     path.write_bytes(onnx_model(_WEIGHTS, _OFFSETS, is_softmax=True))
     output = 'name = "kind"\nlabels = ["up", "down"]\nprobability = "p"\n'
     path.with_suffix(".toml").write_text(_TEXT + output)
-    up, down = file_predictor(path).predict([{"a": 1.0, "b": 1.0}, {"a": -1.0, "b": 0.0}])
+    up, down = answers(file_predictor(path), [{"a": 1.0, "b": 1.0}, {"a": -1.0, "b": 0.0}])
     assert (up["kind"], down["kind"]) == ("up", "down")
     assert up["p"] == pytest.approx(1 / (1 + np.exp(-(3 - -0.25))), rel=1e-5)
 

@@ -11,13 +11,14 @@ from streamrec.models.propensity import PROPENSITY_FILE, load_propensity, read_f
 from streamrec.models.serving.loading import load_predictor
 from streamrec.models.sessions.model import SessionModel
 from streamrec.models.sessions.recommender import SessionRecommender
+from tests.models.serving.asking import answers
 
 
 def test_propensity_scores_counts_as_the_flow_does() -> None:
     predictor = load_predictor("streamrec:propensity")
     features = read_features(PROPENSITY_FILE)
     counts = {name: float(place) for place, name in enumerate(features)}
-    (answer, same, missing) = predictor.predict([counts, counts, {}])
+    (answer, same, missing) = answers(predictor, [counts, counts, {}])
     model = load_propensity(PROPENSITY_FILE, features)
     wanted = model.scores(np.array([list(counts.values())], np.float32), np.array([0]))
     assert answer == same == {"score": wanted[0].item()}
@@ -45,15 +46,15 @@ def test_a_recommender_answers_items_best_first_and_learns_nothing(tmp_path: Pat
         {"items": ["never seen"], "k": 1},
         {"items": ["i5"] * 60, "k": 5},
     ]
-    first = predictor.predict(asked)
+    first = answers(predictor, asked)
     assert [len(each["items"]) for each in first] == [3, 9, 1, 5]
     assert first[0]["items"][0]["item_id"] == "i3"
     for answer in first:
         scores = [each["score"] for each in answer["items"]]
         assert scores == sorted(scores, reverse=True)
         assert len({each["item_id"] for each in answer["items"]}) == len(scores)
-    assert predictor.predict(asked) == first
-    assert [predictor.predict([each])[0] for each in asked] == first
+    assert answers(predictor, asked) == first
+    assert [answers(predictor, [each])[0] for each in asked] == first
     assert "knows 9 items" in predictor.metadata.description
 
 
