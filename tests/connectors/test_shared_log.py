@@ -28,7 +28,9 @@ def topics(log: Log, topic_name: str) -> list[str]:
     return names
 
 
-def offsets_read(reader: LogReader, topic: str, count: int, most: int = 7) -> list[tuple[int, int]]:
+def offsets_read(
+    reader: LogReader, topic: str, count: int, most: int = 40
+) -> list[tuple[int, int]]:
     """Poll until so many have come, of this topic alone."""
     found: list[tuple[int, int]] = []
 

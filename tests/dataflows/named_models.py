@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
-from bytewax.testing import run_main
+from bytewax.testing import cluster_main
 
 from streamrec.connectors.log import Log, Outgoing, RawBatch, Record
 from streamrec.connectors.making_topics import ensure_topics
@@ -143,18 +143,18 @@ def run(
     models: Sequence[Named],
     break_after: int | None = None,
     epoch: timedelta = timedelta(seconds=30),
-    share_clients: bool = True,
+    workers: int = 1,
     on_answer: Callable[[], object] = lambda: None,
 ) -> Job:
     """To the end of the inputs, or until it is broken off."""
     durable_epoch = prepare_recovery_directory(state_directory(settings))
-    if share_clients:
-        log = SharedLog(log)
-    job = Job(FLOW_ID, settings, log, durable_epoch=durable_epoch, inputs_change=True)
+    job = Job(FLOW_ID, settings, SharedLog(log), durable_epoch=durable_epoch, inputs_change=True)
     flow = build_flow(job, models, break_after, on_answer)
     config = RecoveryConfig(str(recovery))  # type: ignore[no-untyped-call]  # native
     try:
-        run_main(flow, epoch_interval=epoch, recovery_config=config)  # type: ignore[no-untyped-call]  # bytewax leaves it so
+        cluster_main(  # type: ignore[no-untyped-call]  # bytewax leaves it so
+            flow, [], 0, epoch_interval=epoch, recovery_config=config, worker_count_per_proc=workers
+        )
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BrokenOff):

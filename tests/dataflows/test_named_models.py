@@ -1,5 +1,6 @@
 """Outputs of any format, written once, for a list of names that changes from start to start."""
 
+import gc
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -134,6 +135,21 @@ def test_names_are_added_removed_and_reordered_and_each_goes_on_where_it_was(
         assert answered(opened, model) == places(model, 80)
 
 
+def test_two_workers_share_the_lanes_of_all_names(
+    opened: Log, settings: Settings, recovery: Path, topic_name: str, delivery: str
+) -> None:
+    """In transactions a lane of all topics must be one worker's."""
+    settings = settings.model_copy(update={"delivery": delivery})
+    models = [Named(f"{topic_name}.{n}") for n in range(3)]
+    make_topics(opened, *models)
+    for workers in (2, 1):
+        for model in models:
+            send(opened, model, list(range(20)))
+        run(opened, settings, recovery, models, epoch=timedelta(0), workers=workers)
+    for model in models:
+        assert answered(opened, model) == places(model, 40)
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("where", ["kafka"], indirect=True)
 def test_threads_and_connections_do_not_grow_with_the_number_of_names(
@@ -148,10 +164,11 @@ def test_threads_and_connections_do_not_grow_with_the_number_of_names(
         most = [0, 0]
 
         def look(most: list[int] = most) -> None:
+            gc.collect()  # what sent the inputs has gone
             for index, number in enumerate((threads(), connections())):
                 most[index] = max(most[index], number)
 
-        run(opened, settings, recovery / str(count), models[:count], on_answer=look)
+        run(opened, settings, recovery, models[:count], on_answer=look)
         found.append(most)
     assert found[1][0] <= found[0][0]
     assert found[1][1] <= found[0][1]
