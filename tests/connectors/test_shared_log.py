@@ -10,6 +10,7 @@ import pytest
 from streamrec.connectors import shared_log
 from streamrec.connectors.log import Log, LogError, LogReader, Outgoing
 from streamrec.connectors.out import Out, Sources
+from streamrec.connectors.reading import read_all
 from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.sink import LogSink, SinkLane, SinkOptions, SinkPosition, Transactions
 from tests.connectors.log_reading import create, wait_until, write
@@ -112,13 +113,17 @@ def test_what_views_write_stands_when_one_flushes_and_closing_one_leaves_the_oth
 ) -> None:
     shared = SharedLog(log)
     one, other = shared.writer(), shared.writer()
-    one.write_columns(topics[0], 0, [b"k"], [b"0"], [[("h", b"1")]], np.array([5_000]))
+    one.write_columns(topics[0], 0, [b"k"], [b"0"], [[("h", b"1")]])
+    one.write_columns(topics[0], 0, [None], [b"1"], None, np.array([1_700_000_000_000]))
     one.close()
     other.write(topics[1], [Outgoing(None, b"0", partition=0)])
     other.flush(10.0)
     with closing(shared.admin()) as admin:
-        assert [admin.ends(topic)[0] for topic in topics] == [1, 1]
+        assert [admin.ends(topic)[0] for topic in topics] == [2, 1]
     other.close()
+    first, second = read_all(log, topics[0])
+    assert (first.key, first.headers) == (b"k", [("h", b"1")])
+    assert (second.headers, second.timestamp_ms) == ([], 1_700_000_000_000)
 
 
 def lane(log: SharedLog, topic: str, other: str, resume: SinkPosition | None) -> SinkLane:
