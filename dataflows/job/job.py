@@ -34,6 +34,7 @@ from streamrec.connectors.log import Headers, Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
@@ -496,7 +497,7 @@ class Job:
         return self._outputs
 
 
-def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
+def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool = False) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
     Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
@@ -506,6 +507,8 @@ def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
     `inputs_change`: the dataflow may read other topics than at its last start, as when it serves a
     list of models: added, removed, in another order. One that was removed goes on, once it is back,
     where it was. Any inputs but timed ones.
+    `share_clients`: all topics share a reader, a writer and an admin for each worker
+    (`connectors.shared_log`), so that clients do not grow with the number of topics.
     """
     leave_with_one_line()
     settings, stopping = load_settings(), Stopping().on_signals()
@@ -527,6 +530,7 @@ def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
         on_built,
         stopping,
         inputs_change=inputs_change,
+        share_clients=share_clients,
     )
     return job
 
@@ -538,6 +542,7 @@ def open_job_with(
     stopping: Stopping | None = None,
     *,
     inputs_change: bool = False,
+    share_clients: bool = False,
 ) -> Job:
     """The same with settings given, and nothing that ends the process while it waits. `on_built` is
     called once, when the engine begins."""
@@ -550,6 +555,8 @@ def open_job_with(
     # Whatever it asks of a broker or a registry that is away, a job waits.
     log = open_log(settings, Patience(None, stopping), make=False)
     hold_log(holding, log, settings, flow_id)
+    if share_clients:
+        log = SharedLog(log)
     return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping, inputs_change)
 
 
