@@ -40,12 +40,7 @@ from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.epochs import Epochs
-from streamrec.dataflows.engine.flags import (
-    addresses,
-    backup_interval_s,
-    process_index,
-    workers,
-)
+from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
 from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
 from streamrec.dataflows.engine.peers import Peers
@@ -65,7 +60,7 @@ from streamrec.dataflows.job.codecs import (
 )
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
-from streamrec.dataflows.job.later import Again, Answers, Ask
+from streamrec.dataflows.job.later import Again, Ask, AskLater
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
@@ -84,7 +79,6 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
-from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder
@@ -137,7 +131,6 @@ class Job:
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
         self._allowances: dict[str, Allowance] = {}  # by topic, on the log
-        self._lane_shards: list[str] = []
 
     # What build_flow wires.
 
@@ -193,7 +186,7 @@ class Job:
             self._epochs,
         )
 
-    def later(self, ask: Ask, again: Again) -> Answers:
+    def later(self, ask: Ask, again: Again) -> AskLater:
         """Answers that come later, for `answer_later`.
 
         `ask` is given an item and returns at once: a list of what comes of it, or a future of one.
@@ -203,7 +196,7 @@ class Job:
         has no more waiting than that says.
         """
         self._answers_late()
-        return Answers(ask, again, self._allowances, self._stopping)
+        return AskLater(ask, again, self._allowances, self._stopping)
 
     def write(
         self,
@@ -312,14 +305,6 @@ class Job:
     def inputs(self) -> tuple[str, ...]:
         """What they are called on the log."""
         return tuple(map(self.settings.topic, self._sources))
-
-    def lane_shard(self, partition: int) -> str:
-        """The shard of a partition's lane: items that name it stay where they were read."""
-        lanes = self.settings.lanes
-        if not self._lane_shards:
-            count = workers() * max(1, len(addresses()))
-            self._lane_shards = [lane_shard(lane, count) for lane in range(lanes)]
-        return self._lane_shards[partition % lanes]
 
     # What steps ask for.
 
