@@ -9,9 +9,10 @@ the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and othe
 (`errors_topic`); the steps `decode_clicks` and `user_features` with `declared`, what they emit
 (`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
 `constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`,
-`ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`, `EventTime`); over several inputs with
-timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`, what they are given (`TimedRecord`,
-`Timer`) and say (`Output`, `outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`),
+`ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`,
+`EventTime`); over several inputs with timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`,
+what they are given (`TimedRecord`, `Timer`) and say (`Output`, `outputs_of`), the options of a
+topic that is a table (`TABLE_CONFIGS`),
 and for tests `Tick`; for what answers slowly (docs/answering-later.md) `answer_later` and
 `Allowance`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a
 key.

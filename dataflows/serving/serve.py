@@ -73,9 +73,7 @@ def serve(job: Job) -> ServedList:
     check_schemas(job.settings, named)
     rows = _rows(named, features_topic)
     allowances: dict[str, Allowance] = {}
-    served = [
-        _Serving(job, loaded, each, rows[each.name], allowances).served() for each in named
-    ]
+    served = [_Serving(job, loaded, each, rows[each.name], allowances).served() for each in named]
     return ServedList(served, allowances)
 
 
@@ -127,7 +125,9 @@ class _Serving:
             ChooseVariant.of(pipeline) if pipeline.is_experiment else None,
             cut_s,
             tell=tell,
-            encode=None if self.rows.output_schema is None else AvroAnswers(self.rows.output_schema),
+            encode=None
+            if self.rows.output_schema is None
+            else AvroAnswers(self.rows.output_schema),
         )
         name, (major, minor) = self.named.name, self.named.version
         return Served(
@@ -185,15 +185,15 @@ class _Serving:
         if not pipeline.is_experiment:
             return ServedBy(self.named.name, metadata.version)
         experiment = self.named.name
-        return ServedBy(
-            metadata.qualified_name, metadata.version, experiment, variant.name, mode
-        )
+        return ServedBy(metadata.qualified_name, metadata.version, experiment, variant.name, mode)
 
     def _shadow(self, index: int, variant: Variant) -> ShadowShard:
         encode = None
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
-        return ShadowShard(self.loaded.shadow(variant), index, self.named.name, variant.name, encode)
+        return ShadowShard(
+            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+        )
 
 
 __all__ = ["Served", "ServedList", "serve"]

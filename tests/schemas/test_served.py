@@ -27,11 +27,12 @@ PLACES = np.array([[0, 5], [3, 2**40]])
 
 def written(by: ServedBy, chances: list[float] | None) -> list[bytes | None]:
     served = served_columns(
-        by,
+        [by],
         place_texts("flowers", PLACES),
-        12,
+        np.array([12, 12]),
         "flowers",
         PLACES,
+        None,
         None if chances is None else np.array(chances),
     )
     own: Columns = {"species": strings(["setosa", "other"]), "p": Numbers(np.array([0.5, 1.0]))}
