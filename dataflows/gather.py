@@ -4,8 +4,8 @@
                               │         │          │
                               └─ bad ───┴─ failed ─┴─▶ encode errors ─▶ <model>.errors
 
-for each model of the list `STREAMREC_MODELS` that has a `gather` (docs/serve.md). `dataflows.scorer`
-answers what comes of it.
+for each model of the list `STREAMREC_MODELS` that has a `gather` (docs/serve.md). What comes of it
+is answered by `dataflows.scorer`.
 
 - the topics: outputs of other models, or anybody's JSON; the record's own key, the log's time.
 - `<model>.inputs`: the key; value JSON, `{"<model or topic>": its value, ...}`; one record for each

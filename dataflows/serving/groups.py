@@ -38,7 +38,7 @@ class Gatherings:
 
 
 def gatherings(job: Job) -> Gatherings:
-    """Those that the settings list. Loads their models, which name the topics. Raises StartError."""
+    """Those that the settings list; loads their models, for their names. Raises StartError."""
     pipelines = listed(job)
     outputs = {rows.outputs.name: rows for _, rows in pipelines}
     topics: dict[str, Topic] = {}
@@ -65,7 +65,7 @@ def gatherings(job: Job) -> Gatherings:
         )
     if not found:
         raise StartError(
-            "dataflow 'gather' expected a model with a gather in the list STREAMREC_MODELS, got none"
+            "dataflow 'gather' expected a model with a gather in STREAMREC_MODELS, got none"
         )
     return Gatherings(list(topics.values()), found)
 

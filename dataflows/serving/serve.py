@@ -63,18 +63,30 @@ class ServedList:
 
 def serve(job: Job) -> ServedList:
     """The pipelines that the settings list; loads their models. Raises StartError."""
+    loaded, named = _loaded(job)
+    check_schemas(job.settings, [each for each, _ in named])
+    allowances: dict[str, Allowance] = {}
+    served = [_Serving(job, loaded, each, rows, allowances).served() for each, rows in named]
+    return ServedList(served, allowances)
+
+
+def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
+    """The pipelines that the settings list, and their topics. Raises StartError."""
+    loaded, named = _loaded(job)
+    loaded.close()
+    return named
+
+
+def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
+    features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
         models = read_models(job.settings.models, job.settings.profile)
         loaded = LoadedModels(models)
-        features_topic = job.settings.topic(RECOMMENDATIONS)
         named = name_pipelines(models, loaded.metadata_of, features_topic)
     except (BadModelList, BadModel) as error:
         raise StartError(str(error)) from error
-    check_schemas(job.settings, named)
     rows = _rows(named, features_topic)
-    allowances: dict[str, Allowance] = {}
-    served = [_Serving(job, loaded, each, rows[each.name], allowances).served() for each in named]
-    return ServedList(served, allowances)
+    return loaded, [(each, rows[each.name]) for each in named]
 
 
 def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
@@ -196,4 +208,4 @@ class _Serving:
         )
 
 
-__all__ = ["Served", "ServedList", "serve"]
+__all__ = ["Served", "ServedList", "listed", "serve"]
