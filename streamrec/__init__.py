@@ -8,12 +8,12 @@ imported when it is used first, so that `import streamrec` costs nothing.
 the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and others like the last
 (`errors_topic`); the steps `decode_clicks` and `user_features` with `declared`, what they emit
 (`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
-`constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`, `ShardRecords`), and what
-is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`, `EventTime`); over several inputs with
-timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`, what they are given (`TimedRecord`,
-`Timer`) and say (`Output`, `outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`),
-and for tests `Tick`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128`
-of a key.
+`constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`,
+`ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`, `EventTime`);
+over several inputs with timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`, what they are
+given (`TimedRecord`, `Timer`) and say (`Output`, `outputs_of`), the options of a topic that is a
+table (`TABLE_CONFIGS`), and for tests `Tick`; state in arrays: `KeyedRows`, `KeyedTable`,
+`KeyedLists`, `Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
