@@ -12,10 +12,9 @@ the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and othe
 `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`,
 `EventTime`); over several inputs with timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`,
 what they are given (`TimedRecord`, `Timer`) and say (`Output`, `outputs_of`), the options of a
-topic that is a table (`TABLE_CONFIGS`),
-and for tests `Tick`; for what answers slowly (docs/answering-later.md) `answer_later` and
-`Allowance`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a
-key.
+topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; for what answers slowly
+(docs/answering-later.md) `answer_later` and `Allowance`; state in arrays: `KeyedRows`,
+`KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.

@@ -5,6 +5,7 @@ stays, and nothing more is saved.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -104,8 +105,10 @@ def build_flow(
     break_after: int | None = None,
     on_answer: Callable[[], object] = lambda: None,
 ) -> Dataflow:
-    """`break_after`: so many were encoded, of all models."""
+    """`break_after`: so many were encoded, of all models, and some are on the log."""
     flow = Dataflow(FLOW_ID)
+    names = [model.outputs.name for model in models]
+    before = 0 if break_after is None else _end_of(job.log, names)
     streams = [(model, job.read(flow, model.inputs)) for model in models]
     seen = 0
 
@@ -113,7 +116,10 @@ def build_flow(
         nonlocal seen
         for batch, rows in items:
             if break_after is not None and seen >= break_after:
-                raise BrokenOff
+                give_up = time.monotonic() + 1.0  # what was handed to the client is on its way
+                while time.monotonic() < give_up:
+                    if _end_of(job.log, names) > before:
+                        raise BrokenOff
             seen += len(rows)
             on_answer()
             originals = batch.origins.originals(rows)
@@ -134,6 +140,11 @@ def build_flow(
         )
         job.write_errors(parts.failed, unencodable, topic=model.errors, group=model.step)
     return flow
+
+
+def _end_of(log: Log, topics: Sequence[str]) -> int:
+    with closing(log.admin()) as admin:
+        return sum(sum(admin.ends(topic).values()) for topic in topics)
 
 
 def run(
