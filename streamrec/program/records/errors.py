@@ -17,7 +17,9 @@ from streamrec.dataflows.errors.redrive import (
     read_errors,
     redrives_topic,
 )
+from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS
+from streamrec.program.serving.named import served_topics
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms, show_time_ms
 from streamrec.schemas.json_codec import UnreadableError, to_json
@@ -48,6 +50,10 @@ Held = Annotated[
         "settings]",
         show_default=False,
     ),
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(help="The pipeline whose errors are meant.", show_default=False),
 ]
 Until = Annotated[str | None, typer.Option(help="Only failed before: a time as for --since.")]
 
@@ -132,11 +138,12 @@ def list_errors(
         bool, typer.Option("--json", help="Print each error whole, a JSON object a line.")
     ] = False,
     errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Print errors, one a line: name, reason, step, time, whether it was redriven, message."""
     wanted = _filter(reason, topic, partition, offsets, since, until)
     with opened() as (log, settings):
-        held = errors_topic or settings.topic(ERRORS)
+        held = _held(log, settings, errors_topic, pipeline)
         found = (failed for failed in _read(log, held) if wanted.admits(failed))
         if count:
             for name, number in Counter(f.fields["reason"] for f in found).most_common():
@@ -151,11 +158,12 @@ def list_errors(
 def show(
     names: Annotated[list[str], typer.Argument(help="Errors, as TOPIC/PARTITION/OFFSET.")],
     errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Print everything that is known of errors, with the original's bytes."""
     origins = _parse_names(names)
     with opened() as (log, settings):
-        held = errors_topic or settings.topic(ERRORS)
+        held = _held(log, settings, errors_topic, pipeline)
         found = _find(log, held, origins)
         done = _redriven(log, held)
         typer.echo("\n\n".join(_page(found[origin], origin in done) for origin in origins))
@@ -182,6 +190,7 @@ def redrive(
         bool, typer.Option("--dry-run", help="Only say what would be redriven.")
     ] = False,
     errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Put originals back on their source topic, with their key, bytes and headers.
 
@@ -193,7 +202,7 @@ def redrive(
     if sum((bool(names), not wanted.admits_all(), everything)) != 1:
         raise UsageError("errors redrive expected either names, or filters, or --all")
     with opened() as (log, settings):
-        held = errors_topic or settings.topic(ERRORS)
+        held = _held(log, settings, errors_topic, pipeline)
         if names:
             chosen = list(_find(log, held, _parse_names(names)).values())
         else:
@@ -211,6 +220,15 @@ def redrive(
             return
         outcome = Redriver(log, held).redrive(chosen)
     typer.echo(f"redriven {outcome.redriven}, were already {outcome.already}")
+
+
+def _held(log: Log, settings: Settings, topic: str | None, pipeline: str | None) -> str:
+    """What the topic of errors is called."""
+    if pipeline is None:
+        return topic or settings.topic(ERRORS)
+    if topic is not None:
+        raise UsageError("errors expected either --errors-topic or --pipeline, got both")
+    return served_topics(log, settings, pipeline).errors
 
 
 def _parse_names(names: list[str]) -> list[Origin]:
