@@ -129,7 +129,7 @@ class AvroOutputs:
             kinds=self._kind,
             keys=[detail.key for detail in details],
             values=values,
-            headers=[d.headers for d in details] if any(d.headers for d in details) else None,
+            headers=_given(details),
             times_ms=_times_ms(details),
         )
 
@@ -167,10 +167,22 @@ def _joined(given: Headers, own: Headers, topic: str, place: list[int]) -> Heade
 
 def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> list[bytes]:
     return [
-        next((value for name, value in detail.headers if name == REQUEST_ID), None)
+        next((_text(value) for name, value in detail.headers if name == REQUEST_ID and value), None)
         or f"{topic}/{partition}/{offset}".encode()
         for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
     ]
+
+
+def _text(value: bytes) -> bytes:
+    """As UTF-8, which a header need not be and a field is."""
+    return value if value.isascii() else value.decode(errors="replace").encode()
+
+
+def _given(details: Sequence[Detail]) -> list[Headers] | None:
+    """The inputs' own headers without those of a model before; None: there are none."""
+    if not any(detail.headers for detail in details):
+        return None
+    return [[each for each in detail.headers if each[0] not in _OURS] for detail in details]
 
 
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:

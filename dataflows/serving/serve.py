@@ -158,7 +158,8 @@ class _Serving:
         job, metadata, pipeline = self.job, self.named.metadata[0], self.named.pipeline
         schema = metadata.input_schema
         by_column = False
-        if len(pipeline.variants) == 1:
+        # Columns are written as Avro; and whether a variant is chosen by hand, values say.
+        if self.rows.output_schema is not None and not pipeline.is_experiment:
             predictor = self.loaded.predictor(pipeline.variants[0])
             by_column = hasattr(predictor, "predict_columns")
         readings: dict[str, Reading] = {}
