@@ -20,7 +20,6 @@ from streamrec.dataflows.serving.outputs import REQUEST_ID
 from streamrec.models.serving.avro import made_avro_schema
 from streamrec.models.users.features import declared
 from streamrec.schemas.json_codec import JsonDecoder
-from streamrec.schemas.served import with_served
 from tests.dataflows.serving.on_paper import START_MS, Scored, given, scored, write_list
 from tests.dataflows.serving.served_models import Twice
 
@@ -148,10 +147,10 @@ def at(topic: str, seconds: Sequence[int], values: Sequence[Any], keys: Sequence
 
 
 def in_two_seconds(*came: RawBatch) -> dict[str, Sequence[RawBatch | Tick]]:
-    """By topic; then the time goes on by 20 s, in many keys, so that all of it is taken in."""
-    first, second, third = ticks(0, 2, 20)
+    """By topic; then the time goes on by 200 s, in many keys, so that all of it is taken in."""
+    first, second, third = ticks(0, 2, 200)
     found: dict[str, list[RawBatch | Tick]] = {b.topic: [first, b, second, third] for b in came}
-    found["notes"].insert(3, at("notes", [20] * 40, [0] * 40, LATER))
+    found["notes"].insert(3, at("notes", [200] * 40, [0] * 40, LATER))
     return dict(found)
 
 
@@ -163,22 +162,13 @@ def ticks(*seconds: int) -> list[Tick]:
 def test_records_of_a_key_are_gathered_the_first_with_the_first(
     tmp_path: Path, missing: str
 ) -> None:
-    first, second = ticks(0, 2)
     found = gathered(
         tmp_path,
-        {
-            f"{TWICE}.outputs": [
-                first,
-                at(f"{TWICE}.outputs", [0, 0, 1], [1, 2, 3], "aba"),
-                second,
-            ],
-            f"{THRICE}.outputs": [
-                first,
-                at(f"{THRICE}.outputs", [0, 1, 1], [4, 5, 6], "aab"),
-                second,
-            ],
-            "notes": [first, at("notes", [0, 0, 1], [7, 8, 9], "aab"), second],
-        },
+        in_two_seconds(
+            at(f"{TWICE}.outputs", [0, 0, 1], [1, 2, 3], "aba"),
+            at(f"{THRICE}.outputs", [0, 1, 1], [4, 5, 6], "aab"),
+            at("notes", [0, 0, 1], [7, 8, 9], "aab"),
+        ),
         missing,
     )
     records = found.records(f"{BOTH}.inputs")
@@ -231,8 +221,8 @@ def test_what_is_gathered_is_answered_by_the_scorer(tmp_path: Path) -> None:
 
 
 def test_avro_outputs_are_gathered_beside_json(tmp_path: Path) -> None:
-    schema = with_served(made_avro_schema(Twice.output_schema, "twiceOutput"))
-    avro = given(f"{TWICE}.outputs", [{"twice": 2.0, "served": None}], schema=schema)
+    schema = made_avro_schema(Twice.output_schema, "twiceOutput")
+    avro = given(f"{TWICE}.outputs", [{"twice": 2.0}], schema=schema)
     found = gathered(
         tmp_path,
         in_two_seconds(
