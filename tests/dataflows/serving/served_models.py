@@ -1,6 +1,7 @@
 """Models as users write them, that do what their inputs say; served by the tests."""
 
 import math
+import time
 from typing import Any, ClassVar
 
 import streamrec
@@ -126,3 +127,19 @@ def measured(content: bytes, content_type: str) -> dict[str, Any]:
 def echo(data: dict[str, Any]) -> dict[str, Any]:
     """What it was given."""
     return {"got": data}
+
+
+class TwiceNewer(Twice):
+    """The next minor version, under the same name."""
+
+    minor_version = 1
+
+
+class Slow(Twice):
+    """Takes a second for each."""
+
+    qualified_name = "slow"
+
+    def predict(self, data: Any) -> Any:
+        time.sleep(1.0)
+        return super().predict(data)
