@@ -26,7 +26,7 @@ from streamrec.program.shared import CommandError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CreatePlan:
     """What a create comes to: nothing is made yet."""
 
     before: KeptPipeline | None
@@ -42,7 +42,7 @@ def plan_create(
     prefix: str | None,
     given: dict[str, Any],
     metadata: Metadata,
-) -> Plan:
+) -> CreatePlan:
     """Raises CommandError where what is there already stands against it, LogError."""
     kept = kept_pipelines(log, settings)
     before = kept.good.get(name)
@@ -59,7 +59,7 @@ def plan_create(
     _check_inputs(log, named)
     topics = [spec.name for spec in specs_of(named)]
     versions = _with_version(() if before is None else before.versions, metadata, topics)
-    return Plan(
+    return CreatePlan(
         before, KeptPipeline(name, where, entry, metadata.version, versions), named, schemas
     )
 
@@ -126,7 +126,9 @@ def _check_inputs(log: Log, named: NamedPipeline) -> None:
                 admin.bounds(topic)
 
 
-def carried_out(log: Log, settings: Settings, plan: Plan, grow_to: int | None) -> Iterator[str]:
+def carried_out(
+    log: Log, settings: Settings, plan: CreatePlan, grow_to: int | None
+) -> Iterator[str]:
     """Do it, and say what was done."""
     specs = specs_of(plan.named)
     report = ensure_topics(log, specs, plan.schemas)
@@ -143,7 +145,7 @@ def carried_out(log: Log, settings: Settings, plan: Plan, grow_to: int | None) -
     yield from _told(plan)
 
 
-def _told(plan: Plan) -> Iterator[str]:
+def _told(plan: CreatePlan) -> Iterator[str]:
     before, after = plan.before, plan.after
     where = f"pipeline {after.name}"
     of = f"version {after.version} of {after.model}"
@@ -168,4 +170,4 @@ def _parts(count: int) -> str:
     return f"{count} partition{'s' if count != 1 else ''}"
 
 
-__all__ = ["Plan", "carried_out", "plan_create", "without_zeros"]
+__all__ = ["CreatePlan", "carried_out", "plan_create", "without_zeros"]
