@@ -13,7 +13,6 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.starts import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
-from streamrec.dataflows.serving.pipelines import PROFILES
 from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.serving.contract import NAME
 from streamrec.models.sessions.variant_specs import parse_variants
@@ -98,7 +97,7 @@ class Settings(_TopicNames):
         "commas: iris_model:Iris,fraud.skops",
     )
     profile: str = Field(
-        PROFILES[0],
+        "development",
         description="which profile of the list of models: development, test, beta, production, or "
         "one that the file has",
     )

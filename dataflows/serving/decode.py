@@ -1,4 +1,4 @@
-"""The step `decode` of a served model: values that are JSON, Avro or bytes, told by their content."""
+"""The step `decode` of a served model: JSON, Avro or bytes, told by their content."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,10 +29,10 @@ class Reading:
 
     # Whatever Avro there is, as plain values; raises UnreadableError, SchemaError.
     any_avro: Callable[[bytes, Headers], Any]
-    # Of Avro, as the schema that is made of the model's; None: there is none, read as it is written.
+    # Avro as the schema that is made of the model's; None: there is none, it is read as written.
     decoder: Callable[[], ValueDecoder] | None = None
     reader: RowValues | None = None
-    # What the model's schema checks of a record that was Avro: without nulls that stand for nothing.
+    # Of a record that was Avro, what the model's schema checks: a null may stand for no field.
     from_avro: Callable[[Any], Any] | None = None
     by_column: bool = False  # the model takes columns
     takes_bytes: bool = False

@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamrec.connectors.log import Headers
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.job.topics import Topic
-from streamrec.dataflows.serving.outputs import REQUEST_ID, SOURCE, to_json
+from streamrec.dataflows.serving.outputs import REQUEST_ID, to_json
 from streamrec.dataflows.serving.pipelines import Gather
 from streamrec.dataflows.steps.held import Answered, Original, Output, TimedRecord, Timer
 from streamrec.dataflows.steps.in_time import InEventTime
-from streamrec.schemas.columns import VALUE, strings
 from streamrec.schemas.reasons import Reason
 
 if TYPE_CHECKING:  # steps run without the engine, which a job wires
     from streamrec.dataflows.job.job import Job
 
 _FIELD = "gathered"
+_LATE_MS_MAX = 10_000
 
 
 class GatherByKey(InEventTime):
@@ -30,26 +31,29 @@ class GatherByKey(InEventTime):
     each of its records to `errors`.
     """
 
-    def __init__(
-        self, job: "Job", names: Mapping[str, str], gather: Gather, target: Topic
-    ) -> None:
-        """`names` say what the values of each topic (as it is called in the row) are called."""
-        super().__init__(job)
+    def __init__(self, job: "Job", names: Mapping[str, str], gather: Gather, target: Topic) -> None:
+        """`names` say what the values of a topic are called, by the name of its row; records of
+        other topics are another's."""
+        within_ms = round(gather.within_s * 1000)
+        super().__init__(job, late_ms=min(within_ms, _LATE_MS_MAX))
         self._names = names
-        self._within_ms = round(gather.within_s * 1000)
+        self._all = sorted(set(names.values()))
+        self._within_ms = within_ms
         self._fails = gather.missing == "error"
         self._target = target
 
     def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
-        name = self._names[record.source.name]
+        name = self._names.get(record.source.name)
+        if name is None:
+            return
         groups = self.values.get(record.key) or []
-        group = next((g for g in groups if name not in g["values"]), None)
+        group = next((each for each in groups if name not in each["values"]), None)
         if group is None:
             place = f"{record.topic}/{record.partition}/{record.offset}"
             group = {"id": place, "due": record.time_ms + self._within_ms, "values": {}}
             groups.append(group)
         group["values"][name] = record.value
-        if len(group["values"]) == len(set(self._names.values())):
+        if len(group["values"]) == len(self._all):
             self.cancel(record.key, group["id"])
             groups.remove(group)
             yield self._said(record, group)
@@ -60,14 +64,14 @@ class GatherByKey(InEventTime):
     def on_timer(self, timer: Timer) -> Iterator[Output | Failed]:
         record = timer.record
         groups = self.values.get(record.key) or []
-        group = next((g for g in groups if g["id"] == timer.name), None)
+        group = next((each for each in groups if each["id"] == timer.name), None)
         if group is None:
             return
         if not self._fails:
             groups.remove(group)
             yield self._said(record, group)
         else:
-            missing = sorted({*self._names.values()} - {*group["values"]})
+            missing = [name for name in self._all if name not in group["values"]]
             yield record.fail(
                 Reason.INVALID_VALUE,
                 f"inputs expected a record of {', '.join(missing)} of the same key within "
@@ -79,8 +83,8 @@ class GatherByKey(InEventTime):
         self._keep(record.key, groups)
 
     def _said(self, record: TimedRecord, group: Mapping[str, Any]) -> Output:
-        value = {name: group["values"].get(name) for name in self._names.values()}
-        return record.output(self._target, **{_FIELD: value})
+        fields = {_FIELD: {name: group["values"].get(name) for name in self._all}}
+        return Output(self._target, record, "", 0, fields)
 
     def _keep(self, key: str, groups: Sequence[Any]) -> None:
         if groups:
@@ -89,32 +93,32 @@ class GatherByKey(InEventTime):
             self.values.remove(key)
 
 
-def gathered_columns(target: Topic) -> Callable[[list[Any]], Iterator[Records]]:
-    """What is written of the groups: JSON under the key, with the headers of the record at which
-    the group went out."""
+def gathered_columns() -> Callable[[list[Any]], Iterator[Records]]:
+    """What is written of the groups: JSON under the key, with the headers and the time of the
+    record at which the group went out."""
 
     def columns(outputs: list[Output]) -> Iterator[Records]:
         records = [output.record for output in outputs]
-        headers = []
-        for record in records:
-            place = f"{record.topic}/{record.partition}/{record.offset}".encode()
-            original = record.original
-            given = original.headers if isinstance(original, Original) else []
-            own = [header for header in given if header[0] != SOURCE]
-            if all(name != REQUEST_ID for name, _ in own):
-                own.append((REQUEST_ID, place))
-            headers.append([*own, (SOURCE, place)])
         yield Records(
-            {
-                target.key_column: strings([record.key for record in records]),
-                VALUE: strings([to_json(output.fields[_FIELD]) for output in outputs]),
-            },
+            {},
             Answered(records),
             np.arange(len(records)),
-            headers=headers,
+            keys=[record.key.encode() for record in records],
+            values=[to_json(output.fields[_FIELD]).encode() for output in outputs],
+            headers=[_headers(record) for record in records],
+            times_ms=np.array([record.time_ms for record in records], np.int64),
         )
 
     return columns
+
+
+def _headers(record: TimedRecord) -> Headers:
+    original = record.original
+    headers = list(original.headers) if isinstance(original, Original) else []
+    if all(name != REQUEST_ID for name, _ in headers):
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        headers.append((REQUEST_ID, place.encode()))
+    return headers
 
 
 __all__ = ["GatherByKey", "gathered_columns"]

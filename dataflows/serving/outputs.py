@@ -140,8 +140,7 @@ class AvroOutputs:
         ends = self._encoder().encode(served)
         assert not ends.failures, ends.failures
         return [
-            prefix + answer + end
-            for answer, end in zip(answered.answers, ends.values, strict=True)
+            prefix + answer + end for answer, end in zip(answered.answers, ends.values, strict=True)
         ]
 
 
@@ -166,9 +165,7 @@ def _joined(given: Headers, own: Headers, topic: str, place: list[int]) -> Heade
     return [*kept, *own]
 
 
-def _request_ids(
-    details: Sequence[Detail], topic: str, places: NDArray[np.int64]
-) -> list[bytes]:
+def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> list[bytes]:
     return [
         next((value for name, value in detail.headers if name == REQUEST_ID), None)
         or f"{topic}/{partition}/{offset}".encode()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
@@ -21,6 +22,7 @@ from streamrec.dataflows.serving.rows import PipelineRows, rows_of
 from streamrec.dataflows.serving.same_schemas import check_schemas
 from streamrec.dataflows.serving.shadows import ShadowShard
 from streamrec.dataflows.serving.topic_names import NamedPipeline, name_pipelines
+from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.avro import value_from_avro
 from streamrec.models.users.features import declared
@@ -61,20 +63,30 @@ class ServedList:
 
 def serve(job: Job) -> ServedList:
     """The pipelines that the settings list; loads their models. Raises StartError."""
+    loaded, named = _loaded(job)
+    check_schemas(job.settings, [each for each, _ in named])
+    allowances: dict[str, Allowance] = {}
+    served = [_Serving(job, loaded, each, rows, allowances).served() for each, rows in named]
+    return ServedList(served, allowances)
+
+
+def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
+    """The pipelines that the settings list, and their topics. Raises StartError."""
+    loaded, named = _loaded(job)
+    loaded.close()
+    return named
+
+
+def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
+    features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
         models = read_models(job.settings.models, job.settings.profile)
         loaded = LoadedModels(models)
-        features_topic = job.settings.topic(RECOMMENDATIONS)
         named = name_pipelines(models, loaded.metadata_of, features_topic)
     except (BadModelList, BadModel) as error:
         raise StartError(str(error)) from error
-    check_schemas(job.settings, named)
     rows = _rows(named, features_topic)
-    allowances: dict[str, Allowance] = {}
-    served = [
-        _Serving(job, loaded, each, rows[each.name], allowances).served() for each in named
-    ]
-    return ServedList(served, allowances)
+    return loaded, [(each, rows[each.name]) for each in named]
 
 
 def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
@@ -125,7 +137,9 @@ class _Serving:
             ChooseVariant.of(pipeline) if pipeline.is_experiment else None,
             cut_s,
             tell=tell,
-            encode=None if self.rows.output_schema is None else AvroAnswers(self.rows.output_schema),
+            encode=None
+            if self.rows.output_schema is None
+            else AvroAnswers(self.rows.output_schema),
         )
         name, (major, minor) = self.named.name, self.named.version
         return Served(
@@ -135,8 +149,9 @@ class _Serving:
             answer=answer,
             outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
             shadows=[partial(self._shadow, n, each) for n, each in enumerate(pipeline.shadows)],
-            shadow_outputs=self.rows.shadows
-            and self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
+            shadow_outputs=None
+            if self.rows.shadows is None
+            else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
         )
 
     def _decode(self) -> DecodeInputs:
@@ -165,7 +180,9 @@ class _Serving:
                     content_type=pipeline.content_type or "",
                 )
             readings[job.settings.topic(row)] = reading
-        return DecodeInputs(readings, job.lane_shard)
+        lanes = job.settings.lanes
+        names = [lane_shard(lane, all_workers()) for lane in range(lanes)]
+        return DecodeInputs(readings, lambda partition: names[partition % lanes])
 
     def _outputs(self, topic: Topic, variants: Sequence[Variant], mode: str) -> Outputs:
         by = [self._by(variant, mode) for variant in variants]
@@ -180,15 +197,15 @@ class _Serving:
         if not pipeline.is_experiment:
             return ServedBy(self.named.name, metadata.version)
         experiment = self.named.name
-        return ServedBy(
-            metadata.qualified_name, metadata.version, experiment, variant.name, mode
-        )
+        return ServedBy(metadata.qualified_name, metadata.version, experiment, variant.name, mode)
 
     def _shadow(self, index: int, variant: Variant) -> ShadowShard:
         encode = None
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
-        return ShadowShard(self.loaded.shadow(variant), index, self.named.name, variant.name, encode)
+        return ShadowShard(
+            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+        )
 
 
-__all__ = ["Served", "ServedList", "serve"]
+__all__ = ["Served", "ServedList", "listed", "serve"]

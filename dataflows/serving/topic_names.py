@@ -23,6 +23,7 @@ class PipelineTopics:
     outputs: str
     errors: str
     shadows: str | None  # None: it has no shadow
+    gathered: tuple[str, ...] = ()  # of which the records of its own inputs topic are made
 
     @property
     def made(self) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def name_pipelines(
             version_of(pipeline, metadata[0]),
             pipeline,
             metadata,
-            topics_of(
+            _with_inputs(
                 pipeline,
                 metadata[0],
                 models.prefix,
@@ -124,6 +125,14 @@ def name_pipelines(
         )
         for pipeline, metadata in found
     )
+
+
+def _with_inputs(
+    pipeline: Pipeline, metadata: Metadata, prefix: str, inputs: list[str]
+) -> PipelineTopics:
+    if pipeline.gather is None:
+        return topics_of(pipeline, metadata, prefix, inputs)
+    return replace(topics_of(pipeline, metadata, prefix), gathered=tuple(inputs))
 
 
 def complaints_of(pipelines: Sequence[Pipeline], everyone: bool) -> list[str]:

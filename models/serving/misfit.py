@@ -47,7 +47,7 @@ def shown(value: Any) -> str:
     """A value as it stands in messages.
 
     >>> shown("x" * 200)[-6:]
-    "xxx..."
+    'xxx...'
     """
     try:
         text = repr(value)
