@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.connectors.log import LogError
 from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.paper import PaperJob
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
 from streamrec.dataflows.serving.answering import AnswerInputs
@@ -14,9 +16,17 @@ from streamrec.dataflows.serving.avro_values import AvroAnswers
 from streamrec.dataflows.serving.choosing import ChooseVariant
 from streamrec.dataflows.serving.decode import DecodeInputs, Reading
 from streamrec.dataflows.serving.features import named_features
+from streamrec.dataflows.serving.kept_topics import (
+    ChangedModel,
+    check_unchanged,
+    kept_pipelines,
+    names_of_kept,
+    pipeline_named,
+    served_pipelines,
+)
 from streamrec.dataflows.serving.loaded import LoadedModels
 from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
-from streamrec.dataflows.serving.pipelines import BadModelList, Variant
+from streamrec.dataflows.serving.pipelines import BadModelList, ModelList, Variant
 from streamrec.dataflows.serving.reading import read_models
 from streamrec.dataflows.serving.rows import PipelineRows, rows_of
 from streamrec.dataflows.serving.same_schemas import check_schemas
@@ -79,14 +89,34 @@ def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
 
 def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
     features_topic = job.settings.topic(RECOMMENDATIONS)
+    names = names_of_kept(job.settings.models)
     try:
-        models = read_models(job.settings.models, job.settings.profile)
-        loaded = LoadedModels(models)
-        named = name_pipelines(models, loaded.metadata_of, features_topic)
-    except (BadModelList, BadModel) as error:
+        if names is None:
+            models = read_models(job.settings.models, job.settings.profile)
+            loaded = LoadedModels(models)
+            named = name_pipelines(models, loaded.metadata_of, features_topic)
+        else:
+            loaded, named = _kept(job, names)
+    except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error
     rows = _rows(named, features_topic)
     return loaded, [(each, rows[each.name]) for each in named]
+
+
+def _kept(job: Job, names: Sequence[str]) -> tuple[LoadedModels, tuple[NamedPipeline, ...]]:
+    """Pipelines that the log keeps: their models must still be what they were created with."""
+    if isinstance(job, PaperJob):
+        raise StartError(
+            "STREAMREC_MODELS expected a list of models, got pipelines of the log, which is not "
+            "read here; `streamrec pipeline status` tells of them"
+        )
+    kept = kept_pipelines(job.log, job.settings)
+    named = served_pipelines(job.log, job.settings, names)
+    loaded = LoadedModels(ModelList(tuple(each.pipeline for each in named)))
+    for each in named:
+        now = loaded.metadata_of(each.pipeline.variants[0])[0]
+        check_unchanged(each.name, pipeline_named(kept, each.name).current, now)
+    return loaded, named
 
 
 def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
