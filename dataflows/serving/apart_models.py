@@ -11,7 +11,7 @@ from streamrec.models.serving.apart.tickets import Line
 from streamrec.models.serving.apart.tickets import Ticket as ApartTicket
 from streamrec.models.serving.contract import Answer, Fault, Input
 
-_LOADER = "streamrec.models.serving.loading:load_predictor"
+_LOADER = "streamrec.models.serving.loading:load_in"
 _GIVES_WAY = 10  # niceness of a shadow
 
 
@@ -23,7 +23,7 @@ def apart_predictor(variant: Variant, folder: Path, label: str) -> ApartPredicto
         cut_ms=variant.cut_ms,
         nice=_GIVES_WAY if variant.shadow else 0,
     )
-    plan = Plan(_LOADER, (variant.model,), str(folder))
+    plan = Plan(_LOADER, (str(folder), variant.model), str(folder))
     return ApartPredictor(plan, limits, label)
 
 

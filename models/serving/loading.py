@@ -44,6 +44,12 @@ def load_predictor(name: str, *, folder: Path | None = None) -> Predictor:
     return class_predictor(name, thing, method)
 
 
+def load_in(folder: str, name: str) -> Predictor:
+    """The same from a folder, with arguments as a process of its own is told them. Raises
+    BadModel."""
+    return load_predictor(name, folder=Path(folder))
+
+
 def predictors_named(name: str, *, folder: Path | None = None) -> list[str]:
     """The names of all that a name offers: of a class with several predict methods one each, the
     name itself first; else the name. Raises BadModel."""
@@ -67,4 +73,4 @@ def file_path(name: str, folder: Path | None) -> Path | None:
     return path if ":" not in name and path.is_dir() else None
 
 
-__all__ = ["BadModel", "load_predictor", "predictors_named"]
+__all__ = ["BadModel", "load_in", "load_predictor", "predictors_named"]
