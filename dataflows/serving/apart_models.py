@@ -35,15 +35,20 @@ class ApartModel:
 
     def submit(self, inputs: Sequence[Input]) -> "_Ticket":
         # A line of its own: whoever asks looks at the ticket itself.
-        return _Ticket(self.predictor.submit(inputs, line=Line()))
+        return _Ticket(self.predictor, self.predictor.submit(inputs, line=Line()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ticket:
+    predictor: ApartPredictor
     ticket: ApartTicket
 
     def answered(self) -> tuple[list[Answer | Fault], float] | None:
-        return None if self.ticket.left else (self.ticket.answers, self.ticket.took_s)
+        """Raises as `ApartPredictor.check`: a model that cannot be had would be awaited for ever."""
+        if self.ticket.left:
+            self.predictor.check()
+            return None
+        return self.ticket.answers, self.ticket.took_s
 
 
 __all__ = ["ApartModel", "apart_predictor"]
