@@ -167,10 +167,15 @@ def _joined(given: Headers, own: Headers, topic: str, place: list[int]) -> Heade
 
 def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> list[bytes]:
     return [
-        next((value for name, value in detail.headers if name == REQUEST_ID), None)
+        _as_text(next((value for name, value in detail.headers if name == REQUEST_ID), None))
         or f"{topic}/{partition}/{offset}".encode()
         for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
     ]
+
+
+def _as_text(content: bytes | None) -> bytes:
+    """As UTF-8, which a header need not be, and an Avro string must."""
+    return b"" if content is None else content.decode(errors="replace").encode()
 
 
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:
