@@ -7,23 +7,20 @@ from pathlib import Path
 from streamrec.dataflows.serving.pipelines import Variant
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.apart.settings import Limits, Plan
+from streamrec.models.serving.apart.shadow import shadow_predictor
 from streamrec.models.serving.apart.tickets import Line
 from streamrec.models.serving.apart.tickets import Ticket as ApartTicket
 from streamrec.models.serving.contract import Answer, Fault, Input
 
 _LOADER = "streamrec.models.serving.loading:load_in"
-_GIVES_WAY = 10  # niceness of a shadow
 
 
 def apart_predictor(variant: Variant, folder: Path, label: str) -> ApartPredictor:
     """Made at once; it loads while others do."""
-    limits = Limits(
-        timeout_s=variant.timeout_s,
-        memory_mb=variant.memory_mb,
-        cut_ms=variant.cut_ms,
-        nice=_GIVES_WAY if variant.shadow else 0,
-    )
+    limits = Limits(variant.timeout_s, variant.memory_mb, variant.cut_ms)
     plan = Plan(_LOADER, (str(folder), variant.model), str(folder))
+    if variant.shadow:
+        return shadow_predictor(plan, limits, label)
     return ApartPredictor(plan, limits, label)
 
 
