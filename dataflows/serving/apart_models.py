@@ -41,7 +41,7 @@ class _Ticket:
     ticket: ApartTicket
 
     def answered(self) -> tuple[list[Answer | Fault], float] | None:
-        """Raises as `ApartPredictor.check`: a model that cannot be had would be awaited for ever."""
+        """Raises as `check`: a model that cannot be had would be awaited for ever."""
         if self.ticket.left:
             self.predictor.check()
             return None

@@ -18,6 +18,7 @@ _logger = logging.getLogger(__name__)
 
 _TOLD_S = 30.0  # how often it is told what a shadow left out
 _MOST = 1_000  # inputs of a shard that wait for it
+_MOST_BYTES = 16 << 20  # of the batches that they came in; one that is larger goes alone
 
 
 class ShadowShard:
@@ -46,6 +47,7 @@ class ShadowShard:
         self._faults: Counter[str] = Counter()
         self._told: tuple[float, int] = (clock(), 0)
         self._waiting = 0
+        self._bytes = 0
 
     @property
     def pending(self) -> int:
@@ -54,17 +56,22 @@ class ShadowShard:
     def take(self, values: list[Inputs]) -> list[Answered]:
         for inputs in values:
             if inputs.values is not None:
-                rows = np.arange(min(len(inputs), max(0, _MOST - self._waiting)))
+                size = _size(inputs)
+                is_full = self._waiting and self._bytes + size > _MOST_BYTES
+                rows = np.arange(0 if is_full else min(len(inputs), max(0, _MOST - self._waiting)))
                 self._shadow.counts.dropped += len(inputs) - len(rows)
-                if len(rows) and self._shadow.offer(inputs.values[: len(rows)], (inputs, rows)):
+                tag = (inputs, rows, size)
+                if len(rows) and self._shadow.offer(inputs.values[: len(rows)], tag):
                     self._waiting += len(rows)
+                    self._bytes += size
         return self.ready()
 
     def ready(self) -> list[Answered]:
         out = []
         for ticket, answers in self._shadow.poll():
-            inputs, rows = ticket.tag
+            inputs, rows, size = ticket.tag
             self._waiting -= len(rows)
+            self._bytes -= size
             if self._encode is not None:
                 answers = _encoded(answers, self._encode)
             faults = [row for row, answer in enumerate(answers) if type(answer) is Fault]
@@ -107,6 +114,11 @@ class ShadowShard:
             self._shadow.counts.late,
             faults or "none",
         )
+
+
+def _size(inputs: Inputs) -> int:
+    """Bytes of the messages that a batch holds in memory."""
+    return sum(len(value or b"") for batch in inputs.origins.batches for value in batch.values)
 
 
 def _encoded(
