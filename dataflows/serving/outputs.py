@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.log import Detail, Headers
 from streamrec.connectors.per_thread import PerThread
+from streamrec.dataflows.job.answers import ID_HEADERS, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import Answered
 from streamrec.schemas.columns import Columns, strings
@@ -24,7 +25,8 @@ VARIANT = "streamrec-variant"
 PROPENSITY = "streamrec-propensity"
 MODE = "streamrec-mode"
 SERVED, SHADOW = "served", "shadow"
-_OURS = frozenset((MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE))
+# Of a model before this one they are replaced.
+_OURS = ID_HEADERS | {MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE}
 
 # One encoder for all: json.dumps makes one a call.
 to_json: Callable[[object], str] = json.JSONEncoder(
@@ -55,6 +57,13 @@ class JsonOutputs:
             own = self._own(answered)
             places = answered.inputs.places(answered.rows).tolist()
             topic = answered.inputs.topic
+            joined = [
+                _joined(detail.headers, headers, topic, place)
+                for detail, headers, place in zip(details, own, places, strict=True)
+            ]
+            if self.kind:  # may repeat, so that `job.answers` does not tell its input
+                for headers, (partition, offset) in zip(joined, places, strict=True):
+                    headers.append((SOURCE_HEADER, f"{topic}/{partition}/{offset}".encode()))
             yield Records(
                 {},
                 answered.inputs,
@@ -62,10 +71,7 @@ class JsonOutputs:
                 kinds=self.kind,
                 keys=[detail.key for detail in details],
                 values=_values(answered.answers),
-                headers=[
-                    _joined(detail.headers, headers, topic, place)
-                    for detail, headers, place in zip(details, own, places, strict=True)
-                ],
+                headers=joined,
                 times_ms=_times_ms(details),
             )
 
@@ -129,7 +135,9 @@ class AvroOutputs:
             kinds=self._kind,
             keys=[detail.key for detail in details],
             values=values,
-            headers=[d.headers for d in details] if any(d.headers for d in details) else None,
+            headers=[_without_ours(d.headers) for d in details]
+            if any(d.headers for d in details)
+            else None,
             times_ms=_times_ms(details),
         )
 
@@ -153,6 +161,11 @@ def _said(by: ServedBy) -> Headers:
             (MODE, by.mode.encode()),
         ]
     return said
+
+
+def _without_ours(given: Headers) -> Headers:
+    """An input's headers, but those of a model before, of which `served` says what is true now."""
+    return [pair for pair in given if pair[0] not in _OURS]
 
 
 def _joined(given: Headers, own: Headers, topic: str, place: list[int]) -> Headers:
