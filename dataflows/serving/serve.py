@@ -14,6 +14,8 @@ from streamrec.dataflows.serving.avro_values import AvroAnswers
 from streamrec.dataflows.serving.choosing import ChooseVariant
 from streamrec.dataflows.serving.decode import DecodeInputs, Reading
 from streamrec.dataflows.serving.features import named_features
+from streamrec.dataflows.serving.kept_list import check_models, kept_list, names_of_kept
+from streamrec.dataflows.serving.kept_topics import ChangedModel
 from streamrec.dataflows.serving.loaded import LoadedModels
 from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
 from streamrec.dataflows.serving.pipelines import BadModelList, Variant
@@ -80,10 +82,15 @@ def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
 def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
     features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
-        models = read_models(job.settings.models, job.settings.profile)
-        loaded = LoadedModels(models)
-        named = name_pipelines(models, loaded.metadata_of, features_topic)
-    except (BadModelList, BadModel) as error:
+        if names := names_of_kept(job.settings.models):
+            models, named = kept_list(job.log, job.settings, names)
+            loaded = LoadedModels(models)
+            check_models(named, loaded.metadata_of)
+        else:
+            models = read_models(job.settings.models, job.settings.profile)
+            loaded = LoadedModels(models)
+            named = name_pipelines(models, loaded.metadata_of, features_topic)
+    except (BadModelList, BadModel, ChangedModel) as error:
         raise StartError(str(error)) from error
     rows = _rows(named, features_topic)
     return loaded, [(each, rows[each.name]) for each in named]
