@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.connectors.log import LogError
 from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.paper import PaperJob
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
 from streamrec.dataflows.serving.answering import AnswerInputs
@@ -83,17 +85,28 @@ def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineR
     features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
         if names := names_of_kept(job.settings.models):
-            models, named = kept_list(job.log, job.settings, names)
-            loaded = LoadedModels(models)
-            check_models(named, loaded.metadata_of)
+            loaded, named = _kept(job, names)
         else:
             models = read_models(job.settings.models, job.settings.profile)
             loaded = LoadedModels(models)
             named = name_pipelines(models, loaded.metadata_of, features_topic)
-    except (BadModelList, BadModel, ChangedModel) as error:
+    except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error
     rows = _rows(named, features_topic)
     return loaded, [(each, rows[each.name]) for each in named]
+
+
+def _kept(job: Job, names: Sequence[str]) -> tuple[LoadedModels, tuple[NamedPipeline, ...]]:
+    """Pipelines that the log keeps: their models must still be what they were created with."""
+    if isinstance(job, PaperJob):
+        raise StartError(
+            "STREAMREC_MODELS expected a list of models, got pipelines of the log, which is not "
+            "read here; `streamrec pipeline status` tells of them"
+        )
+    models, named = kept_list(job.log, job.settings, names)
+    loaded = LoadedModels(models)
+    check_models(named, loaded.metadata_of)
+    return loaded, named
 
 
 def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
