@@ -27,7 +27,7 @@ def names_of_kept(models: str | None) -> tuple[str, ...]:
             f"STREAMREC_MODELS expected either {_KEPT}NAME, or models and files, got both: "
             f"{models!r}"
         )
-    return names
+    return tuple(dict.fromkeys(names))
 
 
 def kept_list(

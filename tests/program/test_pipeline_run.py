@@ -1,17 +1,13 @@
 """`pipeline run`, in a process of its own, as it becomes the engine."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.program.conftest import Shell
 from tests.program.served_models import models as models
-
-PATIENCE_S = 60.0
+from tests.program.served_models import run_pipeline
 
 
 @pytest.fixture
@@ -20,21 +16,11 @@ def shell(embedded_shell: Shell, models: Path) -> Shell:
     return embedded_shell
 
 
-def run(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "streamrec", "pipeline", "run", "iris", *options],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-
-
 def test_what_is_there_is_answered_once_and_what_is_wrong_is_in_errors(shell: Shell) -> None:
     lines = '{"petal_width": 1.4}\n{"petal_width": "wide"}\n{"petal_width": 2}\n'
     shell("send", "--pipeline", "iris", "--key", "k", stdin=lines)
     for _ in range(2):  # the second finds nothing to do
-        done = run("--until-end", "-r", "state", "-s", "0")
+        done = run_pipeline("iris", "--until-end", "-r", "state", "-s", "0")
         assert done.returncode == 0, done.stderr
         answers = shell("receive", "--pipeline", "iris", "--meta").lines
         assert [json.loads(line)["value"] for line in answers] == [
@@ -51,7 +37,7 @@ def test_what_is_there_is_answered_once_and_what_is_wrong_is_in_errors(shell: Sh
 def test_a_model_that_is_another_than_the_logs_is_not_run(shell: Shell, models: Path) -> None:
     mine = models / "flowers.py"
     mine.write_text(mine.read_text() + "Iris = Newer\n")
-    done = run("--until-end")
+    done = run_pipeline("iris", "--until-end")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "pipeline 'iris' expected its model in version 1.0, got 1.1; `streamrec pipeline" in line
