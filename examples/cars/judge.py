@@ -105,7 +105,9 @@ def judge(log: Log, topic: str, labels: Labels, first: int) -> Judged:
 
 def _trees_of(trees: dict[int, OnlineTrees], readings: Readings) -> OnlineTrees:
     """A partition's own trees."""
-    return trees.setdefault(readings.partition, OnlineTrees(UNIT, Options()))
+    if readings.partition not in trees:
+        trees[readings.partition] = OnlineTrees(UNIT, Options())
+    return trees[readings.partition]
 
 
 def auc(judged: Judged, name: str, fault: int | None = None) -> float:
