@@ -146,6 +146,9 @@ class LogReader(Protocol):
         above `high`.
         """
 
+    def unassign(self, topic: str, partitions: Iterable[int]) -> None:
+        """Read these partitions, which are assigned, no more."""
+
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
         """Return what has arrived, at most `max_messages` in all, as batches of one partition each.
 
@@ -183,8 +186,12 @@ class LogWriter(Protocol):
         partition: int,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+        times_ms: NDArray[np.int64] | None = None,
     ) -> None:
-        """The same for many messages of one partition without headers: the hot path."""
+        """The same for many messages of one partition: the hot path. `headers` are those of each;
+        None: no message has any. `times_ms` (n,) are Unix ms; None, and NO_TIMESTAMP_MS in it: the
+        time of writing."""
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything handed over is acknowledged. Raises WriteError if that fails."""

@@ -72,6 +72,8 @@ class Out:
     values: list[bytes]
     headers: list[Headers] | None = None  # None: no record has any
     sources: Sources | None = None  # None: a restart may repeat them
+    # (n,) Unix ms, NO_TIMESTAMP_MS and None: the time of writing.
+    times_ms: NDArray[np.int64] | None = None
 
     def lane(self, lanes: int) -> str:
         """The key under which the engine must route this."""
@@ -87,6 +89,7 @@ class Out:
             [self.values[index] for index in kept],
             None if self.headers is None else [self.headers[index] for index in kept],
             None if self.sources is None else self.sources.take(np.array(kept, np.int64)),
+            None if self.times_ms is None else self.times_ms[kept],
         )
 
 
@@ -96,6 +99,7 @@ def by_partition(
     values: list[bytes],
     sources: Sources | None,
     headers: list[Headers] | None = None,
+    times_ms: NDArray[np.int64] | None = None,
 ) -> list[Out]:
     """Split n records by target partition (n,), in order within each."""
     if (targets[1:] < targets[:-1]).any():
@@ -105,6 +109,7 @@ def by_partition(
         sources = None if sources is None else sources.take(order)
         keys, values = [keys[row] for row in rows], [values[row] for row in rows]
         headers = None if headers is None else [headers[row] for row in rows]
+        times_ms = None if times_ms is None else times_ms[order]
     cuts = [0, *(np.flatnonzero(np.diff(targets)) + 1).tolist(), len(targets)]
     return [
         Out(
@@ -113,6 +118,7 @@ def by_partition(
             values=values[start:end],
             headers=None if headers is None else headers[start:end],
             sources=None if sources is None else sources.take(slice(start, end)),
+            times_ms=None if times_ms is None else times_ms[start:end],
         )
         for start, end in pairwise(cuts)
         if start < end

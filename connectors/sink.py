@@ -39,7 +39,6 @@ from streamrec.connectors.log import (
     LogError,
     LogReader,
     LogWriter,
-    Outgoing,
     RawBatch,
     TransactionalWriter,
     UnreachableError,
@@ -130,6 +129,7 @@ class Transactions:
 
     prefix: str  # of the writers' names: what tells this dataflow from others
     timeout_s: float  # longer than an epoch
+    shared: bool = False  # by all topics of a lane (`connectors.shared_log`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,8 @@ class _SharedWriter:
         transactions = self.options.transactions
         if transactions is not None:
             # Before looking where the topic ends: from here on nobody else can add to it.
-            name = f"{transactions.prefix}.{self.options.topic}.{lane_name(lane)}"
+            topic = "" if transactions.shared else f".{self.options.topic}"
+            name = f"{transactions.prefix}{topic}.{lane_name(lane)}"
             self.in_lanes[lane] = self.log.transactional_writer(name, transactions.timeout_s)
         if self.written is None:
             return set(), frozenset()
@@ -353,20 +354,15 @@ class _SharedWriter:
             self._close_readers()
         writer = self.writer or self.in_lanes[lane]
         self.options.on_write(len(out.values))
-        if out.headers is None:
-            writer.write_columns(self.options.topic, out.partition, out.keys, out.values)
-            return
-        writer.write(
-            self.options.topic,
-            [
-                Outgoing(key, value, headers, partition=out.partition)
-                for key, value, headers in zip(out.keys, out.values, out.headers, strict=True)
-            ],
+        writer.write_columns(
+            self.options.topic, out.partition, out.keys, out.values, out.headers, out.times_ms
         )
 
     def flushed_ends(self, lane: int) -> dict[int, int]:
         """Where the lane's partitions end once everything written is acknowledged; nothing when a
         restart would not read them back."""
+        if self.readers:  # all lanes are open
+            self._close_readers()
         if self.ends is None:
             self._flush_or_commit()
             self.ends = {} if self.written is None else self._ends_now()

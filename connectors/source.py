@@ -6,6 +6,8 @@
   fetches).
 - *A snapshot* holds, for each partition of the lane, the offset of the next message.
 - *A poll* never blocks: while little comes in, messages gather for `gather_ms` between polls.
+- *With an allowance* a lane hands out no more than what answers its topic can take, a finite run
+  ends when all of it is answered, and progress that is shown stays before what is not.
 - *With ticks* a lane hands over what comes before a tick, the tick, and so on (`ticks.gate`).
 - *After a crash* what was read since the last snapshot is read again. Where a partition began that
   no snapshot knows is on disk from the first start on (`SourceStart`): a crash before the first
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
     Log,
@@ -32,7 +35,7 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.starts import Positions, SourceStart, Start, positions_at
-from streamrec.connectors.ticks.gate import Gate, GateOptions
+from streamrec.connectors.ticks.gate import Gate, GateOptions, part
 from streamrec.connectors.ticks.tick import LaneTick
 
 _logger = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ class SourceOptions:
     stopping: Callable[[], bool] = lambda: False  # asked at each poll; true: end, as at the end
     report: SourceReport | None = None
     ticks: GateOptions | None = None  # None: records are handed over as they come
+    allowance: Allowance | None = None  # None: as many as there are; not with ticks
 
     def positions(self, admin: LogAdmin) -> Positions:
         """Where the partitions begin that no snapshot knows."""
@@ -120,6 +124,10 @@ class SourceLane:
         self._next = shared.open_lane(lane, resume, tick)
         if shared.gate is not None:
             self.next_batch = self._next_with_ticks  # type: ignore[method-assign, assignment]
+        self._allowed = None
+        if shared.options.allowance is not None:
+            self._allowed = _Allowed(shared, lane, shared.options.allowance)
+            self.next_batch = self._next_allowed  # type: ignore[method-assign]
 
     @property
     def ended(self) -> bool:
@@ -138,6 +146,24 @@ class SourceLane:
         if batches and options.report is not None:
             options.report.read(options.topic, sum(map(len, batches)), self._next)
         if not batches and self._shared.ended(self._lane, self._next):
+            self._ended = True
+            raise StopIteration
+        return batches
+
+    def _next_allowed(self) -> list[RawBatch]:
+        shared, allowed = self._shared, self._allowed
+        assert allowed is not None
+        if shared.options.stopping():
+            self._ended = True
+            raise StopIteration
+        queue = shared.take(self._lane, self._round)
+        self._round = shared.round
+        batches = allowed.take(queue)
+        for batch in batches:
+            self._next[batch.partition] = int(batch.offsets[-1]) + 1
+        if batches and shared.options.report is not None:
+            shared.options.report.read(shared.options.topic, sum(map(len, batches)), self._next)
+        if not queue and shared.ended(self._lane, self._next) and allowed.is_over():
             self._ended = True
             raise StopIteration
         return batches
@@ -163,12 +189,17 @@ class SourceLane:
         return None if self._shared.gate is None else self._shared.gate.reached(self._lane)
 
     def next_awake(self) -> datetime | None:
+        if self._allowed is not None and self._allowed.waits:
+            return self._shared.soon()
         return self._shared.awake_at
 
     def snapshot(self) -> Positions:
         # The engine lets a source into epoch N only when N - 1 is durable, so what the previous
         # snapshot held is safe now and may be shown as the group's progress.
-        self._shared.commit_soon(self._durable)
+        if self._allowed is None:
+            self._shared.commit_soon(self._durable)
+        else:
+            self._shared.commit_soon(self._allowed.answered(self._durable))
         self._durable = self._shared.shown(self._lane, self._next)
         options = self._shared.options
         if options.report is not None:
@@ -180,6 +211,60 @@ class SourceLane:
         # has not been processed, and its end must not be taken for the group's progress.
         ended = self._shared.shown(self._lane, self._next) if self._ended else {}
         self._shared.close_lane(self._lane, ended)
+
+
+class _Allowed:
+    """What a lane hands out where there is an allowance."""
+
+    def __init__(self, shared: "_SharedReader", lane: int, allowance: Allowance) -> None:
+        self.waits = False  # for its turn
+        self._shared = shared
+        self._lane = lane
+        self._allowance = allowance
+        self._handed_in = 0  # round in which the lane handed out its last records
+        self._answered: Positions = {}
+
+    def take(self, queue: list[RawBatch]) -> list[RawBatch]:
+        """As much of what has come for the lane as may be handed out; the rest waits."""
+        if not queue:
+            self.waits = False
+            return queue
+        wanted = sum(map(len, queue))
+        sizes = (len(value or b"") for batch in queue for value in batch.values)
+        count = self._allowance.share(self._shared, self._lane, wanted, sizes)
+        self.waits = count < wanted
+        if count:
+            self._handed_in = self._shared.round
+        if not self.waits:
+            return queue
+        batches, rest = _cut(queue, count)
+        self._shared.put_back(self._lane, rest)
+        return batches
+
+    def is_over(self) -> bool:
+        """Whether all that was handed out is answered. What was handed out in the round before has
+        come to the step that answers it, or failed on the way."""
+        return self._allowance.is_idle() and self._shared.round > self._handed_in + 1
+
+    def answered(self, durable: Positions) -> Positions:
+        """At a snapshot: what may be shown as progress. `durable` are the positions of an epoch of
+        which nothing is on its way any more; what of it waits now was not answered by then, and
+        what does not was answered, but is acknowledged only with the epoch that now ends."""
+        shown, waiting = self._answered, self._allowance.unanswered()
+        self._answered = {p: min(at, waiting.get(p, at)) for p, at in durable.items()}
+        return shown
+
+
+def _cut(queue: list[RawBatch], count: int) -> tuple[list[RawBatch], list[RawBatch]]:
+    """The first `count` records, and the others."""
+    first: list[RawBatch] = []
+    for index, batch in enumerate(queue):
+        if count < len(batch):
+            head = [part(batch, 0, count)] if count else []
+            return [*first, *head], [part(batch, count, len(batch)), *queue[index + 1 :]]
+        first.append(batch)
+        count -= len(batch)
+    return first, []
 
 
 class _SharedReader:
@@ -262,6 +347,14 @@ class _SharedReader:
             self._queues[lane] = []
         return batches
 
+    def put_back(self, lane: int, batches: list[RawBatch]) -> None:
+        """What a lane took and may not hand out yet."""
+        self._queues[lane] = batches
+
+    def soon(self) -> datetime:
+        """When to ask again."""
+        return datetime.fromtimestamp(time.time() + self.options.gather_ms / 1000, UTC)
+
     def take_gated(
         self, lane: int, lane_round: int, positions: Positions
     ) -> list[RawBatch | LaneTick]:
@@ -293,6 +386,8 @@ class _SharedReader:
         if self.round == 0 and options.report is not None:  # all lanes of the worker are open
             options.report.began(options.topic, self._began, self._resumed)
         self.round += 1
+        if options.allowance is not None:
+            options.allowance.begin_round(self)
         count = 0
         self._commit()
         if self.gate is not None and self.gate.poll():
@@ -307,7 +402,7 @@ class _SharedReader:
         if count >= options.batch_messages // 2:
             self.awake_at = None
         else:
-            self.awake_at = datetime.fromtimestamp(time.time() + options.gather_ms / 1000, UTC)
+            self.awake_at = self.soon()
         if options.follow and time.monotonic() >= self._discover_at:
             self._discover()
             if (
@@ -389,12 +484,16 @@ class _SharedReader:
         self._progress = {}
 
     def close_lane(self, lane: int, positions: Positions) -> None:
-        if self.options.ending is not None and self.options.commit:
-            self.options.ending.source_ended(self.options.topic, positions)
+        options = self.options
+        if options.ending is not None and options.commit:
+            unanswered = None if options.allowance is None else options.allowance.unanswered
+            options.ending.source_ended(options.topic, positions, unanswered)
         del self._queues[lane]
         if self.gate is not None:
             self.gate.close_lane(lane)
         if not self._queues:
+            if options.allowance is not None:
+                options.allowance.begin_round(self)
             self._commit()
             self._reader.close()
             self._admin.close()

@@ -69,6 +69,14 @@ def save_propensity(
     path.write_text(json.dumps(model, indent=2) + "\n")
 
 
+def read_features(path: Path) -> tuple[str, ...]:
+    """The features that a model reads, in order. Raises BadArtifact."""
+    try:
+        return tuple(json.loads(path.read_bytes())["coefficients"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadArtifact(f"{path} expected coefficients by feature: {error!r}") from error
+
+
 def load_propensity(path: Path, features: Sequence[str]) -> Propensity:
     """Read a model for these features. Raises BadArtifact when it is not one or reads others."""
     try:

@@ -6,7 +6,7 @@ after an installation, a fraction of one from numba's cache afterwards.
 
 from streamrec.schemas.decoder import Decoder, DecodeResult
 from streamrec.schemas.encoder import Encoded, EncodeFailure, Encoder
-from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.opcodes import WireFault
 from streamrec.schemas.parsing import InvalidSchemaError, UnsupportedSchemaError
 from streamrec.schemas.resolution import ResolutionError
 
@@ -16,8 +16,8 @@ __all__ = [
     "EncodeFailure",
     "Encoded",
     "Encoder",
-    "Fault",
     "InvalidSchemaError",
     "ResolutionError",
     "UnsupportedSchemaError",
+    "WireFault",
 ]

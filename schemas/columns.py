@@ -64,6 +64,12 @@ def constant(text: str, n: int) -> Bytes:
     return Bytes(data, np.zeros(n, np.int64), np.full(n, len(data), np.int64))
 
 
+def nulls(n: int) -> Bytes:
+    """Texts of which none is there."""
+    nothing = np.zeros(n, np.int64)
+    return Bytes(np.zeros(1, np.uint8), nothing, nothing, np.zeros(n, np.bool_))
+
+
 def strings(parts: Sequence[bytes | str | None]) -> Bytes:
     """Strings or bytes as a column; None is null.
 

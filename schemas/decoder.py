@@ -11,7 +11,7 @@ from streamrec.schemas.columns import Columns
 from streamrec.schemas.decode_kernel import decode_messages, join, measure
 from streamrec.schemas.fallback import Transcoder, UndecodableError, UnresolvableError
 from streamrec.schemas.layout import Layout
-from streamrec.schemas.opcodes import EXPECTED, Fault
+from streamrec.schemas.opcodes import EXPECTED, WireFault
 from streamrec.schemas.parsing import UnsupportedSchemaError, parse
 from streamrec.schemas.resolution import Program
 
@@ -23,7 +23,7 @@ class DecodeResult(NamedTuple):
     """Columns of the messages that decoded, in order, and what became of every message."""
 
     columns: Columns
-    status: NDArray[np.int64]  # (n,), a Fault; 0: decoded
+    status: NDArray[np.int64]  # (n,), a WireFault; 0: decoded
     position: NDArray[np.int64]  # (n,), byte within the message; meaningful where status is not 0
     field: NDArray[np.int64]  # (n,), index into `field_names`; meaningful where status is not 0
 
@@ -181,9 +181,9 @@ class Decoder:
             try:
                 messages.append(transcoder.transcode(data[start:end].tobytes()))
             except UndecodableError:
-                faults[row] = Fault.TRUNCATED
+                faults[row] = WireFault.TRUNCATED
             except UnresolvableError:
-                faults[row] = Fault.UNEXPECTED_BRANCH
+                faults[row] = WireFault.UNEXPECTED_BRANCH
         bounds = np.cumsum([0, *map(len, messages)], dtype=np.int64)
         joined = np.frombuffer(bytearray().join(messages), np.uint8)
         inner = self._decode_fast(joined, bounds[:-1], bounds[1:])
@@ -194,11 +194,11 @@ class Decoder:
         return DecodeResult(inner.columns, report[0], report[1], report[2])
 
 
-def describe_fault(fault: Fault, field: str, message: bytes, position: int) -> str:
+def describe_fault(fault: WireFault, field: str, message: bytes, position: int) -> str:
     """Say where a message failed, what was expected and what was there."""
     where = f"field {field}" if field else "record"
     found = message[position : position + 8]
     got = "the end of the message" if not found else repr(found)
-    if fault == Fault.UNEXPECTED_NULL:
+    if fault == WireFault.UNEXPECTED_NULL:
         got = "null"
     return f"{where} expected {EXPECTED[fault]}, got {got} at byte {position} of {len(message)}"

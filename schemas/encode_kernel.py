@@ -17,13 +17,13 @@ from streamrec.schemas.primitives import (
     write_varint,
 )
 
-_INVALID_UTF8 = int(op.Fault.INVALID_UTF8)
-_ENUM_RANGE = int(op.Fault.ENUM_RANGE)
-_INT_RANGE = int(op.Fault.INT_RANGE)
-_FLOAT_RANGE = int(op.Fault.FLOAT_RANGE)
-_UNEXPECTED_NULL = int(op.Fault.UNEXPECTED_NULL)
-_BAD_SPAN = int(op.Fault.BAD_SPAN)
-_FIXED_SIZE = int(op.Fault.FIXED_SIZE)
+_INVALID_UTF8 = int(op.WireFault.INVALID_UTF8)
+_ENUM_RANGE = int(op.WireFault.ENUM_RANGE)
+_INT_RANGE = int(op.WireFault.INT_RANGE)
+_FLOAT_RANGE = int(op.WireFault.FLOAT_RANGE)
+_UNEXPECTED_NULL = int(op.WireFault.UNEXPECTED_NULL)
+_BAD_SPAN = int(op.WireFault.BAD_SPAN)
+_FIXED_SIZE = int(op.WireFault.FIXED_SIZE)
 _VARINT_BYTES_MAX = 10
 
 

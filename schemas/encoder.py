@@ -10,7 +10,7 @@ from streamrec.schemas import opcodes as op
 from streamrec.schemas.columns import Bytes, Column, Columns, Lists, Numbers
 from streamrec.schemas.encode_kernel import encode_rows
 from streamrec.schemas.layout import Layout, Node, row_leaves
-from streamrec.schemas.opcodes import EXPECTED, Fault
+from streamrec.schemas.opcodes import EXPECTED, WireFault
 from streamrec.schemas.parsing import describe, parse
 from streamrec.schemas.resolution import Program
 
@@ -30,7 +30,7 @@ class EncodeFailure(NamedTuple):
     """A row that could not be encoded."""
 
     row: int
-    fault: Fault
+    fault: WireFault
     field: str
     message: str
 
@@ -159,7 +159,7 @@ class Encoder:
     def _failures(self, report: NDArray[np.int64]) -> list[EncodeFailure]:
         failures = []
         for row in np.flatnonzero(report[0]).tolist():
-            fault = Fault(int(report[0, row]))
+            fault = WireFault(int(report[0, row]))
             field = self._program.names[int(report[2, row])]
             message = f"field {field} expected {EXPECTED[fault]}"
             failures.append(EncodeFailure(row, fault, field, message))

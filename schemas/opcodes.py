@@ -63,7 +63,7 @@ FRAME_STOP = 4  # out: level whose capacity was too small, -1: none
 FRAME_FIXED = 5
 
 
-class Fault(IntEnum):
+class WireFault(IntEnum):
     """Why a row failed, as the kernels report it; 0 is success."""
 
     NONE = 0
@@ -93,25 +93,30 @@ class Fault(IntEnum):
 
 # What was expected of a row that failed, for messages.
 EXPECTED = {
-    Fault.TRUNCATED: "more bytes",
-    Fault.BAD_VARINT: "a variable-length integer of at most 64 bits",
-    Fault.NEGATIVE_LENGTH: "a length >= 0",
-    Fault.INVALID_UTF8: "valid UTF-8",
-    Fault.BAD_BOOLEAN: "a boolean byte 0 or 1",
-    Fault.ENUM_RANGE: "an enum index within its symbols",
-    Fault.BAD_BRANCH: "a union branch 0 or 1",
-    Fault.INT_RANGE: "an int within 32 bits",
-    Fault.TRAILING: "the end of the message",
-    Fault.UNKNOWN_SYMBOL: "a symbol known to the reader (its enum has no default)",
-    Fault.UNEXPECTED_NULL: "a value that is not null",
-    Fault.UNEXPECTED_BRANCH: "a union branch that the reader's schema takes",
-    Fault.FLOAT_RANGE: "a float within 32 bits",
-    Fault.BAD_SPAN: "a span within its buffer",
-    Fault.FIXED_SIZE: "as many bytes as the schema fixes",
-    Fault.TOO_DEEP: "records and lists within each other at most 1,000 deep",
-    Fault.TIME_RANGE: "a time within 64 bits in the reader's unit",
+    WireFault.TRUNCATED: "more bytes",
+    WireFault.BAD_VARINT: "a variable-length integer of at most 64 bits",
+    WireFault.NEGATIVE_LENGTH: "a length >= 0",
+    WireFault.INVALID_UTF8: "valid UTF-8",
+    WireFault.BAD_BOOLEAN: "a boolean byte 0 or 1",
+    WireFault.ENUM_RANGE: "an enum index within its symbols",
+    WireFault.BAD_BRANCH: "a union branch 0 or 1",
+    WireFault.INT_RANGE: "an int within 32 bits",
+    WireFault.TRAILING: "the end of the message",
+    WireFault.UNKNOWN_SYMBOL: "a symbol known to the reader (its enum has no default)",
+    WireFault.UNEXPECTED_NULL: "a value that is not null",
+    WireFault.UNEXPECTED_BRANCH: "a union branch that the reader's schema takes",
+    WireFault.FLOAT_RANGE: "a float within 32 bits",
+    WireFault.BAD_SPAN: "a span within its buffer",
+    WireFault.FIXED_SIZE: "as many bytes as the schema fixes",
+    WireFault.TOO_DEEP: "records and lists within each other at most 1,000 deep",
+    WireFault.TIME_RANGE: "a time within 64 bits in the reader's unit",
 }
 
 RESOLUTION_FAULTS = frozenset(
-    {Fault.UNKNOWN_SYMBOL, Fault.UNEXPECTED_NULL, Fault.UNEXPECTED_BRANCH, Fault.UNRESOLVED_ID}
+    {
+        WireFault.UNKNOWN_SYMBOL,
+        WireFault.UNEXPECTED_NULL,
+        WireFault.UNEXPECTED_BRANCH,
+        WireFault.UNRESOLVED_ID,
+    }
 )

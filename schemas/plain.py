@@ -12,7 +12,7 @@ import numpy as np
 from streamrec.schemas.columns import VALUE, Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoded, EncodeFailure
 from streamrec.schemas.json_text import parse_record, shown_bytes
-from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.opcodes import WireFault
 from streamrec.schemas.placing import keys_of
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.wire import Decoded, Failure, HeadersOf
@@ -90,9 +90,9 @@ class BytesEncoder:
             assert value is not None
             if column.valid is not None and not column.valid[row]:
                 message = f"field {VALUE} expected bytes, got null"
-                failures.append(EncodeFailure(row, Fault.UNEXPECTED_NULL, VALUE, message))
+                failures.append(EncodeFailure(row, WireFault.UNEXPECTED_NULL, VALUE, message))
             elif why := self.complaint_of(value):
-                failures.append(EncodeFailure(row, Fault.NOT_JSON, VALUE, why))
+                failures.append(EncodeFailure(row, WireFault.NOT_JSON, VALUE, why))
         bad = {failure.row for failure in failures}
         good = [row for row in range(len(values)) if row not in bad]
         kept = [value for row in good if (value := values[row]) is not None]

@@ -14,11 +14,11 @@ from streamrec.schemas.primitives import ENDS_EARLY, read_varint
 
 DEPTH_MAX = 1_000
 
-_TRUNCATED = int(op.Fault.TRUNCATED)
-_BAD_VARINT = int(op.Fault.BAD_VARINT)
-_NEGATIVE_LENGTH = int(op.Fault.NEGATIVE_LENGTH)
-_BAD_BRANCH = int(op.Fault.BAD_BRANCH)
-_TOO_DEEP = int(op.Fault.TOO_DEEP)
+_TRUNCATED = int(op.WireFault.TRUNCATED)
+_BAD_VARINT = int(op.WireFault.BAD_VARINT)
+_NEGATIVE_LENGTH = int(op.WireFault.NEGATIVE_LENGTH)
+_BAD_BRANCH = int(op.WireFault.BAD_BRANCH)
+_TOO_DEEP = int(op.WireFault.TOO_DEEP)
 
 
 @kernel("int64(int64[::1], int64, int64, int64, int64[::1])")

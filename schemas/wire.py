@@ -24,7 +24,7 @@ from streamrec.schemas.encoder import Encoded, Encoder
 from streamrec.schemas.fallback import UndecodableError, UnresolvableError
 from streamrec.schemas.header_ids import SchemaKey, SchemaOf, key_in, name_of
 from streamrec.schemas.layout import Layout
-from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.opcodes import WireFault
 from streamrec.schemas.parsing import parse
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.writers import Writers
@@ -120,7 +120,7 @@ class WireDecoder:
             for row, fault in zip(
                 np.flatnonzero(report[0]).tolist(), faults.T.tolist(), strict=True
             )
-            if fault[0] != Fault.SLOW_ID
+            if fault[0] != WireFault.SLOW_ID
         }
         if len(failures) < faults.shape[1]:
             columns, report = self._decode_slowly(batch, report, failures)
@@ -129,7 +129,7 @@ class WireDecoder:
 
     def _take_headers(self, batch: _Batch, report: NDArray[np.int64], headers: HeadersOf) -> bool:
         """Read by their headers the messages that cannot be read by their prefix; whether any."""
-        for row in np.flatnonzero((report[0] != 0) & (report[0] != Fault.SLOW_ID)).tolist():
+        for row in np.flatnonzero((report[0] != 0) & (report[0] != WireFault.SLOW_ID)).tolist():
             key = None if batch.values[row] is None else key_in(headers(row))
             if key is not None:
                 batch.keys[row] = key
@@ -155,7 +155,7 @@ class WireDecoder:
         for row in list(batch.keys):
             value = values[row]
             assert value is not None
-            if report[0, row] in (Fault.NONE, Fault.SLOW_ID) or value[:1] != b"\0":
+            if report[0, row] in (WireFault.NONE, WireFault.SLOW_ID) or value[:1] != b"\0":
                 continue
             if len(value) < HEADER_BYTES:
                 continue
@@ -177,7 +177,7 @@ class WireDecoder:
         batch.values = [None if row in failures else v for row, v in enumerate(batch.values)]
         table = batch.table(self._writers)
         own_id = next(i for i in range(len(table) + 1) if i not in table[:, 0])
-        for row in np.flatnonzero(report[0] == Fault.SLOW_ID).tolist():
+        for row in np.flatnonzero(report[0] == WireFault.SLOW_ID).tolist():
             value = batch.values[row]
             assert value is not None
             place = int(report[2, row])
@@ -205,20 +205,20 @@ class WireDecoder:
         return self._writers.learn(i for i in _unknown_ids(report) if i not in batch.names)
 
     def _failure(self, batch: _Batch, row: int, report: list[int]) -> Failure:
-        fault, position, place = Fault(report[0]), report[1], report[2]
+        fault, position, place = WireFault(report[0]), report[1], report[2]
         value = batch.values[row]
-        if fault == Fault.NOT_WIRE_FORMAT:
+        if fault == WireFault.NOT_WIRE_FORMAT:
             got = "null" if value is None else f"{len(value)} bytes {value[:HEADER_BYTES]!r}"
             message = f"value expected magic byte 0, a schema id of 4 bytes and Avro, got {got}"
             return Failure.of(row, Reason.NOT_WIRE_FORMAT, message)
         key = batch.names.get(place, place)
-        if fault == Fault.UNKNOWN_ID:
+        if fault == WireFault.UNKNOWN_ID:
             what, name = ("id", key) if isinstance(key, int) else ("GUID", repr(key))
             message = f"schema {what} expected one that the registry knows, got {name}"
             if why := self._writers.why_unknown(key):
                 message = f"{message} ({why})"
             return Failure.of(row, Reason.UNKNOWN_SCHEMA_ID, message)
-        if fault == Fault.UNRESOLVED_ID:
+        if fault == WireFault.UNRESOLVED_ID:
             error = self._writers.errors[key]
             message = f"{name_of(key)}: {error}"
             return Failure(row, Reason.FAILS_RESOLUTION, type(error).__name__, message)
@@ -232,7 +232,7 @@ class WireDecoder:
 
 
 def _unknown_ids(report: NDArray[np.int64]) -> list[int]:
-    found: list[int] = np.unique(report[2, report[0] == Fault.UNKNOWN_ID]).tolist()
+    found: list[int] = np.unique(report[2, report[0] == WireFault.UNKNOWN_ID]).tolist()
     return found
 
 

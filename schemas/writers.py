@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from streamrec.schemas.decoder import KernelDecoder
 from streamrec.schemas.fallback import Transcoder
 from streamrec.schemas.header_ids import SchemaKey, SchemaOf
-from streamrec.schemas.opcodes import Fault
+from streamrec.schemas.opcodes import WireFault
 from streamrec.schemas.parsing import InvalidSchemaError, Type, UnsupportedSchemaError, parse
 from streamrec.schemas.registry import SchemaError, UnknownSchemaError
 from streamrec.schemas.resolution import ResolutionError
@@ -40,7 +40,7 @@ class Writers:
         self._clock = clock
         self._unknown_until: dict[SchemaKey, float] = {}
         self._unknown_why: dict[SchemaKey, str] = {}
-        self.table: NDArray[np.int64] = np.array([[_NO_ID, -Fault.UNKNOWN_ID]], np.int64)
+        self.table: NDArray[np.int64] = np.array([[_NO_ID, -WireFault.UNKNOWN_ID]], np.int64)
         self.entries: dict[SchemaKey, int] = {}
         self.errors: dict[SchemaKey, Exception] = {}
         self.transcoders: dict[SchemaKey, Transcoder] = {}
@@ -66,7 +66,7 @@ class Writers:
                 continue
             except SchemaError as error:  # known, but no Avro
                 self.errors[key] = error
-                entry = int(-Fault.UNRESOLVED_ID)
+                entry = int(-WireFault.UNRESOLVED_ID)
             else:
                 entry = self._compile(key, schema)
             self._unknown_until.pop(key, None)
@@ -79,7 +79,7 @@ class Writers:
 
     def entry(self, key: SchemaKey) -> int:
         """What the kernel is to do with the records of a writer, known or not."""
-        return self.entries.get(key, int(-Fault.UNKNOWN_ID))
+        return self.entries.get(key, int(-WireFault.UNKNOWN_ID))
 
     def why_unknown(self, key: SchemaKey) -> str:
         """What was said when it was asked for last."""
@@ -92,10 +92,10 @@ class Writers:
                 return self._kernel.program.add(writer)
             except UnsupportedSchemaError:
                 self.transcoders[key] = Transcoder(writer, self._reader)
-                return int(-Fault.SLOW_ID)
+                return int(-WireFault.SLOW_ID)
         except (InvalidSchemaError, ResolutionError, UnsupportedSchemaError) as error:
             self.errors[key] = error
-            return int(-Fault.UNRESOLVED_ID)
+            return int(-WireFault.UNRESOLVED_ID)
 
 
 __all__ = ["Writers"]

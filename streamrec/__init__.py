@@ -5,17 +5,22 @@ imported when it is used first, so that `import streamrec` costs nothing.
 
 *A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `batch_of`,
 `Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
-the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks`
-and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
-(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
-what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
-`Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
-`InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
-`outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; state
-in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
+the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and others like the last
+(`errors_topic`); the steps `decode_clicks` and `user_features` with `declared`, what they emit
+(`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
+`constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`,
+`ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`,
+`EventTime`); over several inputs with timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`,
+what they are given (`TimedRecord`, `Timer`) and say (`Output`, `outputs_of`), the options of a
+topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; for what answers slowly
+(docs/answering-later.md) `answer_later` and `Allowance`; state in arrays: `KeyedRows`,
+`KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
+
+*Any model on a stream*: `model` makes a function one, `load_predictor` loads what a name stands for
+and `check_predictor` checks it; `Metadata`, `Raw`, `Fault`.
 
 *What the environment says*: `Settings`, `load_settings`, `SettingsError`, `StartError`.
 """
@@ -24,6 +29,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamrec.connectors.allowance import Allowance
     from streamrec.connectors.ticks.tick import Tick
     from streamrec.dataflows.errors.failed import Failed
     from streamrec.dataflows.job.by_key import ByKey
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from streamrec.dataflows.job.job import Job, open_job
     from streamrec.dataflows.job.kept import Kept
     from streamrec.dataflows.job.paper import PaperJob, batch_of
-    from streamrec.dataflows.job.parts import Parts, by_shard, each_batch, split
+    from streamrec.dataflows.job.parts import Parts, answer_later, by_shard, each_batch, split
     from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
     from streamrec.dataflows.job.start_error import StartError
     from streamrec.dataflows.job.topics import (
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
         SESSIONS,
         TABLE_CONFIGS,
         Topic,
+        errors_topic,
     )
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
     from streamrec.dataflows.steps.decode import decode_clicks
@@ -59,6 +66,10 @@ if TYPE_CHECKING:
     from streamrec.models.keyed.rows import KeyedRows
     from streamrec.models.keyed.seen import Seen
     from streamrec.models.keyed.table import KeyedTable
+    from streamrec.models.serving.checks import check_predictor
+    from streamrec.models.serving.contract import Fault, Metadata, Raw
+    from streamrec.models.serving.functions import model
+    from streamrec.models.serving.loading import load_predictor
     from streamrec.models.users.features import declared
     from streamrec.schemas.columns import Bytes, Lists, Numbers, constant, strings
     from streamrec.schemas.hashing import hash128
@@ -67,6 +78,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     name: module
     for module, names in {
+        "connectors.allowance": "Allowance",
         "connectors.ticks.tick": "Tick",
         "dataflows.errors.failed": "Failed",
         "dataflows.job.by_key": "ByKey",
@@ -74,10 +86,11 @@ _MODULE_OF = {
         "dataflows.job.job": "Job open_job",
         "dataflows.job.kept": "Kept",
         "dataflows.job.paper": "PaperJob batch_of",
-        "dataflows.job.parts": "Parts by_shard each_batch split",
+        "dataflows.job.parts": "Parts answer_later by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",
         "dataflows.job.start_error": "StartError",
-        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic",
+        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic "
+        "errors_topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
         "dataflows.steps.decode_records": "decode_records",
@@ -94,6 +107,10 @@ _MODULE_OF = {
         "models.keyed.rows": "KeyedRows",
         "models.keyed.seen": "Seen",
         "models.keyed.table": "KeyedTable",
+        "models.serving.checks": "check_predictor",
+        "models.serving.contract": "Fault Metadata Raw",
+        "models.serving.functions": "model",
+        "models.serving.loading": "load_predictor",
         "models.users.features": "declared",
         "schemas.hashing": "hash128",
         "schemas.columns": "Bytes Lists Numbers constant strings",
@@ -109,6 +126,7 @@ __all__ = [
     "SCORES",
     "SESSIONS",
     "TABLE_CONFIGS",
+    "Allowance",
     "Between",
     "ByKey",
     "Bytes",
@@ -116,6 +134,7 @@ __all__ = [
     "Clicks",
     "EventTime",
     "Failed",
+    "Fault",
     "InEventTime",
     "Job",
     "Kept",
@@ -123,6 +142,7 @@ __all__ = [
     "KeyedRows",
     "KeyedTable",
     "Lists",
+    "Metadata",
     "ModelInfo",
     "Numbers",
     "OneOf",
@@ -130,6 +150,7 @@ __all__ = [
     "PaperJob",
     "Parts",
     "Ranking",
+    "Raw",
     "Reason",
     "Recommender",
     "RecordBatch",
@@ -148,16 +169,21 @@ __all__ = [
     "TimedRows",
     "Timer",
     "Topic",
+    "answer_later",
     "batch_of",
     "by_shard",
+    "check_predictor",
     "check_recommender",
     "constant",
     "declared",
     "decode_clicks",
     "decode_records",
     "each_batch",
+    "errors_topic",
     "hash128",
+    "load_predictor",
     "load_settings",
+    "model",
     "open_job",
     "outputs_of",
     "split",

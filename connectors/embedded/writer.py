@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.connectors.embedded.claims import Claims
 from streamrec.connectors.embedded.compaction import compact_if_due
@@ -28,6 +30,7 @@ from streamrec.connectors.embedded.rows import pack
 from streamrec.connectors.embedded.topics import TopicRules, load_topic
 from streamrec.connectors.log import Headers, Outgoing, WriteError
 from streamrec.connectors.partitioner import partition_for_key
+from streamrec.connectors.sizes import size_of
 
 LINGER_S = 0.005
 _DRAIN_RECORDS = 1_000
@@ -86,9 +89,7 @@ class EmbeddedWriter:
                     partition = (
                         self._sticky if key is None else partition_for_key(key, len(rules.ids))
                     )
-                size = len(message.key or b"") + len(message.value or b"")
-                for name, value in message.headers or ():
-                    size += len(name) + len(value or b"")
+                size = size_of(message.key, message.value, message.headers)
                 rules.check(partition, size)
                 placed.append((partition, size, message))
             for partition, size, message in placed:
@@ -107,6 +108,8 @@ class EmbeddedWriter:
         partition: int,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+        times_ms: NDArray[np.int64] | None = None,
     ) -> None:
         if len(keys) != len(values):
             raise ValueError(f"expected a key for each of {len(values)} values, got {len(keys)}")
@@ -115,15 +118,27 @@ class EmbeddedWriter:
             if not values:
                 return
             size = _size_of(keys) + _size_of(values)
+            if headers is not None:
+                size += sum(len(n) + len(v or b"") for pairs in headers for n, v in pairs)
+            rules.check(partition, 0)
             if size > rules.max_message_bytes:  # One may be too large: look at each.
-                for key, value in zip(keys, values, strict=True):
-                    rules.check(partition, len(key or b"") + len(value or b""))
-            else:
-                rules.check(partition, size)
+                for key, value, own in zip(keys, values, headers or repeat(None), strict=False):
+                    rules.check(partition, size_of(key, value, own))
             pending = self._pending_of(rules, partition)
+            if headers is not None:
+                first = len(pending.values)
+                pending.headers.update((n, own) for n, own in enumerate(headers, first) if own)
             pending.keys += keys
             pending.values += values
-            self._added(pending, len(values), size, time.time_ns() // 1_000_000)
+            now_ms = time.time_ns() // 1_000_000
+            if times_ms is None:
+                self._added(pending, len(values), size, now_ms)
+            else:
+                stamps_ms = np.where(times_ms < 0, now_ms, times_ms)
+                starts = np.flatnonzero(np.diff(stamps_ms, prepend=-1))
+                pending.stamps_ms += stamps_ms[starts].tolist()
+                pending.stamp_counts += np.diff(starts, append=len(stamps_ms)).tolist()
+                self._counted(pending, len(values), size)
             self._drain_or_linger()
 
     def flush(self, timeout_s: float) -> None:
@@ -173,6 +188,9 @@ class EmbeddedWriter:
         else:
             pending.stamps_ms.append(ms)
             pending.stamp_counts.append(count)
+        self._counted(pending, count, size)
+
+    def _counted(self, pending: _Pending, count: int, size: int) -> None:
         pending.size += size
         self._records += count
         self._bytes += size

@@ -8,7 +8,9 @@ become visible. One transaction is open at a time, from the first write after a 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from confluent_kafka import KafkaException
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from streamrec.connectors.kafka.client import (
@@ -19,7 +21,7 @@ from streamrec.connectors.kafka.client import (
     explained,
 )
 from streamrec.connectors.kafka.writer import KafkaWriter, as_write_error
-from streamrec.connectors.log import Outgoing
+from streamrec.connectors.log import Headers, Outgoing
 from streamrec.connectors.patience import Patience, Wait
 
 
@@ -59,9 +61,11 @@ class KafkaTransactionalWriter(KafkaWriter):
         partition: int,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+        times_ms: NDArray[np.int64] | None = None,
     ) -> None:
         self._begin()
-        super().write_columns(topic, partition, keys, values)
+        super().write_columns(topic, partition, keys, values, headers, times_ms)
 
     def commit(self, timeout_s: float) -> None:
         if not self._is_open:

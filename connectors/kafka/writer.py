@@ -2,14 +2,18 @@
 
 No failed delivery passes unseen: librdkafka reports failures only, and the first is kept and raised
 by every later call. `produce_batch` costs 0.9 microseconds of CPU a message, `produce` 1.0 to 1.1
-(100 bytes, batches of 1,000, the client's own threads included), and it takes no headers.
+(100 bytes, batches of 1,000, the client's own threads included). Only `produce` takes headers
+and times: with five headers 1.4 microseconds of the caller's, where `produce_batch` takes 0.5.
 """
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
+import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
+from numpy.typing import NDArray
 
 from streamrec.connectors.kafka.admin import KafkaAdmin
 from streamrec.connectors.kafka.client import (
@@ -20,12 +24,14 @@ from streamrec.connectors.kafka.client import (
 )
 from streamrec.connectors.log import (
     FencedError,
+    Headers,
     LogError,
     Outgoing,
     TooLargeError,
     WriteError,
 )
 from streamrec.connectors.patience import Patience
+from streamrec.connectors.sizes import size_of, surely_fit
 
 _DEFAULTS = {
     "enable.idempotence": True,
@@ -80,15 +86,13 @@ class KafkaWriter:
         limit = self._limit(topic)
         checked = list(messages)
         for message in checked:
-            size = len(message.key or b"") + len(message.value or b"")
-            for name, value in message.headers or ():
-                size += len(name) + len(value or b"")
-            self._check_size(topic, size, limit)
+            self._check_size(topic, size_of(message.key, message.value, message.headers), limit)
             if message.partition is not None:
                 self._check_partition(topic, message.partition)
         self.handed_over += len(checked)
-        for message in checked:
-            self._produce(topic, message)
+        for key, value, headers, ms, partition in checked:
+            place = -1 if partition is None else partition
+            self._produce(topic, value, key, place, ms or 0, headers or None)
         self._serve()
 
     def write_columns(
@@ -97,24 +101,25 @@ class KafkaWriter:
         partition: int,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+        times_ms: NDArray[np.int64] | None = None,
     ) -> None:
         if len(keys) != len(values):
             raise ValueError(f"expected a key for each of {len(values)} values, got {len(keys)}")
         limit = self._limit(topic)
         self._check_partition(topic, partition)
-        if not _surely_fit(values, keys, limit):
-            for key, value in zip(keys, values, strict=True):
-                self._check_size(topic, len(key or b"") + len(value or b""), limit)
+        if not surely_fit(limit - _OVERHEAD_BYTES, keys, values, headers):
+            for key, value, own in zip(keys, values, headers or repeat(None), strict=False):
+                self._check_size(topic, size_of(key, value, own), limit)
         self.handed_over += len(values)
-        rest = [{"value": value, "key": key} for key, value in zip(keys, values, strict=True)]
-        while rest:
-            queued = self._produce_batch(topic, partition, rest)
-            if queued == len(rest):
-                break
-            # Once the queue is full librdkafka refuses all that follow, so the rest is a tail.
-            rest = [{"value": message["value"], "key": message["key"]} for message in rest[queued:]]
-            self._producer.poll(_FULL_QUEUE_WAIT_S)
-            self._raise_failure()
+        if headers is None and times_ms is None:
+            rows = zip(keys, values, strict=True)
+            self._produce_all(topic, partition, [{"value": v, "key": k} for k, v in rows])
+        else:
+            stamps = repeat(0) if times_ms is None else np.maximum(times_ms, 0).tolist()
+            of_each = zip(keys, values, headers or repeat(None), stamps, strict=False)
+            for key, value, own, ms in of_each:
+                self._produce(topic, value, key, partition, ms, own)
         self._serve()
 
     def flush(self, timeout_s: float) -> None:
@@ -174,27 +179,42 @@ class KafkaWriter:
                 "max.message.bytes, or send less"
             )
 
-    def _produce(self, topic: str, message: Outgoing) -> None:
-        place = -1 if message.partition is None else message.partition
+    def _produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        ms: int,
+        headers: Headers | None,
+    ) -> None:
+        """Queue one message, as its headers are taken in no other way."""
         while True:
             try:
-                self._producer.produce(
-                    topic,
-                    message.value,
-                    message.key,
-                    place,
-                    timestamp=message.timestamp_ms or 0,
-                    headers=list(message.headers) if message.headers else None,
-                )
+                # By place, which the client takes in less time than by name.
+                self._producer.produce(topic, value, key, partition, None, None, ms, headers)  # type: ignore[arg-type]  # None is what is left out
             except BufferError:
                 self._producer.poll(_FULL_QUEUE_WAIT_S)
                 self._raise_failure()
             except KafkaException as exception:
                 error = exception.args[0]
-                if not self._learned_of(topic, place, error):
-                    raise self._refused(topic, place, error) from exception
+                if not self._learned_of(topic, partition, error):
+                    raise self._refused(topic, partition, error) from exception
             else:
                 return
+
+    def _produce_all(self, topic: str, partition: int, rest: list[dict[str, Any]]) -> None:
+        """Queue messages without headers."""
+        while rest:
+            queued = self._produce_batch(topic, partition, rest)
+            if queued == len(rest):
+                return
+            # Once the queue is full librdkafka refuses all that follow, so the rest is a tail.
+            rest = rest[queued:]
+            for message in rest:
+                message.pop("_error", None)
+            self._producer.poll(_FULL_QUEUE_WAIT_S)
+            self._raise_failure()
 
     def _produce_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> int:
         """Queue messages up to the first that does not fit; say how many were queued."""
@@ -247,15 +267,6 @@ class KafkaWriter:
             raise self._failure
         if self._faults.failure is not None:
             raise as_write_error(self._faults.failure)
-
-
-def _surely_fit(values: Sequence[bytes | None], keys: Sequence[bytes | None], limit: int) -> bool:
-    """Whether all together are smaller than one may be; False only says: look at each."""
-    try:
-        size = sum(map(len, values)) + sum(map(len, keys))  # type: ignore[arg-type]
-    except TypeError:  # a null
-        return False
-    return size + _OVERHEAD_BYTES <= limit
 
 
 def as_write_error(error: LogError, hint: str = "") -> WriteError:

@@ -5,6 +5,7 @@ partition has: the epoch, whether the lane had ended by then, whatever the lane 
 and a checksum, since SQLite has none. Saved state of before has none of them.
 """
 
+import pickle
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -64,6 +65,18 @@ def sealed_shard(shard: str, reference: Reference) -> ShardSnapshot:
     return {"shard": shard, "reference": plain, "checksum": checksum_of(plain)}
 
 
+def sealed_waiting(batches: list[Any]) -> dict[str, Any]:
+    """Records that wait for an answer, as plain values, with a checksum. They are pickled here,
+    once, since the checksum is of bytes."""
+    waiting = pickle.dumps(batches)
+    return {"waiting": waiting, "checksum": zlib.crc32(waiting)}
+
+
+def waiting_of(sealed: Mapping[str, Any] | None) -> list[Any]:
+    """The inverse; a snapshot that holds nothing is None."""
+    return [] if sealed is None else list(pickle.loads(sealed["waiting"]))
+
+
 def folder_of(step_id: str) -> str:
     """Where the state of a step is, below the folder of state."""
     return step_id.replace(" ", "-")
@@ -75,7 +88,9 @@ def is_shard(value: Mapping[Any, Any]) -> bool:
 
 
 def is_whole(sealed: Mapping[Any, Any]) -> bool:
-    """Whether the checksum of a lane or a shard fits, or there is none."""
+    """Whether the checksum of a lane, a shard or what waits fits, or there is none."""
+    if isinstance(sealed.get("waiting"), bytes):
+        return bool(zlib.crc32(sealed["waiting"]) == sealed.get("checksum"))
     if is_shard(sealed):
         wanted = sealed.get("checksum")
         return wanted is None or bool(checksum_of(sealed["reference"]) == wanted)

@@ -2,7 +2,8 @@
 
 - *Partitions of the store* must be whole (SQLite's own check), all there, and of one time: a
   source lane saves its place in every epoch, so that each must hold the last epoch that is durable;
-  a lane that had ended may stand still. A run's progress must be of a run that is known.
+  a lane that had ended may stand still, and in a dataflow whose inputs change so may those of an
+  input that it reads no more, or again only since. A run's progress must be of a run that is known.
 - *Each shard's manifest* says which snapshot of the shard was its last, and in which epoch. What
   was saved in a durable epoch must be in the store; what was saved later belongs to the epoch that
   a crash broke off, and one such is all there can be.
@@ -36,6 +37,9 @@ from streamrec.dataflows.engine.store import (
 _logger = logging.getLogger(__name__)
 
 SHAPE = "shape.json"  # in the folder of state: what the saved state goes by
+# In the folder of state, of a dataflow whose inputs change: by step, the epoch since which it is
+# read without a break.
+INPUTS = "inputs-read.json"
 Values = list[tuple[Snapshot, Mapping[Any, Any] | None]]
 
 
@@ -85,6 +89,7 @@ def _check_lanes(store: Store, values: Values, before: int, state: Path | None) 
     """Each source lane must stand at the last durable epoch."""
     if max(store.newest.values()) > before + 1 and before == 0:
         raise _older(store, "there are snapshots, but nothing says that an epoch was ever durable")
+    inputs = None if state is None else read_inputs(state)
     lanes: dict[str, set[str]] = {}  # by step, those whose place tells its epoch
     for snapshot, value in values:
         epoch = None if value is None else epoch_of(value)
@@ -92,6 +97,8 @@ def _check_lanes(store: Store, values: Values, before: int, state: Path | None) 
             continue
         if epoch != snapshot.epoch:
             raise snapshot.garbled()
+        if not _is_read(inputs, snapshot.step, before):
+            continue
         if epoch != before and not has_ended(value):
             raise StateFileError(
                 f"{snapshot.part} is older than the rest: {snapshot.key!r} of {snapshot.step!r} "
@@ -103,6 +110,7 @@ def _check_lanes(store: Store, values: Values, before: int, state: Path | None) 
         for later in snapshots_before(store.parts):
             value = later.value()
             is_source = value is not None and epoch_of(value) is not None
+            is_source = is_source and _is_read(inputs, later.step, before)
             if is_source and (later.step, later.key) not in taken:
                 raise _older(
                     store, f"{later.key!r} of {later.step!r} is in epoch {later.epoch} only"
@@ -111,6 +119,28 @@ def _check_lanes(store: Store, values: Values, before: int, state: Path | None) 
         for lane in range(_lanes_of(state) or len(keys)):
             if lane_name(lane) not in keys:
                 raise _older(store, f"the place of {lane_name(lane)!r} of {step!r} is in none")
+
+
+def read_inputs(state: Path) -> dict[str, int] | None:
+    """By step, the epoch since which an input is read without a break; None: inputs do not change.
+    Raises StateFileError."""
+    path = state / INPUTS
+    try:
+        found = json.loads(path.read_bytes())
+        return {str(step): int(epoch) for step, epoch in found.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise StateFileError(
+            f"{path} expected steps and epochs, got {error}; {put_back(path.parent / path.name)}"
+        ) from error
+
+
+def _is_read(inputs: Mapping[str, int] | None, step: str, before: int) -> bool:
+    """Whether a step read its input in the last epoch that is durable."""
+    if inputs is None:
+        return True
+    return inputs.get(step.partition(".")[2], before + 1) <= before
 
 
 def _lanes_of(state: Path | None) -> int | None:

@@ -3,8 +3,9 @@
 Connectors and steps know nothing of the engine; these few classes are all that stands between.
 """
 
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -150,3 +151,69 @@ class EngineShard(StatefulBatchLogic[Any, Any, Any]):
     @override
     def snapshot(self) -> Any:
         return leaving(self._shard.snapshot)()
+
+
+class Later(Protocol):
+    """The logic of one shard that may answer later: plain, and unaware of keys and of the engine.
+    It never waits. Its state changes in these calls only, whatever is answered meanwhile."""
+
+    wait_s: float  # how soon to ask again while something is pending
+
+    @property
+    def pending(self) -> int:
+        """How many answers `ready` has still to give."""
+
+    def take(self, values: list[Any]) -> list[Any]:
+        """What comes of these items, in order, as far as it is known at once."""
+
+    def ready(self) -> list[Any]:
+        """What has been answered meanwhile, in the order in which it was taken."""
+
+    def snapshot(self) -> Any:
+        """What is pending, as plain values, for a restart to take it again."""
+
+
+class EngineLater(StatefulBatchLogic[Any, Any, Any]):
+    """A shard that is asked again, while something is pending, by the engine's own timer: nobody
+    waits for it. It is never discarded."""
+
+    def __init__(
+        self,
+        later: Later,
+        finish: Callable[[list[Any]], list[Any]],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`finish` is what the block makes of what the shard says; `stopping` whether what is
+        pending at the end of the input is left to the next start."""
+        self._later = later
+        self._stopping = stopping
+        self._on_batch = leaving(lambda values: finish(later.take(values)))
+        self._ready = leaving(lambda: finish(later.ready()))
+
+    @override
+    def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
+        return self._on_batch(values), StatefulBatchLogic.RETAIN
+
+    @override
+    def on_notify(self) -> tuple[list[Any], bool]:
+        return self._ready(), StatefulBatchLogic.RETAIN
+
+    @override
+    def on_eof(self) -> tuple[list[Any], bool]:
+        """A finite run's sources do not end before what they read here is answered. What another
+        process read, and handed on at the very end, is waited for here."""
+        answered = self._ready()
+        while self._later.pending and not self._stopping():
+            time.sleep(self._later.wait_s)
+            answered += self._ready()
+        return answered, StatefulBatchLogic.RETAIN
+
+    @override
+    def notify_at(self) -> datetime | None:
+        if not self._later.pending:
+            return None
+        return datetime.now(UTC) + timedelta(seconds=self._later.wait_s)
+
+    @override
+    def snapshot(self) -> Any:
+        return leaving(self._later.snapshot)()

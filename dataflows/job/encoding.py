@@ -8,10 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.log import Headers
 from streamrec.connectors.out import Out, Sources, by_partition
+from streamrec.connectors.sizes import size_of, surely_fit
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.answers import with_ids
 from streamrec.schemas import hashing
-from streamrec.schemas.columns import Bytes, Columns
+from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoded
 from streamrec.schemas.placing import keys_of
 from streamrec.schemas.plain import ValueEncoder
@@ -44,10 +47,13 @@ class Records:
 
     `columns` has an entry for each field of the topic's schema (see `schemas.columns`); of a topic
     without one, `value` (bytes, or JSON as UTF-8) and the key, a string (`Topic.key_column`).
+    `values` are used in place of the columns, as they are: whoever made them vouches for them, as
+    for what `json.dumps` said. `keys` are used in place of the key's column.
     Record i answers row `rows[i]` of `inputs`; None: records answer no input, and a restart may
     repeat them.
     Where an input has several, `kinds` and `numbers` tell them apart, and stand in the fields that
-    the topic's row names.
+    the topic's row names, or in headers (`Topic(answers="headers")`).
+    A record without a key goes to the partition that its input's has, modulo how many there are.
     """
 
     columns: Columns
@@ -55,6 +61,11 @@ class Records:
     rows: NDArray[np.int64] | None = None  # (n,)
     kinds: str | Sequence[str] = ""  # of all, or of each
     numbers: NDArray[np.int64] | None = None  # (n,); None: 0
+    keys: Sequence[bytes | None] | None = None  # n
+    values: Sequence[bytes] | None = None  # n, encoded
+    headers: Sequence[Headers] | None = None  # n; None: no record has any
+    # (n,) the log's, Unix ms; None, and NO_TIMESTAMP_MS in it: the time of writing.
+    times_ms: NDArray[np.int64] | None = None
 
 
 # From what a step emitted, in the order in which it did, to the records that are written of it.
@@ -69,6 +80,8 @@ class EncodeOptions:
     max_message_bytes: int
     reads_back: bool  # a restart finds by each record which input it answers
     keeps_failed: bool  # emit what cannot be encoded; else it stops the flow
+    # The dataflow, where headers tell which output a record is; None: its fields do, or nothing.
+    told_in_headers_of: str | None = None
 
 
 class Encode:
@@ -94,22 +107,63 @@ class Encode:
         return out
 
     def _encode(self, records: Records, out: list[Out | Failed]) -> None:
-        name = self._options.key_field
-        key_column = records.columns.get(name)
-        if not isinstance(key_column, Bytes):
-            got = "none" if key_column is None else type(key_column).__name__
-            raise TypeError(f"field {name} expected a column of strings, the key, got {got}")
-        sources = self._sources(records, len(key_column))
-        encoded = self._encoder().encode(records.columns)
-        targets = hashing.partitions(key_column, self._partitions())
-        keys, values = keys_of(key_column), encoded.values
-        if encoded.failures or max(map(len, values), default=0) > self._options.max_message_bytes:
-            good = self._take_out_failures(records, encoded, out)
+        keys, column = self._keys(records)
+        n = len(keys)
+        _check_lengths(records, n)
+        sources = self._sources(records, n)
+        headers = records.headers
+        if self._options.told_in_headers_of is not None and sources is not None:
+            headers = with_ids(headers, sources, self._options.told_in_headers_of)
+        targets = self._targets(column, sources)
+        encoded = (
+            self._encoder().encode(records.columns)
+            if records.values is None
+            else Encoded(list(records.values), np.arange(n), [])
+        )
+        values, times_ms = encoded.values, records.times_ms
+        if headers is not None:
+            headers = list(headers)
+        if encoded.failures or not self._all_fit(records, encoded, headers):
+            good = self._take_out_failures(records, encoded, keys, headers, out)
             values = [values[index] for index in good.tolist()]
             kept = encoded.rows[good]
-            keys, targets = [keys[row] for row in kept], targets[kept]
+            rows = kept.tolist()
+            keys, targets = [keys[row] for row in rows], targets[kept]
             sources = None if sources is None else sources.take(kept)
-        out.extend(by_partition(targets, keys, values, sources))
+            headers = None if headers is None else [headers[row] for row in rows]
+            times_ms = None if times_ms is None else times_ms[kept]
+        out.extend(by_partition(targets, keys, values, sources, headers, times_ms))
+
+    def _keys(self, records: Records) -> tuple[list[bytes | None], Bytes]:
+        """The keys of records, as a list and as a column."""
+        if records.keys is not None:
+            return list(records.keys), strings(records.keys)
+        name = self._options.key_field
+        column = records.columns.get(name)
+        if not isinstance(column, Bytes):
+            got = "none" if column is None else type(column).__name__
+            raise TypeError(f"field {name} expected a column of strings, the key, got {got}")
+        keys = keys_of(column)
+        if column.valid is not None:
+            keys = [
+                key if there else None
+                for key, there in zip(keys, column.valid.tolist(), strict=True)
+            ]
+        return keys, column
+
+    def _targets(self, keys: Bytes, sources: Sources | None) -> NDArray[np.int32]:
+        """(n,) partitions: by key, as every client of Kafka has it."""
+        count = self._partitions()
+        targets = hashing.partitions(keys, count)
+        if keys.valid is None or keys.valid.all():
+            return targets
+        # What came in order, without a key, stays in order.
+        where = np.arange(len(keys)) if sources is None else sources.places[:, 0]
+        return np.where(keys.valid, targets, where % count).astype(np.int32)
+
+    def _all_fit(self, records: Records, encoded: Encoded, headers: list[Headers] | None) -> bool:
+        limit = self._options.max_message_bytes
+        return surely_fit(limit, records.keys or (), encoded.values, headers)
 
     def _sources(self, records: Records, count: int) -> Sources | None:
         """What tells each record; None: they answer no input."""
@@ -142,7 +196,12 @@ class Encode:
         return sources
 
     def _take_out_failures(
-        self, records: Records, encoded: Encoded, out: list[Out | Failed]
+        self,
+        records: Records,
+        encoded: Encoded,
+        keys: list[bytes | None],
+        headers: list[Headers] | None,
+        out: list[Out | Failed],
     ) -> NDArray[np.int64]:
         """Emit what failed; returns which of the encoded values may be written."""
 
@@ -159,7 +218,18 @@ class Encode:
         for failure in encoded.failures:
             fail(failure.row, Reason.OUTPUT_UNENCODABLE, failure.message)
         largest = self._options.max_message_bytes
-        sizes = np.array(list(map(len, encoded.values)), np.int64)
+        # A key that is a field of the value is counted there.
+        sizes = np.array(
+            [
+                size_of(
+                    None if records.keys is None else keys[row],
+                    value,
+                    None if headers is None else headers[row],
+                )
+                for row, value in zip(encoded.rows.tolist(), encoded.values, strict=True)
+            ],
+            np.int64,
+        )
         is_small = sizes <= largest
         for index in np.flatnonzero(~is_small).tolist():
             fail(
@@ -168,6 +238,13 @@ class Encode:
                 f"record expected at most {largest} bytes, got {int(sizes[index])}",
             )
         return np.flatnonzero(is_small)
+
+
+def _check_lengths(records: Records, n: int) -> None:
+    for name in ("values", "headers", "times_ms"):
+        given = getattr(records, name)
+        if given is not None and len(given) != n:
+            raise ValueError(f"{name} expected {n}, one for each record, got {len(given)}")
 
 
 __all__ = ["ColumnsOf", "Encode", "EncodeOptions", "InputBatch", "Records", "UnencodableError"]

@@ -28,10 +28,13 @@ from bytewax.inputs import Source
 from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
+from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
-from streamrec.connectors.log import Log, SchemaRegistry
+from streamrec.connectors.log import Headers, Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
+from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
@@ -47,9 +50,17 @@ from streamrec.dataflows.engine.watch import Watch
 from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
+from streamrec.dataflows.job.answers import HEADERS
+from streamrec.dataflows.job.codecs import (
+    decoder_of,
+    encoder_of,
+    plain_value_of,
+    schema_of,
+    schema_registered,
+)
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
+from streamrec.dataflows.job.later import Again, Ask, AskLater
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
@@ -59,6 +70,7 @@ from streamrec.dataflows.job.saved_state import (
     check_shape,
     hold_log,
     hold_state,
+    note_inputs,
     source_start,
     state_directory,
 )
@@ -69,6 +81,7 @@ from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
+from streamrec.schemas.wire import WireDecoder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -89,10 +102,11 @@ class Job:
         holding: Holding | None = None,
         durable_epoch: int | None = None,
         stopping: Stopping | None = None,
+        inputs_change: bool = False,
     ) -> None:
         """`on_built` is called once the engine begins; `holding` is what this process alone may
-        write; `durable_epoch` as `prepare_recovery_directory` says; `stopping` is the wish to stop.
-        See `open_job`."""
+        write; `durable_epoch` as `prepare_recovery_directory` says; `stopping` is the wish to stop;
+        `inputs_change`, and the rest, as `open_job` says."""
         if flow_id != MAIN:
             # A group of its own: the main job commits its progress on the same topic.
             group = f"{settings.consumer_group}-{flow_id}"
@@ -105,7 +119,9 @@ class Job:
         self._on_built = on_built
         self._begins = Once(self._begin)
         self._holding = holding or Holding()
+        self._durable_epoch = durable_epoch
         self._epochs = Epochs(durable_epoch)
+        self._inputs_change = inputs_change
         self._stopping = stopping or Stopping().on_signals()
         self._sources: list[Topic] = []
         self._timed: list[bool] = []  # of each
@@ -114,10 +130,18 @@ class Job:
         self._has_begun = False
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
+        self._allowances: dict[str, Allowance] = {}  # by topic, on the log
 
     # What build_flow wires.
 
-    def read(self, flow: Dataflow, topic: Topic, *, timed: bool = False) -> Stream[Any]:
+    def read(
+        self,
+        flow: Dataflow,
+        topic: Topic,
+        *,
+        timed: bool = False,
+        allowance: Allowance | None = None,
+    ) -> Stream[Any]:
         """Read a topic from where the settings say, or on from where the last run stopped. A
         dataflow may read several, each of them once, before it writes. Emits `RawBatch`es.
 
@@ -125,25 +149,28 @@ class Job:
         by event time over all inputs (`InEventTime`): all of a dataflow's or none.
         Raises SettingsError where saved state is another flow's.
         """
-        if any(topic.name == other.name for other in self._sources):
-            raise StartError(
-                f"dataflow {self.flow_id!r} expected to read topic {topic.name!r} in one place, "
-                "got two; one stream may go to several steps"
-            )
+        self._check_alone(topic, self._sources, "read", "one stream may go to several steps")
         if self._written:
             raise StartError(
                 f"dataflow {self.flow_id!r} expected all of job.read before the first job.write, "
                 f"got topic {topic.name!r} read after {self._written[0].name!r} was written"
             )
+        if timed and allowance is not None:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected topic {topic.name!r} timed or with an "
+                "allowance, got both: ticks say what is handed over"
+            )
         self._sources.append(topic)
         self._timed.append(timed)
+        if allowance is not None:
+            self._allowances[self.settings.topic(topic)] = allowance
         self._check_timed_tables()
         if any(self._timed) != all(self._timed):
             raise StartError(
                 f"dataflow {self.flow_id!r} expected all inputs timed or none, got "
                 f"{', '.join(t.name for t, is_timed in self._inputs() if not is_timed)} that is not"
             )
-        return op.input(topic.name, flow, self._source_of(topic, timed))
+        return op.input(topic.read_step, flow, self._source_of(topic, timed))
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
         """State of each shard of a step, in files under the recovery directory.
@@ -159,6 +186,18 @@ class Job:
             self._epochs,
         )
 
+    def later(self, ask: Ask, again: Again) -> AskLater:
+        """Answers that come later, for `answer_later`.
+
+        `ask` is given an item and returns at once: a list of what comes of it, or a future of one.
+        Items say which records they are (`raw()`, as those of `decode_records` do), and a snapshot
+        holds those that wait for an answer. After a restart `again`, which is what decodes them in
+        the step before, makes items of them once more. A topic that is read with an `allowance`
+        has no more waiting than that says.
+        """
+        self._answers_late()
+        return AskLater(ask, again, self._allowances, self._stopping)
+
     def write(
         self,
         up: KeyedStream[Any],
@@ -166,13 +205,15 @@ class Job:
         columns_of: ColumnsOf,
         *,
         failing: str | None = None,
+        group: str = "",
     ) -> KeyedStream[Failed] | None:
         """Encode, split by the key's partition, and write; returns what could not be encoded.
 
         `columns_of` makes columns of what has come (`job.encoding.Records`). Where the topic's row
         names `answers`, records are read back after a crash and written once. Without `failing` a
-        record that cannot be encoded stops the flow there, and None is returned. Raises StartError
-        where the topic's schema is not registered.
+        record that cannot be encoded stops the flow there, and None is returned. An output stands
+        in one topic of a `group`: where a dataflow does several things with an input, each has a
+        group of its own. Raises StartError where the topic's schema is not registered.
         """
         self._add_output(topic)
         options = EncodeOptions(
@@ -180,29 +221,38 @@ class Job:
             reads_back=topic.answers is not None,
             max_message_bytes=_ANY_SIZE if failing is None else self.settings.max_message_bytes,
             keeps_failed=failing is not None,
+            told_in_headers_of=self.flow_id if topic.answers == HEADERS else None,
         )
         encode = Encode(columns_of, self.encoder(topic), self._partitions(topic), options)
-        out, failed = self._encoded(f"encode {topic.name}", up, encode, failing)
-        op.output(topic.name, out, self._sink(topic))
+        out, failed = self._encoded(topic.encode_step, up, encode, failing)
+        op.output(topic.write_step, out, self._sink(topic, group))
         return failed
 
-    def write_errors(self, *failed: KeyedStream[Failed] | None) -> None:
-        """Write all that failed, whatever step it failed at."""
+    def write_errors(
+        self, *failed: KeyedStream[Failed] | None, topic: Topic = ERRORS, group: str = ""
+    ) -> None:
+        """Write all that failed, whatever step it failed at, to `errors` or to a topic like it
+        (`errors_topic`). `group` as in `write`."""
         streams = [stream for stream in failed if stream is not None]
         if not streams:
             raise StartError(f"dataflow {self.flow_id!r}: write_errors expected streams, got none")
-        self._add_output(ERRORS)
+        if not topic.is_errors:
+            raise StartError(
+                f"dataflow {self.flow_id!r}: write_errors expected a topic of errors, as "
+                f"errors_topic(name) makes it, got {topic.name!r} with {topic.schema_place}"
+            )
+        self._add_output(topic)
         encode_errors = EncodeErrors(
-            self.encoder(ERRORS), self._partitions(ERRORS), self._largest(ERRORS), self.flow_id
+            self.encoder(topic), self._partitions(topic), self._largest(topic), self.flow_id
         )
 
         def encode(batch: list[Failed]) -> list[Out]:
             self.report.failed(str(failed.reason) for failed in batch)
             return encode_errors(batch)
 
-        all_failed = op.merge("all failed", *streams)
-        out, _ = self._encoded(f"encode {ERRORS.name}", all_failed, encode, None)
-        op.output(ERRORS.name, out, self._sink(ERRORS))
+        merged = "all failed" if topic is ERRORS else f"all failed, {topic.encode_step}"
+        out, _ = self._encoded(topic.encode_step, op.merge(merged, *streams), encode, None)
+        op.output(topic.write_step, out, self._sink(topic, group))
 
     @overload
     def table(self, topic: Topic) -> Table: ...
@@ -267,6 +317,26 @@ class Job:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
         return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
 
+    def decoder_as(self, schema: str) -> Callable[[], ValueDecoder]:
+        """Decoders of whatever Avro there is as a schema, JSON text: one for each worker."""
+        waits = self.settings.unknown_schema == "wait"
+        patience = self.log.patience if waits else None
+        return PerThread(lambda: WireDecoder(schema, partial(schema_of, self.registry, patience)))
+
+    def value_decoder(self) -> Callable[[bytes, Headers], Any]:
+        """Decodes a value that is Avro as it was written, as `receive` shows it. Raises
+        UnreadableError, SchemaError."""
+        waits = self.settings.unknown_schema == "wait"
+        patience = self.log.patience if waits else None
+        return JsonDecoder(partial(schema_of, self.registry, patience)).decode
+
+    def schema_id(self, topic: Topic) -> Callable[[], int]:
+        """The id under which a topic's schema is registered, looked up now. Raises StartError."""
+        found = schema_registered(
+            self.registry, topic, self.settings.topic(topic), self.log.patience
+        )
+        return lambda: found.id
+
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         """One thing for all workers of the process, made now: what cannot be had is told before
         anything is read."""
@@ -298,12 +368,23 @@ class Job:
     # Ends.
 
     def _add_output(self, topic: Topic) -> None:
-        if any(topic.name == other.name for other in self._written):
-            raise StartError(
-                f"dataflow {self.flow_id!r} expected to write topic {topic.name!r} in one place, "
-                "got two; merge the streams before job.write"
-            )
+        self._check_alone(topic, self._written, "write", "merge the streams before job.write")
         self._written.append(topic)
+
+    def _check_alone(self, topic: Topic, others: list[Topic], what: str, hint: str) -> None:
+        """Whether no other is the same, or is called the same here."""
+        name = self.settings.topic(topic)
+        for other in others:
+            if topic.name == other.name:
+                raise StartError(
+                    f"dataflow {self.flow_id!r} expected to {what} topic {topic.name!r} in one "
+                    f"place, got two; {hint}"
+                )
+            if self.settings.topic(other) == name:
+                raise StartError(
+                    f"dataflow {self.flow_id!r} expected topics {other.name!r} and {topic.name!r} "
+                    f"to be two, got settings that call both {name!r}"
+                )
 
     def _encoded(
         self, step_id: str, up: KeyedStream[Any], encode: Callable[..., Any], failing: str | None
@@ -334,13 +415,19 @@ class Job:
 
     def _begin(self) -> None:
         self._has_begun = True
+        if self._inputs_change:
+            steps = [topic.read_step for topic in self._sources]
+            note_inputs(self.settings, steps, self._durable_epoch)
         self._on_built()
         if self._ticking is not None and process_index() == 0:
             self._ticking.start()
 
+    def _answers_late(self) -> None:
+        self._opened_outputs().late = True
+
     def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         settings, outputs = self.settings, self._opened_outputs()
-        check_shape(settings, self.flow_id, self._sources)
+        check_shape(settings, self.flow_id, self._sources, self._inputs_change)
         name = settings.topic(topic)
         options = SourceOptions(
             topic=name,
@@ -356,6 +443,7 @@ class Job:
             ending=outputs.ending,
             stopping=self._stopping,
             report=self.report,
+            allowance=self._allowances.get(name),
         )
         if timed:
             outputs.late = True
@@ -363,11 +451,10 @@ class Job:
             options = replace(options, ticks=self._opened_ticking().gate)
         return EngineSource(LogSource(self.log, options), self._begins, self._epochs)
 
-    def _sink(self, topic: Topic) -> Sink[Any]:
-        wrote = partial(self.report.wrote, self.settings.topic(topic))
-        if topic is ERRORS:
-            wrote = partial(self.report.wrote, "")  # they are told by reason
-        return EngineSink(self._opened_outputs().sink(topic, wrote))
+    def _sink(self, topic: Topic, group: str) -> Sink[Any]:
+        # Errors are told by reason.
+        wrote = partial(self.report.wrote, "" if topic.is_errors else self.settings.topic(topic))
+        return EngineSink(self._opened_outputs().sink(topic, wrote, group))
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)
@@ -395,12 +482,18 @@ class Job:
         return self._outputs
 
 
-def open_job(flow_id: str) -> Job:
+def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool = False) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
     Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
     one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
     there, and StateFileError for saved state that is not what was saved.
+
+    `inputs_change`: the dataflow may read other topics than at its last start, as when it serves a
+    list of models: added, removed, in another order. One that was removed goes on, once it is back,
+    where it was. Any inputs but timed ones.
+    `share_clients`: all topics share a reader, a writer and an admin for each worker
+    (`connectors.shared_log`), so that clients do not grow with the number of topics.
     """
     leave_with_one_line()
     settings, stopping = load_settings(), Stopping().on_signals()
@@ -416,7 +509,14 @@ def open_job(flow_id: str) -> Job:
         steady_process.settle()
         job.start_reporting()
 
-    job = open_job_with(flow_id, settings, on_built, stopping)
+    job = open_job_with(
+        flow_id,
+        settings,
+        on_built,
+        stopping,
+        inputs_change=inputs_change,
+        share_clients=share_clients,
+    )
     return job
 
 
@@ -425,19 +525,24 @@ def open_job_with(
     settings: Settings,
     on_built: Callable[[], object] = lambda: None,
     stopping: Stopping | None = None,
+    *,
+    inputs_change: bool = False,
+    share_clients: bool = False,
 ) -> Job:
     """The same with settings given, and nothing that ends the process while it waits. `on_built` is
     called once, when the engine begins."""
     stopping = stopping or Stopping().on_signals()
     require_log(settings)  # before anything is made, or put aside
     holding = Holding()
-    settle_replay(settings, lambda: hold_state(holding, settings))
+    settle_replay(settings, lambda: hold_state(holding, settings), inputs_change)
     hold_state(holding, settings)
     durable_epoch = prepare_recovery_directory(state_directory(settings))
     # Whatever it asks of a broker or a registry that is away, a job waits.
     log = open_log(settings, Patience(None, stopping), make=False)
     hold_log(holding, log, settings, flow_id)
-    return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping)
+    if share_clients:
+        log = SharedLog(log)
+    return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping, inputs_change)
 
 
 __all__ = ["Job", "open_job", "open_job_with"]

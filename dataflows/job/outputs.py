@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.sink import (
     LogSink,
     OutputStart,
@@ -54,13 +55,13 @@ class Outputs:
         self._holding = holding
         self._folder = state_directory(settings)
         self._starts: dict[str, Once[OutputStart]] = {}
-        self._written: list[Written] = []
+        self._written: dict[str, list[Written]] = {}  # by group
         self.late = False  # outputs may come long after their input
         self.ending = Ending(log, settings.consumer_group)
 
-    def sink(self, topic: Topic, on_write: Callable[[int], object]) -> LogSink:
+    def sink(self, topic: Topic, on_write: Callable[[int], object], group: str = "") -> LogSink:
         """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
-        many were written."""
+        many were written. An output stands in one topic of a group."""
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
@@ -74,17 +75,22 @@ class Outputs:
             return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
-            transactions = Transactions(settings.consumer_group, transaction_timeout_s())
+            transactions = Transactions(
+                settings.consumer_group,
+                transaction_timeout_s(),
+                shared=isinstance(self._log, SharedLog),
+            )
         ids_of = ids_reader(topic, self._inputs, self._dataflow, self._registry, self._log.patience)
         written = Written(name, ids_of, self._start(name))
-        self._written.append(written)
+        together = self._written.setdefault(group, [])
+        together.append(written)
         return LogSink(
             self._log,
             SinkOptions(
                 name,
                 settings.lanes,
                 written=written,
-                others=lambda: [each for each in self._written if each is not written],
+                others=lambda: [each for each in together if each is not written],
                 late=self.late,
                 ending=self.ending,
                 transactions=transactions,

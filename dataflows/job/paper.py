@@ -9,11 +9,18 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, RawBatch
+from streamrec.connectors.log import (
+    NO_TIMESTAMP_MS,
+    Detail,
+    Headers,
+    RawBatch,
+    UnknownSchemaError,
+)
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.ticks.tick import LaneTick, Tick
 from streamrec.connectors.ticks.timed_table import ByTicks
+from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.kept import Keep, Kept
@@ -21,6 +28,7 @@ from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import TICKS, Topic
+from streamrec.schemas.header_ids import SchemaKey, name_of
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -36,11 +44,14 @@ def batch_of(
     partition: int = 0,
     first_offset: int = 0,
     keys: Sequence[bytes | None] | None = None,
+    headers: Sequence[Headers] | None = None,
+    times_ms: Sequence[int] | None = None,
 ) -> RawBatch:
     """Records of a topic, as a source hands them over: for `PaperJob`.
 
     Each is a value as `receive` shows it, or bytes that go as they are, as a broken record's do.
-    `keys` None: they are those of the topic's row. Raises MisfitError for a value that does not fit
+    `keys` None: they are those of the topic's row. `headers` and `times_ms` (the log's, Unix ms)
+    are those of each record; None: they have none. Raises MisfitError for a value that does not fit
     its schema.
 
     >>> from streamrec import CLICKS
@@ -53,17 +64,20 @@ def batch_of(
         record if isinstance(record, bytes) else encode(record) for record in records
     ]
 
+    times = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
+    if times_ms is not None:
+        times[:] = times_ms
+
     def detail(index: int) -> Detail:
         record = records[index]
         key = None if keys is None else keys[index]
         if keys is None and topic.key_field is not None and isinstance(record, dict):
             named = record.get(topic.key_field)
             key = named.encode() if isinstance(named, str) else None
-        return Detail(key, [], NO_TIMESTAMP_MS)
+        return Detail(key, [] if headers is None else headers[index], int(times[index]))
 
     offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
-    times_ms = np.full(len(values), NO_TIMESTAMP_MS, np.int64)
-    return RawBatch(topic.name, partition, offsets, values, detail, times_ms)
+    return RawBatch(topic.name, partition, offsets, values, detail, times)
 
 
 def _encode_of(topic: Topic) -> Callable[[Any], bytes]:
@@ -126,6 +140,8 @@ class PaperJob(Job):
         self._sources = []
         self._timed = []
         self._timed_tables = {}
+        self._allowances = {}
+        self._stopping = Stopping()
         self._written: list[Topic] = []
         self._partition_count = partitions
 
@@ -152,10 +168,25 @@ class PaperJob(Job):
     def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         if topic.format != "avro":
             return plain_encoder_of(topic)
-        return PerThread(lambda: WireEncoder(topic.schema, SCHEMA_ID))
+        return PerThread(lambda: WireEncoder(topic.column_schema, SCHEMA_ID))
+
+    def decoder_as(self, schema: str) -> Callable[[], ValueDecoder]:
+        return PerThread(lambda: WireDecoder(schema, lambda _: schema))
+
+    def value_decoder(self) -> Callable[[bytes, Headers], Any]:
+        def unknown(key: SchemaKey) -> str:
+            raise UnknownSchemaError(f"{name_of(key)} expected a registry, got none on paper")
+
+        return JsonDecoder(unknown).decode
+
+    def schema_id(self, topic: Topic) -> Callable[[], int]:
+        return lambda: SCHEMA_ID
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         return Once(make)
+
+    def _answers_late(self) -> None:
+        """There is no sink that reads back."""
 
     def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
         self.topics_read.append(topic)
@@ -170,7 +201,7 @@ class PaperJob(Job):
                 items.append(each)
         return TestingSource(items)
 
-    def _sink(self, topic: Topic) -> Sink[Any]:
+    def _sink(self, topic: Topic, group: str) -> Sink[Any]:
         self.topics_written.append(topic)
         return TestingSink(self.written.setdefault(topic.name, []))
 

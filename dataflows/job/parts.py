@@ -1,9 +1,11 @@
-"""The building blocks between reading and writing: a step for each batch, and one for each shard.
+"""The building blocks between reading and writing: a step for each batch, one for each shard, and
+one that answers later.
 
 Plain functions over the engine's operators, not operators of their own: step ids, saved state and
 the printed topology are what they would be without them.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +15,9 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from streamrec.dataflows.engine.leaving import leaving
-from streamrec.dataflows.engine.wrapping import EngineShard, Shard
+from streamrec.dataflows.engine.wrapping import EngineLater, EngineShard, Later, Shard
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.later import AskLater
 
 ERRORS_KEY = "errors"  # what failed needs no shard
 
@@ -65,6 +68,53 @@ def by_shard(step_id: str, up: KeyedStream[Any], build: Build, *, failing: str) 
     return split_failed(failing, op.stateful_batch(step_id, up, built))
 
 
+def answer_later(step_id: str, up: KeyedStream[Any], answers: AskLater, *, failing: str) -> Parts:
+    """Ask for an answer to each item, and emit it when it has come: in order for each shard, and
+    without holding up the worker, an epoch or a stop. What waits is saved, and asked again after a
+    restart.
+
+    `answers` is `Job.later(ask, again)`. `ask` is called with one item and returns either a list,
+    of what comes of it, or a future of such a list (anything with `done()` and `result()`).
+
+        pool = ThreadPoolExecutor(8)
+        looked_up = answer_later(
+            "look up",
+            orders.good,
+            job.later(lambda order: pool.submit(look_up, order), again=decode),
+            failing="unknown",
+        )
+    """
+
+    def built(resume: Any) -> EngineLater:
+        return EngineLater(
+            leaving(answers.shard)(resume), lambda items: finished(step_id, items), answers.stopping
+        )
+
+    return split_failed(failing, op.stateful_batch(step_id, up, built))
+
+
+def answer_beside(
+    step_id: str, up: KeyedStream[Any], make: Callable[[], Later], end_s: float = 5.0
+) -> KeyedStream[Any]:
+    """Ask somebody who is not waited for: what he says of an item is emitted when it comes, if it
+    comes. Nothing is saved; at the end of the input it is waited for as long as `end_s`.
+
+    `make` makes the logic of one shard (`engine.wrapping.Later`).
+    """
+
+    def built(resume: Any) -> EngineLater:
+        given_up_at: list[float] = []
+
+        def given_up() -> bool:
+            if not given_up_at:
+                given_up_at.append(time.monotonic() + end_s)
+            return time.monotonic() > given_up_at[0]
+
+        return EngineLater(leaving(make)(), lambda items: finished(step_id, items), given_up)
+
+    return op.stateful_batch(step_id, up, built)
+
+
 def split_failed(step_id: str, up: KeyedStream[Any]) -> Parts:
     """Part what failed from the rest."""
     parts = op.branch(step_id, up, lambda keyed: not isinstance(keyed[1], Failed))
@@ -96,4 +146,14 @@ def without_keys(batch: Sequence[Any]) -> list[Any]:
     return [item[1] if type(item) is tuple else item for item in batch]
 
 
-__all__ = ["Build", "Parts", "Step", "by_shard", "each_batch", "split", "split_failed"]
+__all__ = [
+    "Build",
+    "Parts",
+    "Step",
+    "answer_beside",
+    "answer_later",
+    "by_shard",
+    "each_batch",
+    "split",
+    "split_failed",
+]

@@ -4,13 +4,16 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from streamrec.connectors.log import RawBatch, SchemaRegistry
 from streamrec.connectors.out import OutputId
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.sink import IdsOf
+from streamrec.dataflows.job.answers import HEADERS, id_in, projection
 from streamrec.dataflows.job.codecs import schema_of
 from streamrec.dataflows.job.topics import Topic
-from streamrec.schemas.columns import Bytes, Numbers
+from streamrec.schemas.columns import Bytes, Columns, Numbers
 from streamrec.schemas.wire import WireDecoder
 
 
@@ -24,20 +27,20 @@ def ids_reader(
     """Makes functions that list which outputs the records of a batch are.
 
     `inputs` are the topics that the dataflow reads; where records do not tell theirs it is the
-    first. Reads with a schema of the topic's fields `answers` only. Records that are not of this
-    kind, or are another dataflow's or topic's, are passed over.
+    first. Reads headers, or with a schema of the topic's fields `answers` only. Records that are
+    not of this kind, or are another dataflow's or topic's, are passed over.
     """
+    if topic.answers == HEADERS:
+        return lambda: _by_headers(frozenset(inputs()), dataflow)
     fields = topic.answers
-    assert fields is not None, topic.name
-    schema = json.loads(topic.schema)
-    schema["fields"] = [field for field in schema["fields"] if field["name"] in fields]
-    projection = json.dumps(schema)
+    assert isinstance(fields, tuple), topic.name
+    projected = json.dumps(projection(json.loads(topic.schema), fields))
     partition_field, offset_field, *others = fields
     topic_field, dataflow_field, kind_field, number_field = (*others, *[None] * 4)[:4]
 
     def make() -> IdsOf:
         # What is there already must be known before anything is written: wait for the registry.
-        decoder = WireDecoder(projection, partial(schema_of, registry, patience))
+        decoder = WireDecoder(projected, partial(schema_of, registry, patience))
         topics = list(inputs())
         ours = set(topics)
 
@@ -68,10 +71,31 @@ def ids_reader(
             )
             return [
                 OutputId(*each)
-                for each, by in zip(found, texts(dataflow_field, dataflow), strict=True)
-                if each[0] in ours and by == dataflow
+                for each, by, is_told in zip(
+                    found, texts(dataflow_field, dataflow), _told(columns, fields), strict=True
+                )
+                if is_told and each[0] in ours and by == dataflow
             ]
 
         return ids_of
 
     return make
+
+
+def _by_headers(ours: frozenset[str], dataflow: str) -> IdsOf:
+    def ids_of(batch: RawBatch) -> list[OutputId]:
+        found = (id_in(batch.detail(index).headers, dataflow) for index in range(len(batch)))
+        return [each for each in found if each is not None and each.topic in ours]
+
+    return ids_of
+
+
+def _told(columns: Columns, fields: Sequence[str]) -> list[bool]:
+    """By row, whether none of these is null."""
+    told = np.ones(len(columns[fields[0]]), np.bool_)
+    for name in fields:
+        valid = columns[name].valid
+        if valid is not None:
+            told &= valid
+    found: list[bool] = told.tolist()
+    return found

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from streamrec.connectors.starts import SourceStart
 from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.engine.flags import recovery_directory
 from streamrec.dataflows.engine.holding import Holding, end_at_once, folder_lease, own_claim
-from streamrec.dataflows.engine.witnesses import SHAPE
+from streamrec.dataflows.engine.witnesses import INPUTS, SHAPE, read_inputs
 from streamrec.dataflows.job.settings import Settings, SettingsError
 from streamrec.dataflows.job.topics import Topic
 
@@ -86,12 +87,15 @@ def hold_log(holding: Holding, log: Log, settings: Settings, flow_id: str) -> No
             return
 
 
-def check_shape(settings: Settings, dataflow: str, inputs: Sequence[Topic]) -> None:
+def check_shape(
+    settings: Settings, dataflow: str, inputs: Sequence[Topic], inputs_change: bool = False
+) -> None:
     """Refuse saved state of another dataflow or another shape. Raises SettingsError.
 
     Users are in the shard, and positions in the lane, that the numbers of these give them: with
     other numbers a resumed run would not find them, and would count anew from nothing. A dataflow
-    may read a topic more than it did, which begins where the settings say.
+    may read a topic more than it did, which begins where the settings say; with `inputs_change`
+    others, too, so that each stands for itself.
     """
     folder = state_directory(settings)
     if folder is None:
@@ -101,16 +105,37 @@ def check_shape(settings: Settings, dataflow: str, inputs: Sequence[Topic]) -> N
         "dataflow": dataflow,
         "STREAMREC_SHARDS": settings.shards,
         "STREAMREC_LANES": settings.lanes,
-        **_named(settings, inputs[0]),
     }
+    beside = list(inputs)
+    if not inputs_change:
+        shape |= _named(settings, beside.pop(0))
     _check(folder / SHAPE, shape)
-    for topic in inputs[1:]:
-        named = _named(settings, topic)
-        _check(folder / f"{Path(SHAPE).stem}-{topic.name}.json", named)
+    for topic in beside:
+        if topic.setting is not None:  # what cannot be named otherwise need not be remembered
+            named = _named(settings, topic)
+            _check(folder / f"{Path(SHAPE).stem}-{topic.name}.json", named)
+
+
+def note_inputs(settings: Settings, steps: Sequence[str], durable_epoch: int | None) -> None:
+    """Remember which steps read inputs now, and since which epoch each of them does without a
+    break: the places of the others may stand still. Called before the engine begins."""
+    folder = state_directory(settings)
+    if folder is None or durable_epoch is None:
+        return
+    before = read_inputs(folder) or {}
+    since = {step: before.get(step, durable_epoch + 1) for step in steps}
+    if since != before:
+        folder.mkdir(parents=True, exist_ok=True)
+        # By a name of its own: the processes of a cluster write the same at the same time.
+        part = folder / f"{INPUTS}.{os.getpid()}.part"
+        part.write_text(json.dumps(since))
+        part.replace(folder / INPUTS)
 
 
 def _named(settings: Settings, topic: Topic) -> dict[str, Any]:
-    assert topic.setting is not None
+    """What a topic is called here, by the setting that says so."""
+    if topic.setting is None:
+        return {"input": topic.name}
     return {f"STREAMREC_{topic.setting.upper()}": settings.topic(topic)}
 
 

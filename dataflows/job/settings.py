@@ -14,6 +14,8 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.starts import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
 from streamrec.models.kinds import KINDS, complaint_of
+from streamrec.models.serving.contract import NAME
+from streamrec.models.sessions.variant_specs import parse_variants
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows
 
 _BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
@@ -78,6 +80,26 @@ class Settings(_TopicNames):
     )
     model_path: Path | None = Field(
         None, description="folder of the artifact; unset: the one that is shipped"
+    )
+    ranker_variants: str | None = Field(
+        None,
+        description="rankers that are compared over one session index, each user keeping to one: "
+        "a=artifact:0.9,b=FOLDER:0.1 (name, artifact, weight)",
+    )
+    experiment: str = Field(
+        "rankers",
+        pattern=f"^{NAME.pattern}$",
+        description="name of the experiment that RANKER_VARIANTS makes; another splits users anew",
+    )
+    models: str | None = Field(
+        None,
+        description="of dataflows.scorer: a file that lists models (.toml, .yaml), or names with "
+        "commas: iris_model:Iris,fraud.skops",
+    )
+    profile: str = Field(
+        "development",
+        description="which profile of the list of models: development, test, beta, production, or "
+        "one that the file has",
     )
     share_sessions: bool = Field(
         True, description="tell other processes, and the next start, what sessions held"
@@ -174,6 +196,15 @@ class Settings(_TopicNames):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_model_of_variants(self) -> Self:
+        if self.ranker_variants is not None and self.model != "artifact":
+            raise ValueError(
+                "STREAMREC_MODEL expected artifact beside STREAMREC_RANKER_VARIANTS, "
+                f"got {self.model!r}"
+            )
+        return self
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _parse_level(cls, value: Any) -> Any:
@@ -184,6 +215,13 @@ class Settings(_TopicNames):
     def _check_model(cls, value: str) -> str:
         if complaint := complaint_of(value):
             raise ValueError(complaint)
+        return value
+
+    @field_validator("ranker_variants")
+    @classmethod
+    def _check_variants(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_variants(value)
         return value
 
     @field_validator("start_from", mode="before")
@@ -220,7 +258,8 @@ class Settings(_TopicNames):
         variable too: `cart-counts` is `STREAMREC_CART_COUNTS_TOPIC`."""
         if topic.beside is not None:
             return self.topic(topic.beside) + topic.name.removeprefix(topic.beside.name)
-        assert topic.setting is not None
+        if topic.setting is None:
+            return topic.name
         if topic in TOPICS:
             return str(getattr(self, topic.setting))
         return os.environ.get(f"STREAMREC_{topic.setting.upper()}") or topic.name

@@ -25,9 +25,17 @@ from streamrec.dataflows.job.settings import Settings, SettingsError
 _logger = logging.getLogger(__name__)
 
 
-def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None) -> None:
+def settle_replay(
+    settings: Settings,
+    hold: Callable[[], object] = lambda: None,
+    inputs_change: bool = False,
+) -> None:
     """Do as `STREAMREC_REPLAY` says, if this start is a replay. `hold` is called before saved state
-    is moved. Raises SettingsError."""
+    is moved. Raises SettingsError.
+
+    Where inputs change, those of a directory may have begun in several ways, and which of them are
+    read now is not known yet: it is no replay only where all of them began as this start says.
+    """
     folder, state = recovery_directory(), state_directory(settings)
     wanted = settings.start_from
     if folder is None or state is None or wanted.kind == "committed":
@@ -35,13 +43,14 @@ def settle_replay(settings: Settings, hold: Callable[[], object] = lambda: None)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:  # the processes of a cluster start together
         fcntl.flock(lock, fcntl.LOCK_EX)
-        inputs = (state / "inputs").glob("*.json")
+        inputs = sorted((state / "inputs").glob("*.json"))
         starts = [json.loads(write_once(path, lambda: b"{}")).get("start") for path in inputs]
         if not starts:
             return
-        began = starts[0]
-        if wanted.text() in starts:
+        others = [start for start in starts if start != wanted.text()]
+        if not others or (len(others) < len(starts) and not inputs_change):
             return
+        began = others[0]
         if settings.replay == "refuse":
             raise SettingsError(
                 f"STREAMREC_START_FROM expected {began!r}, with which the state in {folder} began, "

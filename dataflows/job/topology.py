@@ -107,7 +107,8 @@ def describe(flow: Dataflow, topics: Sequence[Topic] = TOPICS) -> Topology:
       Sink: doubled
         <-- double
     """
-    rows = {topic.name: topic for topic in (*topics, *TOPICS)}
+    every = (*topics, *TOPICS)
+    rows = {step: topic for topic in every for step in (topic.read_step, topic.write_step)}
     boxes: list[Box] = []
     arrows: list[Arrow] = []
     # By stream, the boxes that it comes from and the branches on whose named side it lies.

@@ -7,8 +7,10 @@ import numpy as np
 
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.steps.recommend import Learned, Recommended
+from streamrec.dataflows.steps.variant_columns import InVariant, variant_columns
 from streamrec.models.users import kernels
 from streamrec.schemas.columns import Columns, Lists, Numbers, constant, join_bytes, take
+from streamrec.schemas.place_texts import place_texts
 
 _SESSION_CLICKS_MAX = 2_000  # in a record of sessions: half a megabyte of the longest ids
 
@@ -16,7 +18,12 @@ _SESSION_CLICKS_MAX = 2_000  # in a record of sessions: half a megabyte of the l
 def recommendation_columns(batch: list[Recommended]) -> Iterator[Records]:
     """Joins the shards of a batch again; one record for each click that asked."""
     for _, group in groupby(batch, key=lambda part: id(part.clicks)):
-        yield _recommendations(list(group))
+        # A user's clicks are ranked by one variant, so that they keep their order.
+        by_variant: dict[InVariant | None, list[Recommended]] = {}
+        for part in group:
+            by_variant.setdefault(part.variant, []).append(part)
+        for parts in by_variant.values():
+            yield _recommendations(parts)
 
 
 def _recommendations(parts: list[Recommended]) -> Records:
@@ -49,6 +56,8 @@ def _recommendations(parts: list[Recommended]) -> Records:
         "features": Lists(
             np.arange(n + 1) * n_features, {"": Numbers(clicks.features[rows].reshape(-1))}
         ),
+        "recommendation_id": place_texts(clicks.topic, clicks.places(rows)),
+        **variant_columns(parts[0].variant, n),
     }
     return Records(columns, clicks, rows)
 

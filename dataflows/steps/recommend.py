@@ -4,7 +4,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Log
 from streamrec.connectors.reading import has_messages
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
 from streamrec.dataflows.steps.session_table import SessionTable
+from streamrec.dataflows.steps.variant_columns import InVariant
 from streamrec.models.contract import (
     ModelInfo,
     Ranking,
@@ -27,6 +29,8 @@ from streamrec.models.contract import (
     scope_of,
 )
 from streamrec.models.loading import BadModel, Model, ModelOptions, load_model
+from streamrec.models.sessions.variant_specs import parse_variants
+from streamrec.models.sessions.variants import Variants, load_variants
 from streamrec.models.users import kernels
 from streamrec.models.users.features import EVENT_TYPES, FeatureSet
 from streamrec.schemas.columns import Bytes, take
@@ -47,6 +51,7 @@ class Recommended:
     rows: NDArray[np.int64]  # (m,)
     ranking: Ranking  # of m rows
     info: ModelInfo
+    variant: InVariant | None = None  # that ranked; None: no experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,14 @@ class Learned:
 
 
 Recommending = Recommended | Learned | Failed
+
+
+class _By(NamedTuple):
+    """What ranks some rows."""
+
+    model: Any  # has `recommend`
+    info: ModelInfo
+    variant: InVariant | None = None
 
 
 _AT_ONCE_MAX = 1 << 20  # any batch
@@ -163,9 +176,29 @@ class RecommendShard:
         sessions: Sessions,
         out: list[Recommending],
     ) -> None:
-        model = self._recommender
+        variants = self._serving.variants
+        if variants is None:
+            by = _By(self._recommender, self._serving.info)
+            self._rank(by, shard_clicks, rows, sessions, out)
+            return
+        of_rows = variants.split.of_keys(take(shard_clicks.clicks.user_ids, rows)).variants
+        for index, ranker in enumerate(variants.rankers):
+            picks = np.flatnonzero(of_rows == index)
+            if len(picks):
+                variant = InVariant(variants.experiment, ranker.name, ranker.weight)
+                by = _By(ranker, ranker.info, variant)
+                self._rank(by, shard_clicks, rows[picks], sessions.take(picks), out)
+
+    def _rank(
+        self,
+        by: "_By",
+        shard_clicks: ShardClicks,
+        rows: NDArray[np.int64],
+        sessions: Sessions,
+        out: list[Recommending],
+    ) -> None:
         try:
-            ranking = model.recommend(sessions, self._options.top_k)
+            ranking = by.model.recommend(sessions, self._options.top_k)
             check_ranking(ranking, len(rows))
         except Exception as error:  # noqa: BLE001  # a model is user code: its error is the record's
             if len(rows) == 1:
@@ -175,15 +208,13 @@ class RecommendShard:
                     )
                 )
                 return
-            _logger.warning(
-                "model %s: a batch failed (%r); one by one", self._serving.info.name, _text(error)
-            )
+            _logger.warning("model %s: a batch failed (%r); one by one", by.info.name, _text(error))
             for i in range(len(rows)):
                 alone = np.array([i])
-                self._recommend(shard_clicks, rows[alone], sessions.take(alone), out)
+                self._rank(by, shard_clicks, rows[alone], sessions.take(alone), out)
             return
         out.append(
-            Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, self._serving.info)
+            Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, by.info, by.variant)
         )
 
 
@@ -243,17 +274,25 @@ def recommend(
 def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
     """The model of this process, with what the topic of sessions holds. Raises StartError."""
     settings, topic = job.settings, job.settings.topic(SESSIONS)
-    model = make_model(job.log, settings.model, settings.model_path, topic)
+    variants: Variants | None = None
+    if settings.ranker_variants is None:
+        model = make_model(job.log, settings.model, settings.model_path, topic)
+    else:
+        model, variants = make_variants(job.log, settings, topic)
     info = (model.shared or model.for_shard()).info
+    read = info.user_features if variants is None else variants.user_features
     job.report.facts["model"] = f"{info.name} {info.version[:12]}"
-    unknown = set(info.user_features) - set(features.names)
+    if variants is not None:
+        told = (f"{ranker.name} {ranker.info.version[:12]}" for ranker in variants.rankers)
+        job.report.facts["model"] = f"experiment {variants.experiment}: {', '.join(told)}"
+    unknown = set(read) - set(features.names)
     if unknown:
         raise StartError(
             f"model {info.version} expected the user features {sorted(unknown)}, which "
             "are not declared; train it anew with the features as they are"
         )
-    columns = [features.names.index(name) for name in info.user_features]
-    serving = Serving(model, info, np.array(columns, np.int64))
+    columns = [features.names.index(name) for name in read]
+    serving = Serving(model, info, np.array(columns, np.int64), variants)
     if settings.share_sessions and model.shared is not None:
         decoder = job.decoder(SESSIONS)()
         table = SessionTable(
@@ -268,6 +307,16 @@ def make_model(log: Log, name: str, path: Any, sessions_topic: str) -> Model:
     """What `STREAMREC_MODEL` names. Raises StartError, BadArtifact."""
     try:
         return load_model(name, ModelOptions(path, has_messages(log, sessions_topic)))
+    except BadModel as error:
+        raise StartError(str(error)) from error
+
+
+def make_variants(log: Log, settings: Settings, sessions_topic: str) -> tuple[Model, Variants]:
+    """The rankers that `STREAMREC_RANKER_VARIANTS` names. Raises StartError, BadArtifact."""
+    options = ModelOptions(settings.model_path, has_messages(log, sessions_topic))
+    try:
+        specs = parse_variants(str(settings.ranker_variants))
+        return load_variants(settings.experiment, specs, options)
     except BadModel as error:
         raise StartError(str(error)) from error
 

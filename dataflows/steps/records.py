@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.log import RawBatch
 from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.schemas.columns import Bytes, Columns, compact, select
@@ -85,6 +86,10 @@ class ShardRecords:
         each; kernels take the columns."""
         record = self.batch.record
         return ((row, record(row)) for row in self.rows.tolist())
+
+    def raw(self) -> list[RawBatch]:
+        """The records as they came."""
+        return [*self.batch.origins.select(self.batch.origin_rows[self.rows])[0].batches]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Between processes, only this shard's rows go."""

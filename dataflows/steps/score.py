@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
+from streamrec.dataflows.steps.variant_columns import variant_columns
 from streamrec.models.propensity import PROPENSITY_FILE, Propensity, load_propensity
 from streamrec.models.users import kernels
 from streamrec.models.users.features import DEFAULT_WINDOWS as WINDOWS
 from streamrec.models.users.features import FeatureSet, compile_features, counts_by_type
 from streamrec.schemas.columns import Columns, Lists, Numbers, constant, take
+from streamrec.schemas.place_texts import place_texts
 from streamrec.schemas.reasons import Reason
 
 
@@ -82,6 +84,8 @@ def score_columns(batch: list[Scored]) -> Iterator[Records]:
             "features": Lists(
                 np.arange(n + 1) * n_features, {"": Numbers(clicks.features[rows].reshape(-1))}
             ),
+            "request_id": place_texts(clicks.topic, clicks.places(rows)),
+            **variant_columns(None, n),
         }
         yield Records(columns, clicks, rows)
 

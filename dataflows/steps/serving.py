@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from streamrec.models.contract import ModelInfo, Sessions
 from streamrec.models.loading import Model
+from streamrec.models.sessions.variants import Variants
 from streamrec.user_code import told
 
 _logger = logging.getLogger(__name__)
@@ -17,8 +18,15 @@ _logger = logging.getLogger(__name__)
 class Serving:
     """A model, its lock, and what it did not learn. Worker threads take turns."""
 
-    def __init__(self, model: Model, info: ModelInfo, user_columns: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        info: ModelInfo,
+        user_columns: NDArray[np.int64],
+        variants: Variants | None = None,
+    ) -> None:
         self.model = model
+        self.variants = variants  # rankers that are compared; None: the model answers by itself
         self.info = info  # as it was at the start: asking again calls user code
         self.user_columns = user_columns  # of the declared features, those that the model reads
         self.lock = threading.Lock()  # held for every call of the model

@@ -8,10 +8,12 @@ input's own fault is a `Fault` in the place of its answer; its neighbours are an
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from streamrec.schemas.columns import Columns
 from streamrec.schemas.reasons import Reason
+
+if TYPE_CHECKING:  # columns need NumPy, which a model in a process of its own may do without
+    from streamrec.schemas.columns import Columns
 
 JsonSchema = Mapping[str, Any]
 
@@ -20,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of a model: it becomes part o
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a model says of itself. Schemas are JSON Schema (draft 2020-12 unless they say other)."""
+    """What a model says of itself. Schemas are JSON Schema (2020-12 unless they say other)."""
 
     qualified_name: str  # matches NAME
     display_name: str
@@ -61,7 +63,10 @@ Answer = Any
 
 
 class Predictor(Protocol):
-    """A model that is loaded. Predicting is safe to repeat and keeps the order of its inputs."""
+    """A model that is loaded. Predicting is safe to repeat and keeps the order of its inputs.
+
+    One with an attribute `batched = False` gives each input to the model by itself; in a process of
+    its own it is then asked input by input, so that the one it hangs at is known at once."""
 
     @property
     def metadata(self) -> Metadata: ...
@@ -74,7 +79,7 @@ class Predictor(Protocol):
 class ColumnPredictor(Predictor, Protocol):
     """A model that also takes a batch as columns: what Avro is decoded to is never made a dict."""
 
-    def predict_columns(self, columns: Columns, count: int) -> tuple[Columns, dict[int, Fault]]:
+    def predict_columns(self, columns: "Columns", count: int) -> "tuple[Columns, dict[int, Fault]]":
         """Columns named by the fields of the input schema, of `count` rows, to columns named by
         those of the output schema, as many rows; rows that failed are named, and their values in
         the answer mean nothing."""

@@ -55,7 +55,13 @@ class SessionModel:
 
     def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """As the contract says."""
-        ranking = self.recommender.recommend(self.numbered(sessions), k)
+        return self.ranked_by(self.recommender, self.numbered(sessions), k)
+
+    def ranked_by(
+        self, recommender: SessionRecommender, sessions: NumberedSessions, k: int
+    ) -> Ranking:
+        """The answer of a recommender that shares this one's items."""
+        ranking = recommender.recommend(sessions, k)
         found = ranking.items >= 0
         bounds = np.zeros(len(found) + 1, np.int64)
         np.cumsum(found.sum(axis=1), out=bounds[1:])

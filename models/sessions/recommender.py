@@ -144,8 +144,9 @@ class SessionRecommender:
         write_manifest(folder, about, files)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The recommender that `save` wrote. Raises BadArtifact where a file was changed."""
+    def load(cls, folder: Path, index_of: "SessionRecommender | None" = None) -> Self:
+        """The recommender that `save` wrote; with `index_of`, over that one's items and index
+        instead of its own. Raises BadArtifact where a file was changed."""
         version, about = read_manifest(folder)
         if about.get("kind") != "session-recommender" or about.get("format") != 1:
             raise BadArtifact(
@@ -170,9 +171,12 @@ class SessionRecommender:
             candidates=about["candidates"],
             user_features=user_features,
         )
-        model.items.restore(read_arrays(folder / "items.npz"))
-        model.index.restore(read_arrays(folder / "index.npz"))
-        if "learned" in about:
+        if index_of is not None:
+            model.items, model.index = index_of.items, index_of.index
+        else:
+            model.items.restore(read_arrays(folder / "items.npz"))
+            model.index.restore(read_arrays(folder / "index.npz"))
+        if "learned" in about and index_of is None:
             model.learned = LearnedLog.of_plain(about["learned"])
         info = model.info
         model.info = ModelInfo(info.name, version, info.methods, info.features, info.user_features)

@@ -15,13 +15,15 @@ from streamrec.program.records.send import send
 from streamrec.program.records.topics import topics
 from streamrec.program.running.demo import demo
 from streamrec.program.running.describe import describe
+from streamrec.program.running.engine import ENGINE_CONTEXT
 from streamrec.program.running.kafka import kafka
 from streamrec.program.running.replay import replay
-from streamrec.program.running.run import ENGINE_CONTEXT, run
+from streamrec.program.running.run import run
 from streamrec.program.running.run_cluster import CLUSTER_CONTEXT, run_cluster
 from streamrec.program.running.show_settings import settings
 from streamrec.program.running.state import state
 from streamrec.program.running.warm_up import warm_up
+from streamrec.program.serving.pipeline import pipeline
 from streamrec.program.shared import program
 
 app = program()
@@ -29,6 +31,7 @@ app.add_typer(topics, name="topics")
 app.command()(send)
 app.command()(receive)
 app.add_typer(errors, name="errors")
+app.add_typer(pipeline, name="pipeline")
 app.add_typer(state, name="state")
 app.command("import")(import_file)
 app.add_typer(model, name="model")

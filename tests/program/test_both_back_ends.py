@@ -9,6 +9,7 @@ from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.settings import load_settings
 from tests.program.conftest import Shell, Topics
 from tests.program.error_records import error, write_errors
+from tests.program.served_models import models as models
 
 
 def _log() -> Log:
@@ -81,3 +82,34 @@ def test_a_file_is_imported(shell: Shell, topics: Topics, tmp_path: Path) -> Non
         ("u1", "i1", 1767225600000),
         ("u2", "i2", 1767225602000),
     }
+
+
+def test_a_pipeline_is_created_sent_to_received_from_and_deleted(
+    shell: Shell, topic_name: str, models: Path
+) -> None:
+    create = ("pipeline", "create", "iris", "--model", "flowers:Iris", "--prefix", topic_name)
+    stem = f"{topic_name}.iris.1.0"
+    made = shell(*create, "--partitions", "2", "-c", "retention.ms=77777777")
+    assert made.status == 0, made.err
+    assert f"topic {stem}.inputs: made, 2 partitions" in made.lines
+    again = shell(*create)
+    assert again.status == 0, again.err
+    assert again.lines[-1] == "pipeline iris: exists, version 1.0 of flowers:Iris"
+    assert not any("expected" in line for line in again.lines)  # it is as it was made
+    line = '{"petal_width": 1.5}\n'
+    assert shell("send", "--pipeline", "iris", "--key", "k", stdin=line * 3).status == 0
+    facts = json.loads(shell("pipeline", "status", "iris", "--json").out)
+    assert (facts["lag"], facts["inputs"][0]["records"]) == (3, 3)
+    assert facts["inputs"][0]["rate"] == 3 / 60
+    assert shell("receive", f"{stem}.inputs", "--json").lines == [line.strip()] * 3
+    shell("send", f"{stem}.outputs", "--json", stdin='{"species": "setosa"}\n')
+    answers = shell("receive", "--pipeline", "iris", "--max", "1", "--wait", "30")
+    assert (answers.status, answers.lines) == (0, ['{"species": "setosa"}'])
+    errors = shell("receive", "--pipeline", "iris", "--errors", "--wait", "0.1")
+    assert (errors.status, errors.out) == (0, "")
+    assert shell("pipeline", "delete", "iris").status == 2
+    deleted = shell("pipeline", "delete", "iris", "--yes")
+    assert deleted.status == 0, deleted.err
+    assert f"topic {stem}.inputs: deleted, 3 records" in deleted.lines
+    assert [t for t in shell("topics", "list").lines if t.startswith(stem)] == []
+    assert shell("pipeline", "list").out == ""

@@ -11,10 +11,10 @@ from streamrec.schemas.codec import (
     Decoder,
     DecodeResult,
     Encoder,
-    Fault,
     InvalidSchemaError,
     ResolutionError,
     UnsupportedSchemaError,
+    WireFault,
 )
 from streamrec.schemas.columns import Bytes, Column, Columns, Lists, Numbers
 
@@ -33,41 +33,41 @@ FIXED = {"type": "fixed", "name": "F", "size": 3}
 INTS = {"type": "array", "items": "int"}
 
 BAD_MESSAGES = [
-    ("int", b"", Fault.TRUNCATED),
-    ("int", b"\x80", Fault.TRUNCATED),
-    ("int", b"\x80\x80\x80\x80\x10", Fault.INT_RANGE),
-    ("long", b"\xff" * 9 + b"\x02", Fault.BAD_VARINT),
-    ("long", b"\x80" * 10 + b"\x00", Fault.BAD_VARINT),
-    ("float", b"\0\0\0", Fault.TRUNCATED),
-    ("double", b"\0" * 7, Fault.TRUNCATED),
-    ("boolean", b"", Fault.TRUNCATED),
-    ("boolean", b"\2", Fault.BAD_BOOLEAN),
-    ("string", b"\1", Fault.NEGATIVE_LENGTH),
-    ("string", b"\6ab", Fault.TRUNCATED),
-    ("string", b"\2\xff", Fault.INVALID_UTF8),
-    ("string", b"\6\xed\xa0\x80", Fault.INVALID_UTF8),
-    ("string", b"\4\xc0\x80", Fault.INVALID_UTF8),
-    ("string", b"\x08\xf4\x90\x80\x80", Fault.INVALID_UTF8),
-    ("string", b"\x14abcdefgh\xc3a", Fault.INVALID_UTF8),
-    ("string", b"\x12abcdefgh\xc3", Fault.INVALID_UTF8),
-    ("bytes", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", Fault.NEGATIVE_LENGTH),
-    ("bytes", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", Fault.TRUNCATED),
-    (FIXED, b"ab", Fault.TRUNCATED),
-    (ENUM, b"\6", Fault.ENUM_RANGE),
-    (ENUM, b"\1", Fault.ENUM_RANGE),
-    (["null", "int"], b"\4\2", Fault.BAD_BRANCH),
-    (["null", "int"], b"\1\2", Fault.BAD_BRANCH),
-    (INTS, b"\4\2", Fault.TRUNCATED),
-    (INTS, b"\2\2", Fault.TRUNCATED),
-    (INTS, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\2", Fault.TRUNCATED),
-    (INTS, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\2\2", Fault.TRUNCATED),
-    ("null", b"\0", Fault.TRAILING),
+    ("int", b"", WireFault.TRUNCATED),
+    ("int", b"\x80", WireFault.TRUNCATED),
+    ("int", b"\x80\x80\x80\x80\x10", WireFault.INT_RANGE),
+    ("long", b"\xff" * 9 + b"\x02", WireFault.BAD_VARINT),
+    ("long", b"\x80" * 10 + b"\x00", WireFault.BAD_VARINT),
+    ("float", b"\0\0\0", WireFault.TRUNCATED),
+    ("double", b"\0" * 7, WireFault.TRUNCATED),
+    ("boolean", b"", WireFault.TRUNCATED),
+    ("boolean", b"\2", WireFault.BAD_BOOLEAN),
+    ("string", b"\1", WireFault.NEGATIVE_LENGTH),
+    ("string", b"\6ab", WireFault.TRUNCATED),
+    ("string", b"\2\xff", WireFault.INVALID_UTF8),
+    ("string", b"\6\xed\xa0\x80", WireFault.INVALID_UTF8),
+    ("string", b"\4\xc0\x80", WireFault.INVALID_UTF8),
+    ("string", b"\x08\xf4\x90\x80\x80", WireFault.INVALID_UTF8),
+    ("string", b"\x14abcdefgh\xc3a", WireFault.INVALID_UTF8),
+    ("string", b"\x12abcdefgh\xc3", WireFault.INVALID_UTF8),
+    ("bytes", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", WireFault.NEGATIVE_LENGTH),
+    ("bytes", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", WireFault.TRUNCATED),
+    (FIXED, b"ab", WireFault.TRUNCATED),
+    (ENUM, b"\6", WireFault.ENUM_RANGE),
+    (ENUM, b"\1", WireFault.ENUM_RANGE),
+    (["null", "int"], b"\4\2", WireFault.BAD_BRANCH),
+    (["null", "int"], b"\1\2", WireFault.BAD_BRANCH),
+    (INTS, b"\4\2", WireFault.TRUNCATED),
+    (INTS, b"\2\2", WireFault.TRUNCATED),
+    (INTS, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\2", WireFault.TRUNCATED),
+    (INTS, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\2\2", WireFault.TRUNCATED),
+    ("null", b"\0", WireFault.TRAILING),
 ]
 
 
 @pytest.mark.parametrize(("kind", "bad", "fault"), BAD_MESSAGES)
 def test_bad_message_is_named_and_its_neighbours_decode(
-    kind: Any, bad: bytes, fault: Fault
+    kind: Any, bad: bytes, fault: WireFault
 ) -> None:
     schema = record("int", kind)
     sample: dict[str, Any] = {"int": 7, "long": 7, "float": 0.5, "double": 0.5, "boolean": True}
@@ -78,8 +78,8 @@ def test_bad_message_is_named_and_its_neighbours_decode(
     good = write(parsed(schema), {"f0": -1, "f1": value})
     decoder = Decoder(schema, schema)
     decoded = decoder.decode(*join([good, b"\x01" + bad, good]))
-    assert decoded.status.tolist() == [Fault.NONE, fault, Fault.NONE]
-    assert decoder.field_names[decoded.field[1]] == ("" if fault == Fault.TRAILING else "f1")
+    assert decoded.status.tolist() == [WireFault.NONE, fault, WireFault.NONE]
+    assert decoder.field_names[decoded.field[1]] == ("" if fault == WireFault.TRAILING else "f1")
     assert 1 <= decoded.position[1] <= 1 + len(bad)
     alone = rows_of(decoder.decode(*join([good])).columns, schema)
     assert rows_of(decoded.columns, schema) == alone * 2
@@ -88,7 +88,7 @@ def test_bad_message_is_named_and_its_neighbours_decode(
 def test_failure_inside_a_list_gives_its_items_up() -> None:
     schema = record(INTS)
     decoded = decode(schema, b"\4\2\4\0", b"\6\2\4\x80", b"\2\6\0")
-    assert decoded.status.tolist() == [0, Fault.TRUNCATED, 0]
+    assert decoded.status.tolist() == [0, WireFault.TRUNCATED, 0]
     assert [row["f0"] for row in rows_of(decoded.columns, schema)] == [
         [{"": 1}, {"": 2}],
         [{"": 3}],
@@ -106,7 +106,7 @@ def test_skipped_lists_are_passed_over_by_their_size() -> None:
     writer = record(INTS, "int")
     reader = '{"type": "record", "name": "R", "fields": [{"name": "f1", "type": "int"}]}'
     decoded = decode(writer, b"\3\4\2\4\0\x0a", b"\4\2\4\0\x0a", b"\3\x40\2\4\0\x0a", reader=reader)
-    assert decoded.status.tolist() == [0, 0, Fault.TRUNCATED]
+    assert decoded.status.tolist() == [0, 0, WireFault.TRUNCATED]
     assert rows_of(decoded.columns, reader) == [{"f1": 5}, {"f1": 5}]
 
 
@@ -124,13 +124,13 @@ def test_long_lists_grow_the_arena_once_and_are_remembered() -> None:
 def test_unknown_symbol_without_default_fails_its_message_only() -> None:
     reader = record({"type": "enum", "name": "E", "symbols": ["C", "A"]})
     decoded = decode(record(ENUM), b"\0", b"\2", b"\4", reader=reader)
-    assert decoded.status.tolist() == [0, Fault.UNKNOWN_SYMBOL, 0]
+    assert decoded.status.tolist() == [0, WireFault.UNKNOWN_SYMBOL, 0]
     assert rows_of(decoded.columns, reader) == [{"f0": 1}, {"f0": 0}]
 
 
 def test_null_where_the_reader_has_none_fails_its_message_only() -> None:
     decoded = decode(record(["null", "int"]), b"\0", b"\2\2", reader=record("long"))
-    assert decoded.status.tolist() == [Fault.UNEXPECTED_NULL, 0]
+    assert decoded.status.tolist() == [WireFault.UNEXPECTED_NULL, 0]
 
 
 @pytest.mark.parametrize("kind", ["null", ["null", "int"], ["null", {**INTS, "items": "bytes"}]])
@@ -138,7 +138,7 @@ def test_null_is_all_that_a_nullable_list_takes_from_another_type(kind: Any) -> 
     writer, reader = record(kind, "int"), record(["null", INTS], "int")
     null, other = (b"", b"") if kind == "null" else (b"\0", b"\2")
     decoded = decode(writer, null + b"\2", other + b"\2\2", null + b"\4", reader=reader)
-    fault = Fault.TRAILING if kind == "null" else Fault.UNEXPECTED_BRANCH
+    fault = WireFault.TRAILING if kind == "null" else WireFault.UNEXPECTED_BRANCH
     assert decoded.status.tolist() == [0, fault, 0]
     assert rows_of(decoded.columns, reader) == [{"f0": None, "f1": 1}, {"f0": None, "f1": 2}]
 
@@ -201,35 +201,35 @@ def spans(*values: bytes) -> Bytes:
     return Bytes(data, np.cumsum(lengths) - lengths, lengths)
 
 
-BAD_ROWS: list[tuple[Any, Column, Fault]] = [
-    ("int", Numbers(np.array([1, 2**31, 3])), Fault.INT_RANGE),
-    ("int", Numbers(np.array([1, -(2**31) - 1, 3])), Fault.INT_RANGE),
-    ("float", Numbers(np.array([1.0, 1e39, np.inf])), Fault.FLOAT_RANGE),
-    (ENUM, Numbers(np.array([0, 3, 2], np.int32)), Fault.ENUM_RANGE),
-    (ENUM, Numbers(np.array([0, -1, 2], np.int32)), Fault.ENUM_RANGE),
-    ("string", spans(b"a", b"\xff", b"c"), Fault.INVALID_UTF8),
-    (FIXED, spans(b"abc", b"ab", b"abc"), Fault.FIXED_SIZE),
+BAD_ROWS: list[tuple[Any, Column, WireFault]] = [
+    ("int", Numbers(np.array([1, 2**31, 3])), WireFault.INT_RANGE),
+    ("int", Numbers(np.array([1, -(2**31) - 1, 3])), WireFault.INT_RANGE),
+    ("float", Numbers(np.array([1.0, 1e39, np.inf])), WireFault.FLOAT_RANGE),
+    (ENUM, Numbers(np.array([0, 3, 2], np.int32)), WireFault.ENUM_RANGE),
+    (ENUM, Numbers(np.array([0, -1, 2], np.int32)), WireFault.ENUM_RANGE),
+    ("string", spans(b"a", b"\xff", b"c"), WireFault.INVALID_UTF8),
+    (FIXED, spans(b"abc", b"ab", b"abc"), WireFault.FIXED_SIZE),
     (
         "long",
         Numbers(np.array([1, 2, 3]), np.array([True, False, True])),
-        Fault.UNEXPECTED_NULL,
+        WireFault.UNEXPECTED_NULL,
     ),
     (
         "bytes",
         Bytes(np.zeros(4, np.uint8), np.array([0, 3, 0]), np.array([4, 2, 1])),
-        Fault.BAD_SPAN,
+        WireFault.BAD_SPAN,
     ),
     (
         INTS,
         Lists(np.array([0, 1, 2, 3]), {"": Numbers(np.array([1, 2**40, 3]))}),
-        Fault.INT_RANGE,
+        WireFault.INT_RANGE,
     ),
 ]
 
 
 @pytest.mark.parametrize(("kind", "column", "fault"), BAD_ROWS)
 def test_bad_row_is_named_and_its_neighbours_are_encoded(
-    kind: Any, column: Column, fault: Fault
+    kind: Any, column: Column, fault: WireFault
 ) -> None:
     encoded = Encoder(record(kind)).encode({"f0": column}, 9)
     assert encoded.rows.tolist() == [0, 2]

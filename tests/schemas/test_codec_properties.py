@@ -9,7 +9,7 @@ from codec_strategies import corrupted, covered_schemas, evolved, records, uncov
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamrec.schemas.codec import Decoder, Encoder, Fault, ResolutionError
+from streamrec.schemas.codec import Decoder, Encoder, ResolutionError, WireFault
 from streamrec.schemas.wire import WireDecoder
 
 bounded = settings(
@@ -22,12 +22,12 @@ bounded = settings(
 # What the codec refuses and fastavro lets pass: integers beyond 64 or 32 bits, booleans other than
 # 0 and 1, enum indexes and union branches counted from the end, skipped spans of negative length.
 STRICTER = {
-    Fault.BAD_VARINT,
-    Fault.NEGATIVE_LENGTH,
-    Fault.INT_RANGE,
-    Fault.BAD_BOOLEAN,
-    Fault.ENUM_RANGE,
-    Fault.BAD_BRANCH,
+    WireFault.BAD_VARINT,
+    WireFault.NEGATIVE_LENGTH,
+    WireFault.INT_RANGE,
+    WireFault.BAD_BOOLEAN,
+    WireFault.ENUM_RANGE,
+    WireFault.BAD_BRANCH,
 }
 
 
@@ -53,14 +53,14 @@ def check(writer_json: str, reader_json: str, messages: list[bytes], intact: lis
         return
     decoded = decoder.decode(*join(messages))
     good = rows_of(decoded.columns, reader_json)
-    faults = [Fault(int(fault)) for fault in decoded.status]
+    faults = [WireFault(int(fault)) for fault in decoded.status]
     if len(decoded.columns):
-        assert len(good) == faults.count(Fault.NONE)
+        assert len(good) == faults.count(WireFault.NONE)
     else:
-        good = [{}] * faults.count(Fault.NONE)
+        good = [{}] * faults.count(WireFault.NONE)
     rows = iter(good)
     for i, (row, fault) in enumerate(zip(expected, faults, strict=True)):
-        if fault == Fault.NONE:
+        if fault == WireFault.NONE:
             assert next(rows) == row
             continue
         assert 0 <= decoded.position[i] <= len(messages[i])

@@ -19,6 +19,7 @@ from streamrec.dataflows.errors.redrive import (
 )
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS
+from streamrec.program.serving.named import served_topics
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.program.times import FORMS, parse_time_ms, show_time_ms
 from streamrec.schemas.json_codec import UnreadableError, to_json
@@ -41,6 +42,19 @@ Offsets = Annotated[
     str | None, typer.Option(help="Only originals at this offset, or FROM-TO, both included.")
 ]
 Since = Annotated[str | None, typer.Option(help="Only failed at or after: " + FORMS + ".")]
+Held = Annotated[
+    str | None,
+    typer.Option(
+        "--errors-topic",
+        help="The topic that holds the errors, as one model's does.  [default: the one of the "
+        "settings]",
+        show_default=False,
+    ),
+]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(help="The pipeline whose errors are meant.", show_default=False),
+]
 Until = Annotated[str | None, typer.Option(help="Only failed before: a time as for --since.")]
 
 
@@ -123,16 +137,19 @@ def list_errors(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each error whole, a JSON object a line.")
     ] = False,
+    errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Print errors, one a line: name, reason, step, time, whether it was redriven, message."""
     wanted = _filter(reason, topic, partition, offsets, since, until)
     with opened() as (log, settings):
-        found = (failed for failed in _read(log, settings) if wanted.admits(failed))
+        held = _held(log, settings, errors_topic, pipeline)
+        found = (failed for failed in _read(log, held) if wanted.admits(failed))
         if count:
             for name, number in Counter(f.fields["reason"] for f in found).most_common():
                 typer.echo(f"{number}\t{name}")
             return
-        done = _redriven(log, settings)
+        done = _redriven(log, held)
         for failed in found:
             typer.echo(to_json(failed.fields) if as_json else _line(failed, failed.origin in done))
 
@@ -140,12 +157,15 @@ def list_errors(
 @errors.command()
 def show(
     names: Annotated[list[str], typer.Argument(help="Errors, as TOPIC/PARTITION/OFFSET.")],
+    errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Print everything that is known of errors, with the original's bytes."""
     origins = _parse_names(names)
     with opened() as (log, settings):
-        found = _find(log, settings, origins)
-        done = _redriven(log, settings)
+        held = _held(log, settings, errors_topic, pipeline)
+        found = _find(log, held, origins)
+        done = _redriven(log, held)
         typer.echo("\n\n".join(_page(found[origin], origin in done) for origin in origins))
 
 
@@ -169,6 +189,8 @@ def redrive(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be redriven.")
     ] = False,
+    errors_topic: Held = None,
+    pipeline: Pipeline = None,
 ) -> None:
     """Put originals back on their source topic, with their key, bytes and headers.
 
@@ -180,23 +202,33 @@ def redrive(
     if sum((bool(names), not wanted.admits_all(), everything)) != 1:
         raise UsageError("errors redrive expected either names, or filters, or --all")
     with opened() as (log, settings):
+        held = _held(log, settings, errors_topic, pipeline)
         if names:
-            chosen = list(_find(log, settings, _parse_names(names)).values())
+            chosen = list(_find(log, held, _parse_names(names)).values())
         else:
-            chosen = [failed for failed in _read(log, settings) if wanted.admits(failed)]
+            chosen = [failed for failed in _read(log, held) if wanted.admits(failed)]
             if not again:
                 failed_again = sum(failed.attempts > 0 for failed in chosen)
                 chosen = [failed for failed in chosen if not failed.attempts]
                 if failed_again:
                     say(f"left out {failed_again} that failed again; --again redrives them")
         if dry_run:
-            done = _redriven(log, settings)
+            done = _redriven(log, held)
             for failed in chosen:
                 if failed.origin not in done:
                     typer.echo(_line(failed, is_redriven=False))
             return
-        outcome = Redriver(log, settings.topic(ERRORS)).redrive(chosen)
+        outcome = Redriver(log, held).redrive(chosen)
     typer.echo(f"redriven {outcome.redriven}, were already {outcome.already}")
+
+
+def _held(log: Log, settings: Settings, topic: str | None, pipeline: str | None) -> str:
+    """What the topic of errors is called."""
+    if pipeline is None:
+        return topic or settings.topic(ERRORS)
+    if topic is not None:
+        raise UsageError("errors expected either --errors-topic or --pipeline, got both")
+    return served_topics(log, settings, pipeline).errors
 
 
 def _parse_names(names: list[str]) -> list[Origin]:
@@ -206,18 +238,17 @@ def _parse_names(names: list[str]) -> list[Origin]:
         raise UsageError(str(error)) from None
 
 
-def _read(log: Log, settings: Settings) -> Iterator[ErrorRecord]:
+def _read(log: Log, held: str) -> Iterator[ErrorRecord]:
+    """Every error of a topic of errors, which is called `held`."""
     try:
-        yield from read_errors(log, settings.topic(ERRORS))
+        yield from read_errors(log, held)
     except UnreadableError as error:
-        raise CommandError(
-            f"topic {settings.topic(ERRORS)!r} holds what is no error: {error}"
-        ) from error
+        raise CommandError(f"topic {held!r} holds what is no error: {error}") from error
 
 
-def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, ErrorRecord]:
+def _find(log: Log, held: str, origins: list[Origin]) -> dict[Origin, ErrorRecord]:
     wanted = set(origins)
-    found = {failed.origin: failed for failed in _read(log, settings) if failed.origin in wanted}
+    found = {failed.origin: failed for failed in _read(log, held) if failed.origin in wanted}
     if missing := [str(origin) for origin in origins if origin not in found]:
         raise CommandError(
             f"expected errors that the log holds, got {', '.join(missing)}; "
@@ -226,8 +257,8 @@ def _find(log: Log, settings: Settings, origins: list[Origin]) -> dict[Origin, E
     return found
 
 
-def _redriven(log: Log, settings: Settings) -> set[Origin]:
-    ledger = Ledger(redrives_topic(settings.topic(ERRORS)))
+def _redriven(log: Log, held: str) -> set[Origin]:
+    ledger = Ledger(redrives_topic(held))
     with closing(log.admin()) as admin:
         if ledger.topic not in admin.topics():
             say(f"note: no topic {ledger.topic!r}, so none was redriven; see `topics create`")

@@ -11,7 +11,7 @@ import typer
 from streamrec.connectors.log import Log, TopicSpec, UnknownSchemaError
 from streamrec.connectors.making_topics import Difference, ensure_topics, subject_of
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import Topic, schemas_of
+from streamrec.dataflows.job.topics import ERRORS, Topic, redrives_of, schemas_of
 from streamrec.program.shared import CommandError, UsageError, opened, say
 
 topics = typer.Typer(
@@ -56,7 +56,7 @@ def create(
 
     Doing it again changes nothing. An incompatible schema is refused by the registry.
     """
-    options = dict(_parse_config(option) for option in config or ())
+    options = dict(parse_config(option) for option in config or ())
     with opened(make=True) as (log, settings):
         ours = settings.topics() if dataflow is None else _of_dataflow(dataflow, settings)
         chosen = names or list(ours)
@@ -70,7 +70,7 @@ def create(
         for name in report.created:
             typer.echo(f"topic {name}: made")
         for difference in report.differences:
-            typer.echo(_settle(log, difference, grow_to=partitions))
+            typer.echo(settle(log, difference, grow_to=partitions))
         for found in report.schemas:
             typer.echo(f"schema {found.subject}: version {found.version}, id {found.id}")
 
@@ -83,7 +83,8 @@ def _of_dataflow(module: str, settings: Settings) -> dict[str, Topic]:
         read, written = topics_of(module)
     except FlowError as error:
         raise UsageError(f"--dataflow: {error}") from None
-    return {settings.topic(topic): topic for topic in (*read, *written)}
+    redrives = [redrives_of(topic) for topic in written if topic.is_errors and topic is not ERRORS]
+    return {settings.topic(topic): topic for topic in (*read, *written, *redrives)}
 
 
 def _spec(
@@ -102,7 +103,7 @@ def _spec(
     )
 
 
-def _settle(log: Log, difference: Difference, grow_to: int | None) -> str:
+def settle(log: Log, difference: Difference, grow_to: int | None) -> str:
     """Let a topic grow when that was asked for; otherwise only say what differs: the rest may lose
     records, or is not ours to decide."""
     topic, what, expected, got = difference
@@ -113,7 +114,8 @@ def _settle(log: Log, difference: Difference, grow_to: int | None) -> str:
     return f"topic {topic}: exists; {what} expected {expected}, got {got}"
 
 
-def _parse_config(option: str) -> tuple[str, str]:
+def parse_config(option: str) -> tuple[str, str]:
+    """An option of the broker's and its value. Raises UsageError."""
     name, equals, value = option.partition("=")
     if not equals:
         raise UsageError(f"--config expected NAME=VALUE, got {option!r}")

@@ -1,0 +1,1 @@
+"""Any models on any topics: what serves them, and how."""

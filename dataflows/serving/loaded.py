@@ -1,0 +1,83 @@
+"""The models of a list, loaded: in this process, or each in one of its own."""
+
+import atexit
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from streamrec.dataflows.serving.apart_models import ApartModel, apart_predictor
+from streamrec.dataflows.serving.pipelines import ModelList, Variant
+from streamrec.dataflows.serving.running import Running
+from streamrec.models.serving.apart.predictor import ApartPredictor
+from streamrec.models.serving.contract import Metadata, Predictor
+from streamrec.models.serving.loading import load_predictor, predictors_named
+
+
+class LoadedModels:
+    """Each is loaded once, whoever asks for it. Raises BadModel where one cannot be had."""
+
+    def __init__(self, models: ModelList) -> None:
+        """Those that run apart begin to load at once, side by side."""
+        self._folder = models.folder
+        self._here: dict[str, Predictor] = {}
+        self._apart: dict[Variant, ApartPredictor] = {}
+        for pipeline in models.pipelines:
+            for variant in pipeline.variants:
+                if variant.apart and variant not in self._apart:
+                    self._apart[variant] = self._start(variant, self._folder)
+        if self._apart:
+            atexit.register(self.close)
+
+    def metadata_of(self, variant: Variant) -> Sequence[Metadata]:
+        """Of its model; of a class with several predict methods each."""
+        if variant in self._apart:
+            return [self._apart[variant].metadata]
+        names = predictors_named(variant.model, folder=self._folder)
+        return [self._predictor(name).metadata for name in names]
+
+    def running(self, variant: Variant, on_move: Callable[[], object]) -> Running:
+        """A variant as it answers; `on_move` is told when it goes to a process of its own."""
+
+        def make_apart() -> ApartModel:
+            on_move()
+            return ApartModel(self._moved(variant))
+
+        running = Running(
+            variant.model,
+            None if variant in self._apart else self._predictor(variant.model),
+            make_apart,
+            variant.cut_ms / 1000,
+        )
+        if variant in self._apart:
+            running.start_apart()
+        return running
+
+    def shadow(self, variant: Variant) -> ApartPredictor:
+        """The predictor of a shadow."""
+        return self._apart[variant]
+
+    def predictor(self, variant: Variant) -> Predictor | None:
+        """Of a variant that answers in this process."""
+        return None if variant in self._apart else self._predictor(variant.model)
+
+    def close(self) -> None:
+        for predictor in self._apart.values():
+            predictor.close()
+
+    def _predictor(self, name: str) -> Predictor:
+        if name not in self._here:
+            self._here[name] = load_predictor(name, folder=self._folder)
+        return self._here[name]
+
+    def _moved(self, variant: Variant) -> ApartPredictor:
+        if variant not in self._apart:
+            if not self._apart:
+                atexit.register(self.close)
+            self._apart[variant] = self._start(variant, self._folder)
+        return self._apart[variant]
+
+    @staticmethod
+    def _start(variant: Variant, folder: Path) -> ApartPredictor:
+        return apart_predictor(variant, folder, variant.model)
+
+
+__all__ = ["LoadedModels"]

@@ -1,0 +1,241 @@
+"""The pipelines of a job, wired from its list of models: what each box of `dataflows.scorer` is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from streamrec.connectors.allowance import Allowance
+from streamrec.connectors.log import LogError
+from streamrec.dataflows.engine.flags import all_workers
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.paper import PaperJob
+from streamrec.dataflows.job.start_error import StartError
+from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
+from streamrec.dataflows.serving.answering import AnswerInputs
+from streamrec.dataflows.serving.avro_values import AvroAnswers
+from streamrec.dataflows.serving.choosing import ChooseVariant
+from streamrec.dataflows.serving.decode import DecodeInputs, Reading
+from streamrec.dataflows.serving.features import named_features
+from streamrec.dataflows.serving.kept_topics import (
+    ChangedModel,
+    check_unchanged,
+    kept_pipelines,
+    names_of_kept,
+    pipeline_named,
+    served_pipelines,
+)
+from streamrec.dataflows.serving.loaded import LoadedModels
+from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
+from streamrec.dataflows.serving.pipelines import BadModelList, ModelList, Variant
+from streamrec.dataflows.serving.reading import read_models
+from streamrec.dataflows.serving.rows import PipelineRows, rows_of
+from streamrec.dataflows.serving.same_schemas import check_schemas
+from streamrec.dataflows.serving.shadows import ShadowShard
+from streamrec.dataflows.serving.topic_names import NamedPipeline, name_pipelines
+from streamrec.dataflows.steps.shards import lane_shard
+from streamrec.models.loading import BadModel
+from streamrec.models.serving.avro import value_from_avro
+from streamrec.models.users.features import declared
+from streamrec.schemas.row_values import AvroRows
+from streamrec.schemas.served import ServedBy
+
+_LATER_RECORDS = 256  # of a topic, that wait for a model in a process of its own
+
+Outputs = JsonOutputs | AvroOutputs
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One pipeline of a job."""
+
+    step: str  # what its boxes are called
+    rows: PipelineRows
+    decode: DecodeInputs
+    answer: AnswerInputs
+    outputs: Outputs
+    shadows: Sequence[Callable[[], ShadowShard]] = ()  # each makes that of one shard
+    shadow_outputs: Outputs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedList:
+    """All of them, and how much of each topic may be read at once."""
+
+    pipelines: Sequence[Served]
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)  # by topic's row
+
+    @property
+    def inputs(self) -> list[Topic]:
+        """The topics that are read, each once."""
+        found = {row.name: row for each in self.pipelines for row in each.rows.inputs}
+        return list(found.values())
+
+
+def serve(job: Job) -> ServedList:
+    """The pipelines that the settings list; loads their models. Raises StartError."""
+    loaded, named = _loaded(job)
+    check_schemas(job.settings, [each for each, _ in named])
+    allowances: dict[str, Allowance] = {}
+    served = [_Serving(job, loaded, each, rows, allowances).served() for each, rows in named]
+    return ServedList(served, allowances)
+
+
+def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
+    """The pipelines that the settings list, and their topics. Raises StartError."""
+    loaded, named = _loaded(job)
+    loaded.close()
+    return named
+
+
+def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
+    features_topic = job.settings.topic(RECOMMENDATIONS)
+    names = names_of_kept(job.settings.models)
+    try:
+        if names is None:
+            models = read_models(job.settings.models, job.settings.profile)
+            loaded = LoadedModels(models)
+            named = name_pipelines(models, loaded.metadata_of, features_topic)
+        else:
+            loaded, named = _kept(job, names)
+    except (BadModelList, BadModel, ChangedModel, LogError) as error:
+        raise StartError(str(error)) from error
+    rows = _rows(named, features_topic)
+    return loaded, [(each, rows[each.name]) for each in named]
+
+
+def _kept(job: Job, names: Sequence[str]) -> tuple[LoadedModels, tuple[NamedPipeline, ...]]:
+    """Pipelines that the log keeps: their models must still be what they were created with."""
+    if isinstance(job, PaperJob):
+        raise StartError(
+            "STREAMREC_MODELS expected a list of models, got pipelines of the log, which is not "
+            "read here; `streamrec pipeline status` tells of them"
+        )
+    kept = kept_pipelines(job.log, job.settings)
+    named = served_pipelines(job.log, job.settings, names)
+    loaded = LoadedModels(ModelList(tuple(each.pipeline for each in named)))
+    for each in named:
+        now = loaded.metadata_of(each.pipeline.variants[0])[0]
+        check_unchanged(each.name, pipeline_named(kept, each.name).current, now)
+    return loaded, named
+
+
+def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
+    """By pipeline, those whose outputs others take before them."""
+    found: dict[str, PipelineRows] = {}
+    known: dict[str, Topic] = {features_topic: RECOMMENDATIONS}
+    left = list(named)
+    while left:
+        for each in left:
+            others = {one.topics.outputs for one in left if one is not each}
+            if others.isdisjoint(each.topics.inputs):
+                break
+        left.remove(each)
+        found[each.name] = rows = rows_of(each, known.get)
+        known |= {row.name: row for row in (rows.outputs, *rows.inputs)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """Makes one pipeline of a job."""
+
+    job: Job
+    loaded: LoadedModels
+    named: NamedPipeline
+    rows: PipelineRows
+    allowances: dict[str, Allowance]
+
+    def served(self) -> Served:
+        pipeline = self.named.pipeline
+        cut_s = min(variant.cut_ms for variant in pipeline.variants) / 1000
+        allowances = [
+            self.allowances.setdefault(row.name, Allowance(records_max=None, cut_s=cut_s))
+            for row in self.rows.inputs
+        ]
+
+        def tell(count: int, took_s: float) -> None:
+            for allowance in allowances:
+                allowance.took(count, took_s)
+
+        def on_move() -> None:
+            for allowance in allowances:
+                allowance.records_max = _LATER_RECORDS
+
+        running = [self.loaded.running(variant, on_move) for variant in pipeline.served]
+        answer = AnswerInputs(
+            running,
+            ChooseVariant.of(pipeline) if pipeline.is_experiment else None,
+            cut_s,
+            tell=tell,
+            encode=None
+            if self.rows.output_schema is None
+            else AvroAnswers(self.rows.output_schema),
+        )
+        name, (major, minor) = self.named.name, self.named.version
+        return Served(
+            step=f"{name}:{major}:{minor}",
+            rows=self.rows,
+            decode=self._decode(),
+            answer=answer,
+            outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
+            shadows=[partial(self._shadow, n, each) for n, each in enumerate(pipeline.shadows)],
+            shadow_outputs=None
+            if self.rows.shadows is None
+            else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
+        )
+
+    def _decode(self) -> DecodeInputs:
+        job, metadata, pipeline = self.job, self.named.metadata[0], self.named.pipeline
+        schema = metadata.input_schema
+        by_column = False
+        if len(pipeline.variants) == 1:
+            predictor = self.loaded.predictor(pipeline.variants[0])
+            by_column = hasattr(predictor, "predict_columns")
+        readings: dict[str, Reading] = {}
+        for row in self.rows.inputs:
+            if row is RECOMMENDATIONS:
+                reading = Reading(
+                    any_avro=job.value_decoder(),
+                    adapt=named_features(declared(job.settings.windows)),
+                )
+            else:
+                made = self.rows.input_schema
+                reading = Reading(
+                    any_avro=job.value_decoder(),
+                    decoder=None if made is None else job.decoder_as(made),
+                    reader=None if made is None else AvroRows(made),
+                    from_avro=None if schema is None else value_from_avro(schema),
+                    by_column=by_column,
+                    takes_bytes=bool(metadata.content_types),
+                    content_type=pipeline.content_type or "",
+                )
+            readings[job.settings.topic(row)] = reading
+        lanes = job.settings.lanes
+        names = [lane_shard(lane, all_workers()) for lane in range(lanes)]
+        return DecodeInputs(readings, lambda partition: names[partition % lanes])
+
+    def _outputs(self, topic: Topic, variants: Sequence[Variant], mode: str) -> Outputs:
+        by = [self._by(variant, mode) for variant in variants]
+        kind = "" if mode == SERVED else mode
+        if self.rows.output_schema is None:
+            return JsonOutputs(by, kind)
+        return AvroOutputs(by, self.job.schema_id(topic), kind)
+
+    def _by(self, variant: Variant, mode: str) -> ServedBy:
+        pipeline = self.named.pipeline
+        metadata = self.named.metadata[pipeline.variants.index(variant)]
+        if not pipeline.is_experiment:
+            return ServedBy(self.named.name, metadata.version)
+        experiment = self.named.name
+        return ServedBy(metadata.qualified_name, metadata.version, experiment, variant.name, mode)
+
+    def _shadow(self, index: int, variant: Variant) -> ShadowShard:
+        encode = None
+        if self.rows.output_schema is not None:
+            encode = AvroAnswers(self.rows.output_schema)
+        return ShadowShard(
+            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+        )
+
+
+__all__ = ["Served", "ServedList", "listed", "serve"]

@@ -1,0 +1,118 @@
+"""A shadow of an experiment: it answers what it can keep up with, and nobody waits for it."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from streamrec.dataflows.serving.inputs import Answered, Inputs
+from streamrec.models.serving.apart.predictor import ApartPredictor
+from streamrec.models.serving.apart.shadow import Shadow
+from streamrec.models.serving.contract import Fault
+from streamrec.models.serving.split import Assigned
+
+_logger = logging.getLogger(__name__)
+
+_TOLD_S = 30.0  # how often it is told what a shadow left out
+_MOST = 1_000  # inputs of a shard that wait for it
+
+
+class ShadowShard:
+    """Those inputs of one shard that a shadow is asked; what does not fit is left out, and counted.
+
+    Nothing of it is saved: after a restart it is asked what comes then.
+    """
+
+    wait_s = 0.02
+
+    def __init__(
+        self,
+        predictor: ApartPredictor,
+        index: int,
+        experiment: str,
+        variant: str,
+        encode: Callable[[Sequence[Any]], list[bytes | Fault]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`index` of the variant among the shadows."""
+        self._shadow = Shadow(predictor, _MOST)
+        self._index = index
+        self._label = f"shadow {variant!r} of {experiment!r}"
+        self._encode = encode
+        self._clock = clock
+        self._faults: Counter[str] = Counter()
+        self._told: tuple[float, int] = (clock(), 0)
+        self._waiting = 0
+
+    @property
+    def pending(self) -> int:
+        return self._waiting
+
+    def take(self, values: list[Inputs]) -> list[Answered]:
+        for inputs in values:
+            if inputs.values is not None:
+                rows = np.arange(min(len(inputs), max(0, _MOST - self._waiting)))
+                self._shadow.counts.dropped += len(inputs) - len(rows)
+                if len(rows) and self._shadow.offer(inputs.values[: len(rows)], (inputs, rows)):
+                    self._waiting += len(rows)
+        return self.ready()
+
+    def ready(self) -> list[Answered]:
+        out = []
+        for ticket, answers in self._shadow.poll():
+            inputs, rows = ticket.tag
+            self._waiting -= len(rows)
+            if self._encode is not None:
+                answers = _encoded(answers, self._encode)
+            faults = [row for row, answer in enumerate(answers) if type(answer) is Fault]
+            self._faults.update(str(answers[row].reason) for row in faults)
+            good = np.setdiff1d(rows, np.array(faults, np.int64))
+            if len(good):
+                share_us = round(ticket.took_s * 1e6 / len(rows))
+                out.append(
+                    Answered(
+                        inputs.shard,
+                        inputs,
+                        good,
+                        [answers[row] for row in good.tolist()],
+                        None,
+                        np.full(len(good), share_us, np.int64),
+                        Assigned(
+                            np.full(len(good), self._index, np.int32), np.full(len(good), np.nan)
+                        ),
+                    )
+                )
+        self._tell()
+        return out
+
+    def snapshot(self) -> None:
+        return None
+
+    def _tell(self) -> None:
+        """What was left out and what failed, every now and then."""
+        told_at, told = self._told
+        lost = self._shadow.counts.dropped + self._faults.total()
+        if lost == told or self._clock() < told_at + _TOLD_S:
+            return
+        self._told = (self._clock(), lost)
+        faults = ", ".join(f"{reason} {n}" for reason, n in self._faults.most_common())
+        _logger.warning(
+            "%s: %d inputs answered, %d left out, %d answered late; failed: %s",
+            self._label,
+            self._shadow.counts.answered,
+            self._shadow.counts.dropped,
+            self._shadow.counts.late,
+            faults or "none",
+        )
+
+
+def _encoded(
+    answers: Sequence[Any], encode: Callable[[Sequence[Any]], list[bytes | Fault]]
+) -> list[Any]:
+    return [each if type(each) is Fault else encode([each])[0] for each in answers]
+
+
+__all__ = ["ShadowShard"]

@@ -1,0 +1,1 @@
+"""Trained files: what stands beside them, and how each kind is asked. Nothing of a file is run."""

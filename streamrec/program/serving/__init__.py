@@ -1,0 +1,1 @@
+"""Commands for models on streams: pipelines, by their names."""

@@ -1,0 +1,51 @@
+"""`pipeline run`: serve a pipeline that is kept on the log."""
+
+from typing import Annotated
+
+import typer
+
+from streamrec.dataflows.serving.kept_topics import ChangedModel, check_unchanged
+from streamrec.program.running.engine import (
+    BackupInterval,
+    RecoveryDirectory,
+    SnapshotInterval,
+    Workers,
+    become_engine,
+    engine_flags,
+)
+from streamrec.program.serving.create import loaded_metadata
+from streamrec.program.serving.named import kept_of
+from streamrec.program.shared import CommandError, hand_on_debug, opened
+
+SCORER = "streamrec.dataflows.scorer"
+
+
+def run_pipeline(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The pipeline.")],
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="End when what is there has been answered.")
+    ] = False,
+    recovery_directory: RecoveryDirectory = None,
+    snapshot_interval: SnapshotInterval = None,
+    backup_interval: BackupInterval = None,
+    workers: Workers = None,
+) -> None:
+    """Serve a pipeline, for ever or to the end. Its model is found from the folder in which the
+    command runs.
+
+    A model in another version, or with another schema, than the log knows is refused. Other options
+    go to the engine: `python -m bytewax.run --help`.
+    """
+    hand_on_debug(context)
+    with opened() as (log, settings):
+        kept, _ = kept_of(log, settings, name)
+        try:
+            check_unchanged(name, kept.current, loaded_metadata(name, kept.model))
+        except ChangedModel as error:
+            raise CommandError(str(error)) from None
+    variables = {"STREAMREC_MODELS": f"pipeline:{name}"}
+    if until_end:
+        variables["STREAMREC_FOLLOW"] = "false"
+    flags = engine_flags(recovery_directory, snapshot_interval, backup_interval, workers)
+    become_engine(SCORER, [*flags, *context.args], variables)
