@@ -113,15 +113,18 @@ def make_topic(place: Place, name: str, schema: str | None = None) -> str:
     return topic
 
 
-def fill(place: Place, topic: str, values: Values, count: int) -> None:
+def fill(
+    place: Place, topic: str, values: Values, count: int, *, with_headers: bool = True
+) -> None:
     """Write records 0 to count - 1, each to the partition of its key."""
     with closing(place.log.writer()) as writer:
         for first in range(0, count, _BATCH):
             batch = values(first, min(_BATCH, count - first))
-            writer.write(topic, _messages(first, batch))
+            writer.write(topic, _messages(first, batch, with_headers))
         writer.flush(120.0)
 
 
-def _messages(first: int, values: list[bytes]) -> Iterator[Outgoing]:
+def _messages(first: int, values: list[bytes], with_headers: bool) -> Iterator[Outgoing]:
     for number, value in enumerate(values, first):
-        yield Outgoing(key_of(number), value, [(HEADER, header_of(number))])
+        headers = [(HEADER, header_of(number))] if with_headers else None
+        yield Outgoing(key_of(number), value, headers)

@@ -1,7 +1,8 @@
 """A backlog through each contender, in turns: messages a second, and CPU for each.
 
 - *ours*: `dataflows.scorer` with a recovery directory: each output once, over a crash too.
-- *aiokafka*, *aiokafka_batches*, *quix*, *quix_tuned*: scripts in `contenders/`, which say what was set; at least once.
+- *aiokafka*, *aiokafka_batches*, *quix*, *quix_tuned*: scripts in `contenders/`, which say what was
+  set; at least once.
 
 All serve the same class, which costs nothing, and check what goes in and out against its schemas.
 The rate is from the first output to the last; CPU is that of the process and its children, from
@@ -37,7 +38,8 @@ class Task:
     name: str
     inputs: str
     count: int
-    is_right: Callable[[bytes], bool]
+    is_right: Callable[[str], Callable[[bytes], bool]]  # for a topic of outputs
+    with_headers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def _measure(
         progress = Progress(Family(process), place.log, outputs)
         progress.watch(lambda sample: False)
         process.wait()
-    expect_each_once(place, outputs, task.count, task.is_right)
+    is_right = task.is_right(outputs)
+    expect_each_once(place, outputs, task.count, is_right, with_headers=task.with_headers)
     cpu_us, _ = progress.warm_us(task.count, WARM_UP_SHARE)
     first = next(sample for sample in progress.samples if sample.done)
     last = next(sample for sample in progress.samples if sample.done >= task.count)
@@ -143,7 +146,7 @@ def ratios_of(name: str, runs: Mapping[str, Sequence[Run]], at_least: float | No
                 f"{name}.rate_by_{who}",
                 statistics.median(m.rate / t.rate for m, t in zip(mine, theirs, strict=True)),
                 "x",
-                at_least=at_least,
+                at_least=at_least.get(who),
             ),
             Figure(
                 f"{name}.cpu_of_{who}_by_ours",
