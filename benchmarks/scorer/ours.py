@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.place import PARTITIONS, Place
+from benchmarks.place import Place
 from benchmarks.processes import BenchmarkError
 
 MODULE = "dataflows.scorer"
@@ -48,7 +48,7 @@ def serve(
         [str(SERVED), *filter(None, [environment.get("PYTHONPATH")])]
     )
     made = subprocess.run(
-        [sys.executable, "-m", "streamrec", "topics", "create", "--partitions", str(PARTITIONS)],
+        [sys.executable, "-m", "streamrec", "topics", "create", "--dataflow", MODULE],
         env=environment,
         capture_output=True,
         text=True,
