@@ -6,6 +6,7 @@ same: the number of the branch stands before the record as a field of its own.
 """
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.schemas import load
-from streamrec.schemas.columns import Bytes, Columns, Numbers, constant, nulls
+from streamrec.schemas.columns import Bytes, Columns, Numbers, constant, nulls, strings
 
 SERVED = "served"
 _BRANCH = "branch"
@@ -60,31 +61,49 @@ def encoding_of(schema: str) -> str:
 
 
 def served_columns(
-    by: ServedBy,
+    by: Sequence[ServedBy],
     request_ids: Bytes,
-    took_us: int,
+    took_us: NDArray[np.int64],
     source_topic: str,
     places: NDArray[np.int64],
+    which: NDArray[np.int32] | None = None,
     propensities: NDArray[np.float64] | None = None,
 ) -> Columns:
-    """The columns of `served` for `encoding_of`, of n outputs: `places` (n, 2) partition and offset
-    of the inputs, `propensities` (n,), nan for null."""
+    """The columns of `served` for `encoding_of`, of n outputs: `which` (n,) of `by` gave each, the
+    first where it is None; `took_us` (n,), `places` (n, 2) partition and offset of the inputs,
+    `propensities` (n,), nan for null."""
     n = len(places)
-    told = {
+
+    def told(name: str) -> Bytes:
+        texts = [getattr(each, name) for each in by]
+        if which is None or len(by) == 1:
+            return nulls(n) if texts[0] is None else constant(texts[0], n)
+        held = strings(texts)
+        valid = None if held.valid is None else held.valid[which]
+        return Bytes(held.data, held.starts[which], held.lengths[which], valid)
+
+    columns = {
         _BRANCH: Numbers(np.full(n, _RECORD_BRANCH, np.int32)),
         "request_id": request_ids,
-        "model": constant(by.model, n),
-        "version": constant(by.version, n),
-        "experiment": nulls(n) if by.experiment is None else constant(by.experiment, n),
-        "variant": nulls(n) if by.variant is None else constant(by.variant, n),
+        "model": told("model"),
+        "version": told("version"),
+        "experiment": told("experiment"),
+        "variant": told("variant"),
         "propensity": nullable_numbers(propensities, n),
-        "mode": constant(by.mode, n),
-        "took_us": Numbers(np.full(n, took_us, np.int64)),
+        "mode": told("mode"),
+        "took_us": Numbers(took_us),
         "source_topic": constant(source_topic, n),
         "source_partition": Numbers(places[:, 0]),
         "source_offset": Numbers(places[:, 1]),
     }
-    return {f"{SERVED}.{name}": column for name, column in told.items()}
+    return {f"{SERVED}.{name}": column for name, column in columns.items()}
+
+
+def served_alone() -> str:
+    """The schema of `served` alone, for an encoder of columns: what it encodes stands behind the
+    fields of an output."""
+    empty = {"type": "record", "name": "ServedAlone", "fields": []}
+    return encoding_of(with_served(json.dumps(empty)))
 
 
 def nullable_numbers(values: NDArray[np.float64] | None, n: int) -> Numbers:
@@ -110,6 +129,7 @@ __all__ = [
     "ServedBy",
     "encoding_of",
     "nullable_numbers",
+    "served_alone",
     "served_columns",
     "with_served",
 ]

@@ -94,7 +94,7 @@ def encoder_of(
     if topic.format != "avro":
         return plain_encoder_of(topic)
     registered = schema_registered(registry, topic, name, patience)
-    return PerThread(lambda: WireEncoder(topic.schema, registered.id))
+    return PerThread(lambda: WireEncoder(topic.column_schema, registered.id))
 
 
 def schema_registered(

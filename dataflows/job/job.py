@@ -30,9 +30,10 @@ from bytewax.outputs import Sink
 
 from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
-from streamrec.connectors.log import Log, SchemaRegistry
+from streamrec.connectors.log import Headers, Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
+from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
@@ -54,7 +55,13 @@ from streamrec.dataflows.engine.wrapping import EngineSink, EngineSource
 from streamrec.dataflows.errors.encode import EncodeErrors
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.answers import HEADERS
-from streamrec.dataflows.job.codecs import decoder_of, encoder_of, plain_value_of, schema_of
+from streamrec.dataflows.job.codecs import (
+    decoder_of,
+    encoder_of,
+    plain_value_of,
+    schema_of,
+    schema_registered,
+)
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.later import Again, Answers, Ask
@@ -79,6 +86,7 @@ from streamrec.dataflows.job.topics import ERRORS, Topic
 from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
+from streamrec.schemas.wire import WireDecoder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -322,6 +330,26 @@ class Job:
     def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         """Encoders of a topic's values, one for each worker. Raises StartError."""
         return encoder_of(self.registry, topic, self.settings.topic(topic), self.log.patience)
+
+    def decoder_as(self, schema: str) -> Callable[[], ValueDecoder]:
+        """Decoders of whatever Avro there is as a schema, JSON text: one for each worker."""
+        waits = self.settings.unknown_schema == "wait"
+        patience = self.log.patience if waits else None
+        return PerThread(lambda: WireDecoder(schema, partial(schema_of, self.registry, patience)))
+
+    def value_decoder(self) -> Callable[[bytes, Headers], Any]:
+        """Decodes a value that is Avro as it was written, as `receive` shows it. Raises
+        UnreadableError, SchemaError."""
+        waits = self.settings.unknown_schema == "wait"
+        patience = self.log.patience if waits else None
+        return JsonDecoder(partial(schema_of, self.registry, patience)).decode
+
+    def schema_id(self, topic: Topic) -> Callable[[], int]:
+        """The id under which a topic's schema is registered, looked up now. Raises StartError."""
+        found = schema_registered(
+            self.registry, topic, self.settings.topic(topic), self.log.patience
+        )
+        return lambda: found.id
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         """One thing for all workers of the process, made now: what cannot be had is told before

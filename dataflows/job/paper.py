@@ -9,7 +9,13 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 from bytewax.testing import TestingSink, TestingSource
 
-from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Headers, RawBatch
+from streamrec.connectors.log import (
+    NO_TIMESTAMP_MS,
+    Detail,
+    Headers,
+    RawBatch,
+    UnknownSchemaError,
+)
 from streamrec.connectors.out import Out
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.ticks.tick import LaneTick, Tick
@@ -22,6 +28,7 @@ from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.report import Report
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import TICKS, Topic
+from streamrec.schemas.header_ids import SchemaKey, name_of
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
@@ -162,7 +169,19 @@ class PaperJob(Job):
     def encoder(self, topic: Topic) -> Callable[[], ValueEncoder]:
         if topic.format != "avro":
             return plain_encoder_of(topic)
-        return PerThread(lambda: WireEncoder(topic.schema, SCHEMA_ID))
+        return PerThread(lambda: WireEncoder(topic.column_schema, SCHEMA_ID))
+
+    def decoder_as(self, schema: str) -> Callable[[], ValueDecoder]:
+        return PerThread(lambda: WireDecoder(schema, lambda _: schema))
+
+    def value_decoder(self) -> Callable[[bytes, Headers], Any]:
+        def unknown(key: SchemaKey) -> str:
+            raise UnknownSchemaError(f"{name_of(key)} expected a registry, got none on paper")
+
+        return JsonDecoder(unknown).decode
+
+    def schema_id(self, topic: Topic) -> Callable[[], int]:
+        return lambda: SCHEMA_ID
 
     def share(self, make: Callable[[], T]) -> Callable[[], T]:
         return Once(make)

@@ -5,6 +5,7 @@ Plain functions over the engine's operators, not operators of their own: step id
 the printed topology are what they would be without them.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from streamrec.dataflows.engine.leaving import leaving
-from streamrec.dataflows.engine.wrapping import EngineLater, EngineShard, Shard
+from streamrec.dataflows.engine.wrapping import EngineLater, EngineShard, Later, Shard
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.later import Answers
 
@@ -92,6 +93,28 @@ def answer_later(step_id: str, up: KeyedStream[Any], answers: Answers, *, failin
     return split_failed(failing, op.stateful_batch(step_id, up, built))
 
 
+def answer_beside(
+    step_id: str, up: KeyedStream[Any], make: Callable[[], Later], end_s: float = 5.0
+) -> KeyedStream[Any]:
+    """Ask somebody who is not waited for: what he says of an item is emitted when it comes, if it
+    comes. Nothing is saved; at the end of the input it is waited for as long as `end_s`.
+
+    `make` makes the logic of one shard (`engine.wrapping.Later`).
+    """
+
+    def built(resume: Any) -> EngineLater:
+        given_up_at: list[float] = []
+
+        def given_up() -> bool:
+            if not given_up_at:
+                given_up_at.append(time.monotonic() + end_s)
+            return time.monotonic() > given_up_at[0]
+
+        return EngineLater(leaving(make)(), lambda items: finished(step_id, items), given_up)
+
+    return op.stateful_batch(step_id, up, built)
+
+
 def split_failed(step_id: str, up: KeyedStream[Any]) -> Parts:
     """Part what failed from the rest."""
     parts = op.branch(step_id, up, lambda keyed: not isinstance(keyed[1], Failed))
@@ -127,6 +150,7 @@ __all__ = [
     "Build",
     "Parts",
     "Step",
+    "answer_beside",
     "answer_later",
     "by_shard",
     "each_batch",

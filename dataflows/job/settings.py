@@ -98,7 +98,7 @@ class Settings(_TopicNames):
         "commas: iris_model:Iris,fraud.skops",
     )
     profile: str = Field(
-        PROFILES[0],
+        "development",
         description="which profile of the list of models: development, test, beta, production, or "
         "one that the file has",
     )

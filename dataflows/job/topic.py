@@ -46,6 +46,10 @@ class Topic:
     key_beside: bool = False  # the key is no field of the value: `Records.keys` holds it
     # Whether STREAMREC_<NAME>_TOPIC may name it otherwise; False: it is called what it is called.
     named_by_setting: bool = True
+    replication: int = 1
+    schema_text: str | None = None  # the schema itself, JSON text, where it stands in no file
+    # A schema of the same bytes that columns can hold, where the topic's own has what they cannot.
+    column_schema_text: str | None = None
 
     def __post_init__(self) -> None:
         where = f"topic {self.name!r}"
@@ -54,12 +58,12 @@ class Topic:
                 f"{where}: format expected {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}, "
                 f"got {self.format!r}"
             )
-        if self.format == "avro" and self.schema_file is None:
+        if self.format == "avro" and self.schema_file is None and self.schema_text is None:
             raise StartError(f"{where} expected a schema_file, or format json or bytes, got none")
-        if self.format != "avro" and self.schema_file is not None:
+        if self.format != "avro" and (self.schema_file or self.schema_text) is not None:
             raise StartError(
                 f"{where} expected no schema_file beside format {self.format}, "
-                f"got {str(self.schema_file)!r}"
+                f"got {str(self.schema_file or self.schema_text)!r}"
             )
         if isinstance(self.answers, str) and self.answers != HEADERS:
             raise StartError(
@@ -105,6 +109,8 @@ class Topic:
     @property
     def schema_place(self) -> str:
         """Where the schema stands, or what stands in for one, for a reader."""
+        if self.schema_text is not None:
+            return "its schema"
         if self.schema_file is None:
             return {"json": "JSON", "bytes": "bytes"}[self.format]
         return (
@@ -116,6 +122,8 @@ class Topic:
     @cached_property
     def schema(self) -> str:
         """The value schema as JSON text. Raises StartError."""
+        if self.schema_text is not None:
+            return self.schema_text
         path = self.schema_file
         if path is None:
             raise StartError(f"topic {self.name!r} expected a schema, got format {self.format}")
@@ -127,6 +135,11 @@ class Topic:
             raise StartError(
                 f"topic {self.name!r} expected its schema in {path}, got {error}"
             ) from error
+
+    @property
+    def column_schema(self) -> str:
+        """What columns are encoded by. Raises StartError."""
+        return self.column_schema_text or self.schema
 
     def checked(self) -> "Topic":
         """This row, as one that is written by key. Raises StartError where it cannot be: the key
@@ -184,7 +197,9 @@ class Topic:
 
     def spec(self, name: str | None = None) -> TopicSpec:
         """As the broker makes it, under the name that the settings give."""
-        return TopicSpec(name or self.name, partitions=self.partitions, configs=dict(self.configs))
+        return TopicSpec(
+            name or self.name, self.partitions, self.replication, configs=dict(self.configs)
+        )
 
 
 __all__ = ["ERRORS_SCHEMA", "Format", "Topic"]

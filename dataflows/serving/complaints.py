@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from streamrec.dataflows.serving.entries import (
@@ -101,13 +101,14 @@ def _expected(error: ErrorDetails) -> str:
 
 def _keys_at(place: Place) -> list[str]:
     names = [part for part in place if isinstance(part, str)]
-    classes = {
+    classes: dict[str, type[BaseModel]] = {
         "models": ModelKeys,
         "experiments": ExperimentKeys,
         "variants": VariantKeys,
         "gather": GatherKeys,
     }
-    return list((classes[names[-1]] if names else FileKeys).model_fields)
+    keys: type[BaseModel] = classes[names[-1]] if names else FileKeys
+    return list(keys.model_fields)
 
 
 __all__ = ["Complaint", "complaints_in", "place_text", "shown"]

@@ -178,10 +178,9 @@ def _complaints(keys: FileKeys, pipelines: tuple[Pipeline, ...]) -> Iterator[str
             if count > 1:
                 yield f"{place} expected names that differ, got {name!r} {count} times"
     for pipeline in pipelines:
-        counts_of = Counter(pipeline.inputs)
-        for each, count in counts_of.items():
+        for source, count in Counter(pipeline.inputs).items():
             if count > 1:
-                got = f"{(each.name or each.kind)!r} {count} times"
+                got = f"{(source.name or source.kind)!r} {count} times"
                 yield f"{pipeline.place}.inputs expected each once, got {got}"
         if pipeline.gather is not None and len(pipeline.inputs) < 2:
             yield (

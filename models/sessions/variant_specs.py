@@ -22,7 +22,7 @@ def parse_variants(text: str) -> tuple[VariantSpec, ...]:
     >>> parse_variants("a=artifact:0.9, b=/models/b:0.1")[1]
     VariantSpec(name='b', model='/models/b', weight=0.1)
     """
-    specs = []
+    specs: list[VariantSpec] = []
     for part in filter(None, map(str.strip, text.split(","))):
         name, _, rest = part.partition("=")
         model, _, number = rest.rpartition(":")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.serving.entries import FileKeys
 from streamrec.dataflows.serving.pipelines import (
+    PROFILES,
     BadModelList,
     Choose,
     Gather,
@@ -324,8 +326,22 @@ def test_no_list_at_all_is_refused_in_words(models: str | None, told: str) -> No
     assert str(raised.value).startswith(told)
 
 
+def test_settings_begin_with_the_first_profile() -> None:
+    assert Settings.model_fields["profile"].default == PROFILES[0]
+
+
 def test_the_schema_for_editors_is_that_of_the_keys() -> None:
     expected = json.dumps(FileKeys.model_json_schema(), indent=2) + "\n"
     assert SCHEMA.read_text(encoding="utf-8") == expected, (
         "schemas/models.schema.json expected FileKeys.model_json_schema()"
     )
+
+
+def test_the_list_of_the_page_is_read_as_the_page_says(tmp_path: Path) -> None:
+    page = (SCHEMA.parents[1] / "docs" / "list-of-models.md").read_text(encoding="utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
+    models = read_models(written(tmp_path, text), "production")
+    assert models.prefix == "live"
+    assert [each.name for each in models.pipelines] == ["iris", "fraud", "iris-test"]
+    assert models.pipelines[0].variants[0].memory_mb == 1024
+    assert [each.weight for each in models.pipelines[2].served] == [0.75, 0.25]
