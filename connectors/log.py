@@ -146,6 +146,9 @@ class LogReader(Protocol):
         above `high`.
         """
 
+    def unassign(self, topic: str, partitions: Iterable[int]) -> None:
+        """Read these partitions, which are assigned, no more."""
+
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
         """Return what has arrived, at most `max_messages` in all, as batches of one partition each.
 

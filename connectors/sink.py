@@ -129,6 +129,7 @@ class Transactions:
 
     prefix: str  # of the writers' names: what tells this dataflow from others
     timeout_s: float  # longer than an epoch
+    shared: bool = False  # by all topics of a lane (`connectors.shared_log`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,8 @@ class _SharedWriter:
         transactions = self.options.transactions
         if transactions is not None:
             # Before looking where the topic ends: from here on nobody else can add to it.
-            name = f"{transactions.prefix}.{self.options.topic}.{lane_name(lane)}"
+            topic = "" if transactions.shared else f".{self.options.topic}"
+            name = f"{transactions.prefix}{topic}.{lane_name(lane)}"
             self.in_lanes[lane] = self.log.transactional_writer(name, transactions.timeout_s)
         if self.written is None:
             return set(), frozenset()
@@ -359,6 +361,8 @@ class _SharedWriter:
     def flushed_ends(self, lane: int) -> dict[int, int]:
         """Where the lane's partitions end once everything written is acknowledged; nothing when a
         restart would not read them back."""
+        if self.readers:  # all lanes are open
+            self._close_readers()
         if self.ends is None:
             self._flush_or_commit()
             self.ends = {} if self.written is None else self._ends_now()

@@ -70,4 +70,4 @@ def build_flow(job: Job) -> Dataflow:
 
 def flow() -> Dataflow:
     """The scorer on real connectors, as the settings say."""
-    return build_flow(open_job(FLOW_ID, inputs_change=True))
+    return build_flow(open_job(FLOW_ID, inputs_change=True, share_clients=True))

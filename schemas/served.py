@@ -82,7 +82,7 @@ def served_columns(
         valid = None if held.valid is None else held.valid[which]
         return Bytes(held.data, held.starts[which], held.lengths[which], valid)
 
-    columns = {
+    columns: Columns = {
         _BRANCH: Numbers(np.full(n, _RECORD_BRANCH, np.int32)),
         "request_id": request_ids,
         "model": told("model"),

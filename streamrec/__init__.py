@@ -5,15 +5,16 @@ imported when it is used first, so that `import streamrec` costs nothing.
 
 *A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `batch_of`,
 `Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
-the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`; the steps `decode_clicks`
-and `user_features` with `declared`, what they emit (`Click`, `Clicks`, `ShardClicks`), and columns
-(`Numbers`, `Bytes`, `Lists`, `strings`, `constant`); for records of any topic `decode_records`,
-what it emits (`RecordBatch`, `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`,
-`Between`, `OneOf`, `EventTime`); over several inputs with timers (docs/timed-dataflow.md)
-`InEventTime`, `TimedRows`, what they are given (`TimedRecord`, `Timer`) and say (`Output`,
-`outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`), and for tests `Tick`; for
-what answers slowly (docs/answering-later.md) `answer_later` and `Allowance`; state
-in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a key.
+the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and others like the last
+(`errors_topic`); the steps `decode_clicks` and `user_features` with `declared`, what they emit
+(`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
+`constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`,
+`ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`, `EventTime`); over several inputs with
+timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`, what they are given (`TimedRecord`,
+`Timer`) and say (`Output`, `outputs_of`), the options of a topic that is a table (`TABLE_CONFIGS`),
+and for tests `Tick`; for what answers slowly (docs/answering-later.md) `answer_later` and
+`Allowance`; state in arrays: `KeyedRows`, `KeyedTable`, `KeyedLists`, `Seen`, by `hash128` of a
+key.
 
 *A model of one's own* (docs/your-own-model.md): `Recommender`, `Sessions`, `Ranking`, `ModelInfo`,
 `check_recommender`.
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         SESSIONS,
         TABLE_CONFIGS,
         Topic,
+        errors_topic,
     )
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
     from streamrec.dataflows.steps.decode import decode_clicks
@@ -87,7 +89,8 @@ _MODULE_OF = {
         "dataflows.job.parts": "Parts answer_later by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",
         "dataflows.job.start_error": "StartError",
-        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic",
+        "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic "
+        "errors_topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
         "dataflows.steps.decode": "decode_clicks",
         "dataflows.steps.decode_records": "decode_records",
@@ -176,6 +179,7 @@ __all__ = [
     "decode_clicks",
     "decode_records",
     "each_batch",
+    "errors_topic",
     "hash128",
     "load_predictor",
     "load_settings",

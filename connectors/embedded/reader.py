@@ -6,7 +6,7 @@ that have grown.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,6 +93,14 @@ class EmbeddedReader:
                 places.append(self._find(topic, partition, ids[partition], offset))
         self._places.update((place.id, place) for place in places)
         self._version = -1
+
+    def unassign(self, topic: str, partitions: Iterable[int]) -> None:
+        given_back = {(topic, partition) for partition in partitions}
+        self._places = {
+            id_: place
+            for id_, place in self._places.items()
+            if (place.topic, place.partition) not in given_back
+        }
 
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
         give_up = time.monotonic() + timeout_s

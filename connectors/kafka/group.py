@@ -7,6 +7,7 @@ of killing a broker).
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ class KafkaGroup:
     def __init__(self, where: str, options: Mapping[str, Any], group: str) -> None:
         self._where = f"{where}: group {group!r}"
         self._faults = Faults(where)
-        self._pending = 0
+        self._pending: Counter[str] = Counter()  # commits without an answer, by topic
         self._told_s: float | None = None  # when it was last told that commits are refused
         ours: dict[str, Any] = {
             "group.id": group,
@@ -57,14 +58,14 @@ class KafkaGroup:
         is away or consumers of others subscribe under the group, is told, and taken up again by the
         next commit, which says more than this one: offsets never stop what they only show."""
         self._consumer.poll(0)
-        if self._pending:
+        if self._pending[topic]:
             logger.warning("%s: no answer to a commit, its lag stands still", self._where)
         places = [TopicPartition(topic, partition, at) for partition, at in offsets.items()]
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as exception:
             raise explained(self._where, exception.args[0]) from exception
-        self._pending += 1
+        self._pending[topic] += 1
 
     def committed(self, topic: str, partitions: list[int], within_s: float) -> dict[int, int]:
         """The next offsets recorded; partitions without one are absent. Raises KafkaException."""
@@ -79,16 +80,17 @@ class KafkaGroup:
         """Wait for what was committed, some seconds at most."""
         try:
             give_up = time.monotonic() + _COMMIT_S
-            while self._pending and time.monotonic() < give_up:
+            while self._pending.total() and time.monotonic() < give_up:
                 self._consumer.poll(0.02)
-            if self._pending:
+            if self._pending.total():
                 logger.warning("%s: no answer to a commit, its lag stands still", self._where)
         finally:
             self._consumer.close()
 
     def _done(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """For `on_commit`, which librdkafka calls from within poll."""
-        self._pending -= 1
+        # A commit is of one topic. Where the answer does not say of which, none is waited for.
+        self._pending -= Counter({place.topic for place in partitions} or self._pending)
         errors = [error, *(place.error for place in partitions)]
         found = next((each for each in errors if each is not None), None)
         if found is None:

@@ -4,7 +4,7 @@ What is called for every message is `timestamp`, `partition` and `value`, by `ma
 and nothing else: a call costs 10 ns, and `timestamp`, which makes a tuple, four times that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import chain, pairwise
 from operator import itemgetter
@@ -82,7 +82,7 @@ class KafkaReader:
         self._admin = KafkaAdmin(where, options, patience)
         self._options = options
         self._groups: dict[str, KafkaGroup] = {}
-        self._topics: set[str] = set()
+        self._topics: set[str] = set()  # that were ever assigned
         self._failure: LogError | None = None
         self._closed = False
 
@@ -112,6 +112,15 @@ class KafkaReader:
         except KafkaException as exception:
             raise explained(f"{self._where}: topic {topic!r}", exception.args[0]) from exception
         self._topics.add(topic)
+
+    def unassign(self, topic: str, partitions: Iterable[int]) -> None:
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        try:
+            self._consumer.incremental_unassign(places)
+        except KafkaException as exception:
+            raise explained(f"{self._where}: topic {topic!r}", exception.args[0]) from exception
+        for place in places:
+            self._ends.pop((topic, place.partition), None)
 
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
         self._raise_failure()
@@ -165,7 +174,7 @@ class KafkaReader:
 
     def _settle_doubt(self, error: KafkaError) -> None:
         """Ask the brokers whether our topics are still there: one that lags raises false alarm."""
-        for topic in self._topics:
+        for topic in {place.topic for place in self._consumer.assignment()}:
             try:
                 self._admin.bounds(topic)
             except UnknownTopicError as failure:

@@ -2,7 +2,8 @@
 
 No failed delivery passes unseen: librdkafka reports failures only, and the first is kept and raised
 by every later call. `produce_batch` costs 0.9 microseconds of CPU a message, `produce` 1.0 to 1.1
-(100 bytes, batches of 1,000, the client's own threads included). Only `produce` takes headers.
+(100 bytes, batches of 1,000, the client's own threads included). Only `produce` takes headers
+and times: with five headers 1.4 microseconds of the caller's, where `produce_batch` takes 0.5.
 """
 
 import time
@@ -111,21 +112,14 @@ class KafkaWriter:
             for key, value, own in zip(keys, values, headers or repeat(None), strict=False):
                 self._check_size(topic, size_of(key, value, own), limit)
         self.handed_over += len(values)
-        stamps = None if times_ms is None else np.maximum(times_ms, 0).tolist()
-        if headers is not None:
-            of_each = zip(keys, values, headers, stamps or repeat(0), strict=False)
-            for key, value, own, ms in of_each:
-                self._produce(topic, value, key, partition, ms, own)
-        elif stamps is None:
+        if headers is None and times_ms is None:
             rows = zip(keys, values, strict=True)
             self._produce_all(topic, partition, [{"value": v, "key": k} for k, v in rows])
         else:
-            stamped = zip(keys, values, stamps, strict=True)
-            self._produce_all(
-                topic,
-                partition,
-                [{"value": v, "key": k, "timestamp": ms} for k, v, ms in stamped],
-            )
+            stamps = repeat(0) if times_ms is None else np.maximum(times_ms, 0).tolist()
+            of_each = zip(keys, values, headers or repeat(None), stamps, strict=False)
+            for key, value, own, ms in of_each:
+                self._produce(topic, value, key, partition, ms, own)
         self._serve()
 
     def flush(self, timeout_s: float) -> None:

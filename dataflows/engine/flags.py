@@ -92,3 +92,8 @@ def addresses() -> list[str]:
     if found is None and hosts is not None:
         return Path(hosts).read_text().split()
     return [] if found is None else found.split(";")
+
+
+def all_workers() -> int:
+    """How many workers the cluster has."""
+    return workers() * max(1, len(addresses()))

@@ -42,12 +42,14 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.making_topics import subject_of
 from streamrec.connectors.reading import read_all, read_range
-from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
+from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, UnreadableError
 
 LEASE_S = 30.0
 HEADER = "redriven_from"
 ATTEMPTS_HEADER = "redrive_attempts"
 _CHUNK = 500
+# What every error has.
+_FIELDS = {"topic", "partition", "offset", "reason", "message", "stage", "failed_at", "headers"}
 
 
 def redrives_topic(errors_topic: str) -> str:
@@ -107,6 +109,10 @@ def read_errors(log: Log, errors_topic: str = "errors") -> Iterator[ErrorRecord]
         for record in read_all(log, errors_topic):
             if record.value is not None:
                 fields = decoder.decode(record.value)
+                missing = _FIELDS - (fields.keys() if isinstance(fields, dict) else set())
+                if missing:
+                    place = Origin(record.topic, record.partition, record.offset)
+                    raise UnreadableError(f"{place} has no field {', '.join(sorted(missing))}")
                 origin = Origin(fields["topic"], fields["partition"], fields["offset"])
                 yield ErrorRecord(origin, fields)
 

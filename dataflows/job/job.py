@@ -34,17 +34,13 @@ from streamrec.connectors.log import Headers, Log, SchemaRegistry
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.per_thread import PerThread
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.source import LogSource, SourceOptions
 from streamrec.connectors.table import Table
 from streamrec.connectors.ticks.timed_table import TimedTable
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.engine.epochs import Epochs
-from streamrec.dataflows.engine.flags import (
-    addresses,
-    backup_interval_s,
-    process_index,
-    workers,
-)
+from streamrec.dataflows.engine.flags import addresses, backup_interval_s, process_index
 from streamrec.dataflows.engine.holding import Holding
 from streamrec.dataflows.engine.leaving import has_failed, leave_with_one_line, leaving
 from streamrec.dataflows.engine.peers import Peers
@@ -64,7 +60,7 @@ from streamrec.dataflows.job.codecs import (
 )
 from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
-from streamrec.dataflows.job.later import Again, Answers, Ask
+from streamrec.dataflows.job.later import Again, Ask, AskLater
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
@@ -83,7 +79,6 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
-from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder
@@ -136,7 +131,6 @@ class Job:
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
         self._allowances: dict[str, Allowance] = {}  # by topic, on the log
-        self._lane_shards: list[str] = []
 
     # What build_flow wires.
 
@@ -192,7 +186,7 @@ class Job:
             self._epochs,
         )
 
-    def later(self, ask: Ask, again: Again) -> Answers:
+    def later(self, ask: Ask, again: Again) -> AskLater:
         """Answers that come later, for `answer_later`.
 
         `ask` is given an item and returns at once: a list of what comes of it, or a future of one.
@@ -202,7 +196,7 @@ class Job:
         has no more waiting than that says.
         """
         self._answers_late()
-        return Answers(ask, again, self._allowances, self._stopping)
+        return AskLater(ask, again, self._allowances, self._stopping)
 
     def write(
         self,
@@ -311,14 +305,6 @@ class Job:
     def inputs(self) -> tuple[str, ...]:
         """What they are called on the log."""
         return tuple(map(self.settings.topic, self._sources))
-
-    def lane_shard(self, partition: int) -> str:
-        """The shard of a partition's lane: items that name it stay where they were read."""
-        lanes = self.settings.lanes
-        if not self._lane_shards:
-            count = workers() * max(1, len(addresses()))
-            self._lane_shards = [lane_shard(lane, count) for lane in range(lanes)]
-        return self._lane_shards[partition % lanes]
 
     # What steps ask for.
 
@@ -496,7 +482,7 @@ class Job:
         return self._outputs
 
 
-def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
+def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool = False) -> Job:
     """The job of a dataflow as the environment says: for its function `flow`.
 
     Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
@@ -506,6 +492,8 @@ def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
     `inputs_change`: the dataflow may read other topics than at its last start, as when it serves a
     list of models: added, removed, in another order. One that was removed goes on, once it is back,
     where it was. Any inputs but timed ones.
+    `share_clients`: all topics share a reader, a writer and an admin for each worker
+    (`connectors.shared_log`), so that clients do not grow with the number of topics.
     """
     leave_with_one_line()
     settings, stopping = load_settings(), Stopping().on_signals()
@@ -527,6 +515,7 @@ def open_job(flow_id: str, *, inputs_change: bool = False) -> Job:
         on_built,
         stopping,
         inputs_change=inputs_change,
+        share_clients=share_clients,
     )
     return job
 
@@ -538,6 +527,7 @@ def open_job_with(
     stopping: Stopping | None = None,
     *,
     inputs_change: bool = False,
+    share_clients: bool = False,
 ) -> Job:
     """The same with settings given, and nothing that ends the process while it waits. `on_built` is
     called once, when the engine begins."""
@@ -550,6 +540,8 @@ def open_job_with(
     # Whatever it asks of a broker or a registry that is away, a job waits.
     log = open_log(settings, Patience(None, stopping), make=False)
     hold_log(holding, log, settings, flow_id)
+    if share_clients:
+        log = SharedLog(log)
     return Job(flow_id, settings, log, on_built, holding, durable_epoch, stopping, inputs_change)
 
 

@@ -17,7 +17,7 @@ from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.plain_batches import PlainBatch, batch_of_plain, plain_of, size_of
 
 
-class Answer(Protocol):
+class Promise(Protocol):
     """What comes of one item, in its own time; `concurrent.futures.Future` is one."""
 
     def done(self) -> bool: ...
@@ -34,14 +34,14 @@ class Item(Protocol):
         """The records, so that a restart can ask again."""
 
 
-Ask = Callable[[Any], "Answer | list[Any]"]
+Ask = Callable[[Any], "Promise | list[Any]"]
 # Items of records as they came, and `Failed`s: what decodes them in the step before does.
 Again = Callable[[list[RawBatch]], Iterable[Any]]
 
 
 class _Asked(NamedTuple):
     batches: list[PlainBatch]
-    answer: Answer
+    answer: Promise
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AskLater:
     """How a step answers later, for `answer_later`; `Job.later` makes it."""
 
     ask: Ask
@@ -88,7 +88,7 @@ class Waiting:
     """The items of one shard that wait for their answers. They come out in the order in which they
     were taken; each is one call of `ask`."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: AskLater) -> None:
         self.wait_s = answers.wait_s
         self._answers = answers
         self._waiting: deque[_Asked] = deque()
@@ -135,7 +135,7 @@ class Waiting:
             return None
         return sealed_waiting([plain for each in self._waiting for plain in each.batches])
 
-    def _wait(self, raw: Sequence[RawBatch], answer: "Answer | list[Any]") -> None:
+    def _wait(self, raw: Sequence[RawBatch], answer: "Promise | list[Any]") -> None:
         if isinstance(answer, list):
             answer = _Known(answer)
         asked = _Asked([plain_of(batch) for batch in raw], answer)
@@ -173,4 +173,4 @@ def _of_failed(plain: PlainBatch, failed: Failed) -> PlainBatch:
     return {**plain, **chosen}
 
 
-__all__ = ["Again", "Answer", "Answers", "Ask", "Item", "Waiting"]
+__all__ = ["Again", "Ask", "AskLater", "Item", "Promise", "Waiting"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.sink import (
     LogSink,
     OutputStart,
@@ -74,7 +75,11 @@ class Outputs:
             return LogSink(self._log, options)
         transactions = None
         if settings.delivery == "transactions":
-            transactions = Transactions(settings.consumer_group, transaction_timeout_s())
+            transactions = Transactions(
+                settings.consumer_group,
+                transaction_timeout_s(),
+                shared=isinstance(self._log, SharedLog),
+            )
         ids_of = ids_reader(topic, self._inputs, self._dataflow, self._registry, self._log.patience)
         written = Written(name, ids_of, self._start(name))
         together = self._written.setdefault(group, [])

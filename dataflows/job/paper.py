@@ -141,7 +141,6 @@ class PaperJob(Job):
         self._timed = []
         self._timed_tables = {}
         self._allowances = {}
-        self._lane_shards = []
         self._stopping = Stopping()
         self._written: list[Topic] = []
         self._partition_count = partitions

@@ -17,7 +17,7 @@ from bytewax.operators import KeyedStream
 from streamrec.dataflows.engine.leaving import leaving
 from streamrec.dataflows.engine.wrapping import EngineLater, EngineShard, Later, Shard
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.later import Answers
+from streamrec.dataflows.job.later import AskLater
 
 ERRORS_KEY = "errors"  # what failed needs no shard
 
@@ -68,7 +68,7 @@ def by_shard(step_id: str, up: KeyedStream[Any], build: Build, *, failing: str) 
     return split_failed(failing, op.stateful_batch(step_id, up, built))
 
 
-def answer_later(step_id: str, up: KeyedStream[Any], answers: Answers, *, failing: str) -> Parts:
+def answer_later(step_id: str, up: KeyedStream[Any], answers: AskLater, *, failing: str) -> Parts:
     """Ask for an answer to each item, and emit it when it has come: in order for each shard, and
     without holding up the worker, an epoch or a stop. What waits is saved, and asked again after a
     restart.

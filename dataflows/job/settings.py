@@ -13,7 +13,6 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.starts import Start, parse_start
 from streamrec.dataflows.job.topics import TOPICS, Topic
-from streamrec.dataflows.serving.pipelines import PROFILES
 from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.serving.contract import NAME
 from streamrec.models.sessions.variant_specs import parse_variants

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
@@ -21,6 +22,7 @@ from streamrec.dataflows.serving.rows import PipelineRows, rows_of
 from streamrec.dataflows.serving.same_schemas import check_schemas
 from streamrec.dataflows.serving.shadows import ShadowShard
 from streamrec.dataflows.serving.topic_names import NamedPipeline, name_pipelines
+from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.avro import value_from_avro
 from streamrec.models.users.features import declared
@@ -135,8 +137,9 @@ class _Serving:
             answer=answer,
             outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
             shadows=[partial(self._shadow, n, each) for n, each in enumerate(pipeline.shadows)],
-            shadow_outputs=self.rows.shadows
-            and self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
+            shadow_outputs=None
+            if self.rows.shadows is None
+            else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
         )
 
     def _decode(self) -> DecodeInputs:
@@ -165,7 +168,9 @@ class _Serving:
                     content_type=pipeline.content_type or "",
                 )
             readings[job.settings.topic(row)] = reading
-        return DecodeInputs(readings, job.lane_shard)
+        lanes = job.settings.lanes
+        names = [lane_shard(lane, all_workers()) for lane in range(lanes)]
+        return DecodeInputs(readings, lambda partition: names[partition % lanes])
 
     def _outputs(self, topic: Topic, variants: Sequence[Variant], mode: str) -> Outputs:
         by = [self._by(variant, mode) for variant in variants]

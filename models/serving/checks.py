@@ -27,7 +27,7 @@ class BrokenPredictorError(AssertionError):
     """A model does not keep the contract; the message says where, and what was expected."""
 
 
-class Check(NamedTuple):
+class Finding(NamedTuple):
     """One check, and what it found."""
 
     name: str
@@ -44,14 +44,14 @@ def check_predictor(make: str | Make) -> None:
         raise BrokenPredictorError("\n".join(complaints))
 
 
-def predictor_checks(make: Make) -> Iterator[Check]:
+def predictor_checks(make: Make) -> Iterator[Finding]:
     """Run the checks one after the other; a model that cannot be loaded ends them."""
     try:
         predictor = make()
     except BadModel as error:
-        yield Check("it can be loaded", str(error))
+        yield Finding("it can be loaded", str(error))
         return
-    yield Check("it can be loaded", None)
+    yield Finding("it can be loaded", None)
     metadata = predictor.metadata
     examples: list[Any] = (
         [Raw(b"", _concrete(metadata.content_types[0]))]
@@ -61,12 +61,12 @@ def predictor_checks(make: Make) -> Iterator[Check]:
     made = "bytes" if metadata.content_types else "inputs that fit its schema"
     if not examples:
         note = "none could be made: give input_schema `examples`"
-        yield Check("it answers inputs that fit its schema", None, note)
+        yield Finding("it answers inputs that fit its schema", None, note)
     elif not metadata.content_types:
-        yield Check(f"it answers {made}", _unanswered(predictor, examples))
-        yield Check("a field that is wrong is named", _unnamed(predictor, examples[0]))
-    yield Check("what is no input is refused", _not_refused(predictor))
-    yield Check("a batch is answered as each by itself is", _differs(make, examples))
+        yield Finding(f"it answers {made}", _unanswered(predictor, examples))
+        yield Finding("a field that is wrong is named", _unnamed(predictor, examples[0]))
+    yield Finding("what is no input is refused", _not_refused(predictor))
+    yield Finding("a batch is answered as each by itself is", _differs(make, examples))
     yield _avro(predictor)
 
 
@@ -120,14 +120,14 @@ def _comparable(answer: Any) -> Any:
     return (answer.reason, answer.message) if isinstance(answer, Fault) else answer
 
 
-def _avro(predictor: Predictor) -> Check:
+def _avro(predictor: Predictor) -> Finding:
     """What is no fault, but good to know: whether records may be Avro."""
     metadata = predictor.metadata
     notes = []
     for what, schema in (("input", metadata.input_schema), ("output", metadata.output_schema)):
         if avro_schema_of(schema, what) is None:
             notes.append(f"{what} as JSON only: {why_no_avro(schema, what)}")
-    return Check("its records have a format", None, "; ".join(notes) or "JSON or Avro")
+    return Finding("its records have a format", None, "; ".join(notes) or "JSON or Avro")
 
 
-__all__ = ["BrokenPredictorError", "Check", "check_predictor", "predictor_checks"]
+__all__ = ["BrokenPredictorError", "Finding", "check_predictor", "predictor_checks"]

@@ -91,10 +91,9 @@ def methods_of(thing: Any) -> list[str]:
     ['predict', 'predict_proba']
     """
     kind = thing if inspect.isclass(thing) else type(thing)
-    places = [vars(each) for each in reversed(kind.__mro__)]
-    if not inspect.isclass(thing):
-        places.append(getattr(thing, "__dict__", {}))
-    found = {name: held for place in places for name, held in place.items()}
+    own = {} if inspect.isclass(thing) else getattr(thing, "__dict__", {})
+    places = [*(vars(each) for each in reversed(kind.__mro__)), own]
+    found: dict[str, Any] = {name: held for place in places for name, held in place.items()}
     names = [
         name
         for name, held in found.items()

@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of a model: it becomes part o
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a model says of itself. Schemas are JSON Schema (draft 2020-12 if they say no other)."""
+    """What a model says of itself. Schemas are JSON Schema (2020-12 unless they say other)."""
 
     qualified_name: str  # matches NAME
     display_name: str
@@ -63,7 +63,10 @@ Answer = Any
 
 
 class Predictor(Protocol):
-    """A model that is loaded. Predicting is safe to repeat and keeps the order of its inputs."""
+    """A model that is loaded. Predicting is safe to repeat and keeps the order of its inputs.
+
+    One with an attribute `batched = False` gives each input to the model by itself; in a process of
+    its own it is then asked input by input, so that the one it hangs at is known at once."""
 
     @property
     def metadata(self) -> Metadata: ...

@@ -41,9 +41,9 @@ booleans are 1.0 and 0.0. Fields that are not described are left out.
 
 - *skops*: text as it is. Unseen categories are what the pipeline makes of them
   (`OneHotEncoder(handle_unknown="ignore")`), and so is None (`SimpleImputer(missing_values=None)`).
-  Nothing of the file is executed: of its types only those are loaded that skops itself trusts, and
-  those of scikit-learn, NumPy and SciPy that `trust` names, as `sklearn.tree._tree.Tree`; any other
-  is refused by its name.
+  Nothing of the file is executed: of its types only those are loaded that skops itself trusts, some
+  more that hold data (`trained.sklearn_file`), and those of scikit-learn, NumPy and SciPy that
+  `trust` names, as `sklearn.tree._tree.Tree`; any other is refused by its name.
 - *LightGBM* and *ONNX*: a category is its place in `categories` (the code), NaN where it is missing
   or unseen; there is no other text. ONNX needs `streamrec[onnx]`.
 
@@ -61,7 +61,7 @@ from streamrec.models.loading import BadModel
 from streamrec.models.serving.calling import CallPredictor, raised
 from streamrec.models.serving.checking import checker_of
 from streamrec.models.serving.contract import Answer, Fault, Input
-from streamrec.models.serving.trained.answers import Answers
+from streamrec.models.serving.trained.answers import AnswerShape
 from streamrec.models.serving.trained.description import Description, InputField, described_file
 from streamrec.models.serving.trained.engine import Engine, Found
 from streamrec.models.serving.trained.matrix import Features
@@ -77,7 +77,7 @@ class FilePredictor:
         self.metadata = description.metadata(engine.labels)
         self._engine = engine
         self._features = Features(description.inputs, engine.codes_categories)
-        self._answers = Answers(description.output, engine.labels)
+        self._answers = AnswerShape(description.output, engine.labels)
         self._by_rows = CallPredictor(
             self.metadata,
             lambda row: self._ask_rows([row])[0],

@@ -94,7 +94,7 @@ def function_predictor(name: str, function: Callable[..., Any]) -> CallPredictor
     if content_types and inputs.json_schema is not None:
         problems.append("expected content_types or an input_schema, got both")
     outputs = _checker(problems, "output_schema", said.output_schema, gives)
-    own_name = said.name or getattr(function, "__name__", type(function).__name__)
+    own_name = str(said.name or getattr(function, "__name__", type(function).__name__))
     if not NAME.fullmatch(own_name):
         problems.append(f"name expected letters, digits, - and _ only, got {own_name!r}")
     version = version_of("1.0" if said.version is None else said.version)

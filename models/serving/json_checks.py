@@ -34,13 +34,14 @@ class JsonChecker:
 
     def __init__(self, schema: Any) -> None:
         """Raises BadSchemaError where it is no JSON Schema, or refers to another document."""
-        self.json_schema: JsonSchema = _copied(schema)
-        _refuse_remote(self.json_schema, [])
+        own = _copied(schema)
+        self.json_schema: JsonSchema = own
+        _refuse_remote(own, [])
         try:
-            jsonschema_rs.meta.validate(self.json_schema)
-            compiled = jsonschema_rs.validator_for(self.json_schema, offline=True)
+            jsonschema_rs.meta.validate(own)
+            compiled = jsonschema_rs.validator_for(own, offline=True)
         except jsonschema_rs.ValidationError as error:
-            misfit = _told(error, self.json_schema)
+            misfit = _told(error, own)
             raise BadSchemaError(f"expected a JSON Schema: {misfit}") from None
         except Exception as error:  # noqa: BLE001  # a reference, a pattern, a draft: all are its own
             said = " ".join(str(error).split())
@@ -56,19 +57,19 @@ class JsonChecker:
                     return value
             except (ValueError, TypeError) as error:  # more levels than it walks, no JSON
                 return Misfit("$", "what JSON can say", f"{shown(value)} ({error})")
-            for error in self._errors(value):
-                return _told(error, value)
+            for found in self._errors(value):
+                return _told(found, value)
         return Misfit("$", "JSON", "bytes")
 
 
-def _copied(schema: Any) -> JsonSchema:
+def _copied(schema: Any) -> dict[str, Any]:
     """The schema as JSON, by itself: what its owner changes later changes nothing here."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if not isinstance(schema, Mapping):
         raise BadSchemaError(f"expected a JSON Schema, got {shown(schema)}")
     try:
-        made: JsonSchema = json.loads(json.dumps(schema, allow_nan=False, default=_mapping))
+        made: dict[str, Any] = json.loads(json.dumps(schema, allow_nan=False, default=_mapping))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadSchemaError(f"expected a JSON Schema, got what is no JSON: {error}") from None
     return made

@@ -1,7 +1,8 @@
 """Our own models as predictors: `streamrec:propensity` and `streamrec:recommender`.
 
 Both answer from what was trained and learn nothing: the same input has the same answer. An
-artifact's folder (`streamrec train`) is a recommender, too.
+artifact's folder (`streamrec train`) is a recommender, too; the one that is shipped knows no items,
+and so answers none.
 """
 
 from pathlib import Path
@@ -84,7 +85,8 @@ def recommender_predictor(folder: Path) -> Predictor:
     metadata = Metadata(
         qualified_name="recommender",
         display_name="Session recommender",
-        description=f"Items that come next, best first; artifact {model.info.version}.",
+        description=f"Items that come next, best first; artifact {model.info.version}, "
+        f"which knows {len(model.items)} items.",
         major_version=1,
         minor_version=0,
         input_schema={
@@ -137,7 +139,8 @@ def _numbered(model: SessionRecommender, values: list[Any]) -> NumberedSessions:
     flat = [each for items in lists for each in items]
     keys = hash64(strings(flat))
     return NumberedSessions(
-        keys=np.arange(len(lists), dtype=np.int64),
+        # Nobody's: the neighbours of a session that was learned leave itself out.
+        keys=np.full(len(lists), -1, np.int64),
         items=model.items.numbers(keys, None, add=False),
         times_ms=np.zeros(len(flat), np.int64),
         bounds=np.cumsum([0, *map(len, lists)]),

@@ -94,9 +94,12 @@ def _opened(value: Any) -> Any:
     """What a value of another type holds, one level of it."""
     if isinstance(value, Enum):
         return value.value
-    for plain_type in (bool, int, float, str):
-        if isinstance(value, plain_type):  # a subclass: np.float64 among them
-            return plain_type.__new__(plain_type, value)  # type: ignore[arg-type]
+    if isinstance(value, int):  # a subclass, as those below: np.float64 is one
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
     if isinstance(value, Mapping):
         return dict(value)
     if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):

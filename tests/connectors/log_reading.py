@@ -110,6 +110,7 @@ class Silent:
 class _SilentReader:
     def __init__(self, reader: LogReader) -> None:
         self.assign = reader.assign
+        self.unassign = reader.unassign
         self.commit = reader.commit
         self.position = reader.position
         self.close = reader.close

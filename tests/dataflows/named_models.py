@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig
-from bytewax.testing import run_main
+from bytewax.testing import cluster_main
 
 from streamrec.connectors.log import Log, Outgoing, RawBatch, Record
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.reading import read_all
+from streamrec.connectors.shared_log import SharedLog
 from streamrec.dataflows.engine.recovery import prepare_recovery_directory
 from streamrec.dataflows.errors.failed import Origins
 from streamrec.dataflows.job.encoding import Records
@@ -97,7 +98,12 @@ def decode(batches: Sequence[RawBatch]) -> Iterator[Any]:
         yield records, np.array(good, np.int64)
 
 
-def build_flow(job: Job, models: Sequence[Named], break_after: int | None = None) -> Dataflow:
+def build_flow(
+    job: Job,
+    models: Sequence[Named],
+    break_after: int | None = None,
+    on_answer: Callable[[], object] = lambda: None,
+) -> Dataflow:
     """`break_after`: so many were encoded, of all models."""
     flow = Dataflow(FLOW_ID)
     streams = [(model, job.read(flow, model.inputs)) for model in models]
@@ -109,6 +115,7 @@ def build_flow(job: Job, models: Sequence[Named], break_after: int | None = None
             if break_after is not None and seen >= break_after:
                 raise BrokenOff
             seen += len(rows)
+            on_answer()
             originals = batch.origins.originals(rows)
             yield Records(
                 {},
@@ -136,15 +143,18 @@ def run(
     models: Sequence[Named],
     break_after: int | None = None,
     epoch: timedelta = timedelta(seconds=30),
-    build: Callable[..., Dataflow] = build_flow,
+    workers: int = 1,
+    on_answer: Callable[[], object] = lambda: None,
 ) -> Job:
     """To the end of the inputs, or until it is broken off."""
     durable_epoch = prepare_recovery_directory(state_directory(settings))
-    job = Job(FLOW_ID, settings, log, durable_epoch=durable_epoch, inputs_change=True)
-    flow = build(job, models, break_after)
+    job = Job(FLOW_ID, settings, SharedLog(log), durable_epoch=durable_epoch, inputs_change=True)
+    flow = build_flow(job, models, break_after, on_answer)
     config = RecoveryConfig(str(recovery))  # type: ignore[no-untyped-call]  # native
     try:
-        run_main(flow, epoch_interval=epoch, recovery_config=config)  # type: ignore[no-untyped-call]  # bytewax leaves it so
+        cluster_main(  # type: ignore[no-untyped-call]  # bytewax leaves it so
+            flow, [], 0, epoch_interval=epoch, recovery_config=config, worker_count_per_proc=workers
+        )
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BrokenOff):

@@ -32,7 +32,7 @@ def test_the_page_runs_to_the_end_of_its_topic_on_a_log(tmp_path: Path) -> None:
 
     reader.run("streamrec", "run", "--flow", "looking_up")
 
-    found = reader.run("streamrec", "receive", "destinations").stdout.splitlines()
+    found = reader.run("streamrec", "receive", "destinations", "--json").stdout.splitlines()
     users = sorted(json.loads(line)["value"]["user_id"] for line in found)
     assert users == sorted(f"u{n}" for n in range(30))
     assert reader.count("errors") == 1

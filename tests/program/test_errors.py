@@ -8,6 +8,7 @@ import pytest
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Record
 from streamrec.connectors.reading import read_all
+from streamrec.dataflows.job.topics import errors_topic, make_all, redrives_of
 from tests.program.conftest import Shell
 from tests.program.error_records import FAILED_AT_MS, error, write_errors
 
@@ -157,3 +158,26 @@ def test_a_reason_that_is_none_is_said(shell: Shell) -> None:
     answer = shell("errors", "list", "--reason", "nosuch")
     assert (answer.status, answer.out) == (0, "")
     assert "no reason 'nosuch' is known; there are not_wire_format" in answer.err
+
+
+def test_errors_of_another_topic_are_listed_shown_and_redriven(shell: Shell) -> None:
+    held = errors_topic("models.iris.1.0.errors", partitions=1)
+    topics = {topic.name: topic for topic in (held, redrives_of(held))}
+    make_all(_log(), topics)
+    write_errors(_log(), [error(7)], held.name)
+    option = ("--errors-topic", held.name)
+    assert names(shell("errors", "list", *option).out) == ["clicks/0/7"]
+    assert shell("errors", "show", "clicks/0/7", *option).lines[0] == "clicks/0/7"
+    assert shell("errors", "redrive", "--all", *option).out == "redriven 1, were already 0\n"
+    assert shell("errors", "redrive", "clicks/0/7", *option).out == "redriven 0, were already 1\n"
+    assert shell("errors", "list", *option).lines[0].split("\t")[4] == "redriven"
+    assert "clicks/0/7" not in names(shell("errors", "list").out)
+
+
+def test_a_topic_that_holds_no_errors_is_named(shell: Shell) -> None:
+    shell("errors", "redrive", "--all")  # so that there is something
+    answer = shell("errors", "list", "--errors-topic", "errors-redrives")
+    assert answer.status == 1
+    assert (
+        "topic 'errors-redrives' holds what is no error: errors-redrives/0/0 has no" in answer.err
+    )

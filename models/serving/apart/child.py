@@ -26,8 +26,8 @@ from streamrec.models.serving.apart.settings import Plan
 from streamrec.models.serving.apart.warming import examples_in
 from streamrec.models.serving.apart.wire import (
     HEADER_BYTES,
+    FirstMessage,
     Header,
-    Start,
     Unmade,
     Warm,
     packed_answers,
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     header = channel.receive_header()
     if header is None:
         return 0
-    start: Start = unpacked(channel.receive_body(header.length))
+    start: FirstMessage = unpacked(channel.receive_body(header.length))
     os.nice(start.nice)
     predictor = _made_warm(start, channel)
     if predictor is None:
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _made_warm(start: Start, channel: _Channel) -> Predictor | None:
+def _made_warm(start: FirstMessage, channel: _Channel) -> Predictor | None:
     sys.path[:] = start.path
     if start.folder is not None:
         sys.path.insert(0, start.folder)

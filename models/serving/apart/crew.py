@@ -75,7 +75,8 @@ class Crew:
             self._pause(now_s)
 
     def has_answered(self) -> None:
-        self._failures = 0
+        if self._spare is not None or not self._limits.spare:  # else the spare may be what fails
+            self._failures = 0
 
     def end_all(self) -> list[ModelProcess]:
         """Kill all; those that are to be waited for."""

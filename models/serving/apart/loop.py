@@ -13,7 +13,7 @@ _logger = logging.getLogger(__name__)
 _LONGEST_S = 0.5  # between two looks; a process that ends without a word is found by then
 
 
-class Watch(NamedTuple):
+class Awaited(NamedTuple):
     """What a member waits for."""
 
     until_s: float | None  # by time.monotonic(); None: nothing but the descriptors
@@ -25,7 +25,7 @@ class Member(Protocol):
     def step(self) -> None:
         """Do what there is to do, without waiting."""
 
-    def watch(self) -> Watch: ...
+    def watch(self) -> Awaited: ...
 
     def broke(self, error: Exception) -> None:
         """`step` or `watch` raised: a mistake of ours."""
@@ -116,4 +116,4 @@ class Loop:
 
 LOOP = Loop()
 
-__all__ = ["LOOP", "Loop", "Member", "Watch"]
+__all__ = ["LOOP", "Awaited", "Loop", "Member"]

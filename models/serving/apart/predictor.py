@@ -27,7 +27,7 @@ from dataclasses import replace
 from typing import Any
 
 from streamrec.models.serving.apart.crew import Counts, Crew
-from streamrec.models.serving.apart.loop import LOOP, Watch
+from streamrec.models.serving.apart.loop import LOOP, Awaited
 from streamrec.models.serving.apart.settings import Limits, Plan
 from streamrec.models.serving.apart.tickets import Finished, Line, Ticket
 from streamrec.models.serving.apart.work import Work
@@ -146,7 +146,7 @@ class ApartPredictor:
             if (self._crew.metadata, self._crew.refused) != before:
                 self._changed.notify_all()
 
-    def watch(self) -> Watch:
+    def watch(self) -> Awaited:
         with self._changed:
             processes = [] if self._closed else self._crew.processes
             now_s = time.monotonic()
@@ -164,7 +164,7 @@ class ApartPredictor:
                     readable.append(printed)
             writable = tuple(p.descriptors[0] for p in processes if p.has_to_send)
             known = [time_s for time_s in times if time_s is not None]
-            return Watch(min(known, default=None), tuple(readable), writable)
+            return Awaited(min(known, default=None), tuple(readable), writable)
 
     def broke(self, error: Exception) -> None:
         LOOP.remove(self)

@@ -14,7 +14,7 @@ from streamrec.models.serving.apart.memory import resident_bytes
 from streamrec.models.serving.apart.printed import Printed
 from streamrec.models.serving.apart.progress import At, Progress
 from streamrec.models.serving.apart.settings import Limits, Plan
-from streamrec.models.serving.apart.wire import HEADER_BYTES, Header, Start
+from streamrec.models.serving.apart.wire import HEADER_BYTES, FirstMessage, Header
 
 _PROGRAM = "streamrec.models.serving.apart.child"
 _READ_BYTES = 1 << 20
@@ -60,7 +60,7 @@ class ModelProcess:
         self._outgoing: deque[memoryview] = deque()
         self._incoming = bytearray()
         memory = None if limits.memory_mb is None else int(limits.memory_mb * 1e6)
-        start = Start(
+        start = FirstMessage(
             tuple(path or os.getcwd() for path in sys.path),  # noqa: PTH109 - a str, as the path
             plan.folder,
             limits.nice,

@@ -1,4 +1,8 @@
-"""An example of a model's inputs, out of its schema, with which it is called before its first."""
+"""An example of a model's inputs, out of its schema, with which it is called before its first.
+
+A model whose schema has none is only loaded: what it puts off until its first call counts as time
+and memory of that call.
+"""
 
 from collections.abc import Mapping
 from typing import Any

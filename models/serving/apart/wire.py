@@ -37,7 +37,7 @@ class Header(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class FirstMessage:
     """The first message: read before the path is set, so it holds nothing of the user's."""
 
     path: tuple[str, ...]
@@ -62,7 +62,7 @@ class Unmade:
     message: str
 
 
-_OURS = frozenset({Fault, Raw, Reason, Metadata, Start, Warm, Unmade})
+_OURS = frozenset({Fault, Raw, Reason, Metadata, FirstMessage, Warm, Unmade})
 _PLAIN = frozenset({str, int, float, bytes, list, tuple, dict})
 _MADE_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     # Conversions of the base class: a subclass may have overridden its own.
@@ -126,8 +126,8 @@ def unpacked(data: bytes | bytearray | memoryview) -> Any:
 
 __all__ = [
     "HEADER_BYTES",
+    "FirstMessage",
     "Header",
-    "Start",
     "Unmade",
     "Warm",
     "packed_answers",

@@ -10,6 +10,7 @@ from streamrec.models.serving.apart.crew import Crew
 from streamrec.models.serving.apart.ends import End, crashed, outgrown, timed_out
 from streamrec.models.serving.apart.memory import CHEAP
 from streamrec.models.serving.apart.process import ModelProcess
+from streamrec.models.serving.apart.progress import At
 from streamrec.models.serving.apart.settings import Limits
 from streamrec.models.serving.apart.sizes import BatchSize
 from streamrec.models.serving.apart.tickets import Ticket
@@ -170,20 +171,21 @@ class Work:
             return
         if ended or process.closed_its_end:
             self._look_at_end(process, now_s)
-        elif self._flying and (end := self._over_limit(process, now_s)):
-            self._fail(process, end, process.at().place)
+        elif self._flying:
+            at = process.at()  # once, since the process goes on meanwhile
+            if end := self._over_limit(process, at, now_s):
+                self._fail(process, end, at)
 
     def _look_at_end(self, process: ModelProcess, now_s: float) -> None:
         status = process.status
         if status is not None:
-            self._fail(process, crashed(status), process.at().place)
+            self._fail(process, crashed(status), process.at())
         elif self._ending_since_s is None:
             self._ending_since_s = now_s
         elif now_s - self._ending_since_s > _EXIT_S:
             process.kill()
 
-    def _over_limit(self, process: ModelProcess, now_s: float) -> End | None:
-        at = process.at()
+    def _over_limit(self, process: ModelProcess, at: At, now_s: float) -> End | None:
         if at.number != self._flying[0].number or not at.since_s:
             return None
         timeout_s = self._limits.timeout_s
@@ -191,37 +193,39 @@ class Work:
             return timed_out(timeout_s, now_s - at.since_s)
         if self._limits.memory_mb is not None:
             resident = process.resident() or 0
-            if self._growth(process, resident) > 0:
+            # Not where it has gone on meanwhile: that may be the next record's memory.
+            if self._growth(process, resident) > 0 and process.at() == at:
                 assert process.base_bytes is not None
                 return outgrown(self._limits.memory_mb, resident - process.base_bytes)
         return None
 
-    def _fail(self, process: ModelProcess, end: End, index: int | None) -> None:
-        """The process is ended by or for a call; `index` is where it was, None: after it."""
-        at_number = process.at().number
+    def _fail(self, process: ModelProcess, end: End, at: At | None) -> None:
+        """The process is ended by or for a call; `at` is where it was, None: after the first."""
         batches = list(self._flying)
         self._flying.clear()
-        begun = bool(batches) and (index is None or at_number == batches[0].number)
+        begun = bool(batches) and (at is None or at.number == batches[0].number)
         self._count(end)
         _logger.warning("model %r: %s; replaced by a fresh one", self._name, end.message)
         self._lose(process, in_vain=not begun and not process.answered)
-        self._queue.back([batch.run for batch in batches[begun:]])
+        self._queue.back([batch.run for batch in (batches[1:] if begun else batches)])
         if begun:
             self._size.killed()
-            at = index if process.one_by_one else None
-            self._suspect(process, batches[0].run, end, at)
+            place = at.place if at is not None and process.one_by_one else None
+            self._suspect(process, batches[0].run, end, place)
 
-    def _suspect(self, process: ModelProcess, run: Run[_Record], end: End, at: int | None) -> None:
-        """What becomes of the records of a call that failed, `at` one of them if that is known."""
+    def _suspect(
+        self, process: ModelProcess, run: Run[_Record], end: End, place: int | None
+    ) -> None:
+        """What becomes of the records of a call that failed, at one of them if that is known."""
         if len(run.records) == 1:
-            at = 0
-        if at is None:
+            place = 0
+        if place is None:
             self._queue.failed(run)
-        elif end.reason is Reason.MODEL_TIMEOUT or (process.answered == 0 and at == 0):
-            self._finish(run.records[at], end.fault(process.printed.last))
-            self._queue.around(run, at)
+        elif end.reason is Reason.MODEL_TIMEOUT or (process.answered == 0 and place == 0):
+            self._finish(run.records[place], end.fault(process.printed.last))
+            self._queue.around(run, place)
         else:
-            self._queue.failed_at(run, at)
+            self._queue.failed_at(run, place)
 
     def _replace(self, process: ModelProcess) -> None:
         """It has grown over many records."""

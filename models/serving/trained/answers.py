@@ -11,7 +11,7 @@ from streamrec.models.serving.trained.engine import Found
 from streamrec.schemas.columns import Columns, Numbers, strings
 
 
-class Answers:
+class AnswerShape:
     """Builds answers by the output's description."""
 
     def __init__(self, output: OutputFields, labels: tuple[str, ...]) -> None:

@@ -28,4 +28,5 @@ def chosen_of(chances: NDArray[np.float64], threshold: float | None) -> NDArray[
     """The likeliest label, the first of several; of two labels the second from `threshold` on."""
     if threshold is not None:
         return (chances[:, 1] >= threshold).astype(np.int64)
-    return chances.argmax(axis=1)
+    likeliest: NDArray[np.int64] = chances.argmax(axis=1)
+    return likeliest

@@ -63,16 +63,17 @@ class Features:
             column = columns.get(field.name)
             if column is None or isinstance(column, Bytes) != _is_bytes(field, column):
                 got = ABSENT if column is None else "a column of another type"
-                values, wrong = np.full(count, _NAN), [(np.ones(count, np.bool_), "a value", got)]
+                values = np.full(count, _NAN)
+                wrong: list[_Wrong] = [(np.ones(count, np.bool_), "a value", got)]
                 if column is None and field.nullable:
                     values, wrong = self._missing(field, count), []
             elif field.is_text:
                 values, wrong = self._texts(field, column, count)
             else:
                 values, wrong = _checked_numbers(field, column)
-            for rows, expected, got in wrong:
+            for rows, expected, had in wrong:
                 for row in np.flatnonzero(rows).tolist():
-                    said = got(row) if callable(got) else got
+                    said = had(row) if callable(had) else had
                     misfit = Misfit(path_of([field.name]), expected, said)
                     faults.setdefault(row, Fault(Reason.INVALID_VALUE, str(misfit)))
             made.append(values)

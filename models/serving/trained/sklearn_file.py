@@ -14,6 +14,17 @@ from streamrec.models.loading import BadModel
 from streamrec.models.serving.trained.description import Description
 from streamrec.models.serving.trained.engine import Found, chosen_of
 
+# What is trusted beside skops' own list: data that fitted parts hold.
+_TRUSTED = frozenset(
+    {
+        "numpy.dtype",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.compose._column_transformer._RemainderColsList",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    }
+)
 # What a description may trust beyond what skops does: types of these packages only. Some of their
 # internal ones (trees) can crash a process when a file was crafted; they run nothing.
 _TRUSTABLE = ("sklearn.", "numpy.", "scipy.")
@@ -62,7 +73,8 @@ def _loaded(path: Path, description: Description) -> Any:
         )
     try:
         untrusted = skops.io.get_untrusted_types(file=path)
-        unknown = [each for each in untrusted if each not in description.trust]
+        known = _TRUSTED.union(description.trust)
+        unknown = [each for each in untrusted if each not in known]
         if unknown:
             raise BadModel(
                 f"{path} expected types that are trusted, got {', '.join(map(str, unknown))}; "

@@ -226,10 +226,6 @@ def _read(log: Log, held: str) -> Iterator[ErrorRecord]:
         yield from read_errors(log, held)
     except UnreadableError as error:
         raise CommandError(f"topic {held!r} holds what is no error: {error}") from error
-    except KeyError as error:
-        raise CommandError(
-            f"topic {held!r} expected errors, got records without a field {error}"
-        ) from error
 
 
 def _find(log: Log, held: str, origins: list[Origin]) -> dict[Origin, ErrorRecord]:

@@ -9,6 +9,7 @@ from streamrec.models.loading import BadModel
 from streamrec.models.serving.contract import Fault, Raw
 from streamrec.models.serving.loading import load_predictor, predictors_named
 from streamrec.schemas.reasons import Reason
+from tests.models.serving.asking import answers
 
 MODELS = '''
 """A stranger's module, and it is called models.py."""
@@ -101,7 +102,7 @@ def test_a_class_in_a_folder_with_a_models_py_is_served_by_its_name(folder: Path
     iris = load_predictor("models:Iris", folder=folder)
     assert iris.metadata.qualified_name == "iris"
     assert iris.metadata.version == "1.0"
-    assert iris.predict([FLOWER]) == [{"species": "setosa"}]
+    assert answers(iris, [FLOWER]) == [{"species": "setosa"}]
     assert iris.metadata.input_schema is not None
     assert iris.metadata.input_schema["properties"]["petal_length"] == {"type": "number"}
     assert iris.metadata.output_schema is not None
@@ -114,7 +115,7 @@ def test_modules_of_one_name_in_two_folders_are_two(folder: Path, tmp_path: Path
     other.mkdir()
     (other / "models.py").write_text("def always(data):\n    return {'is': 'mine'}\n")
     assert load_predictor("models:always", folder=other).predict([{}]) == [{"is": "mine"}]
-    assert first.predict([FLOWER]) == [{"species": "setosa"}]
+    assert answers(first, [FLOWER]) == [{"species": "setosa"}]
 
 
 def test_a_module_called_like_one_of_pythons_is_refused(folder: Path) -> None:
@@ -125,8 +126,8 @@ def test_a_module_called_like_one_of_pythons_is_refused(folder: Path) -> None:
 
 def test_a_wrong_field_is_named_and_its_neighbours_are_answered(folder: Path) -> None:
     iris = load_predictor("models:Iris", folder=folder)
-    found = iris.predict(
-        [FLOWER, {**FLOWER, "sepal_length": "long"}, {"petal_length": 5.0}, FLOWER]
+    found = answers(
+        iris, [FLOWER, {**FLOWER, "sepal_length": "long"}, {"petal_length": 5.0}, FLOWER]
     )
     assert found[0] == found[3] == {"species": "setosa"}
     assert found[1] == Fault(Reason.INVALID_VALUE, "$.sepal_length expected a float, got 'long'")
@@ -145,7 +146,7 @@ def test_what_the_model_does_wrong_is_that_records_fault(
     folder: Path, sepal: float, reason: Reason, said: str
 ) -> None:
     iris = load_predictor("models:Iris", folder=folder)
-    good, bad = iris.predict([FLOWER, {**FLOWER, "sepal_length": sepal}])
+    good, bad = answers(iris, [FLOWER, {**FLOWER, "sepal_length": sepal}])
     assert good == {"species": "setosa"}
     assert bad.reason is reason
     assert bad.message.startswith(said)
@@ -157,7 +158,7 @@ def test_what_the_model_does_wrong_is_that_records_fault(
 def test_a_batch_that_raises_is_asked_one_by_one_with_inputs_as_they_were(folder: Path) -> None:
     batched = load_predictor("models:Batched", folder=folder)
     rows = [{**FLOWER, "sepal_length": each} for each in (1.0, 2.0, 99.0, 3.0)]
-    found = batched.predict(rows)
+    found = answers(batched, rows)
     assert [each == {"species": "setosa"} for each in found] == [True, True, False, True]
     assert found[2].exception == "SystemExit"
     assert batched.metadata.description == "Two flowers or none."
@@ -165,7 +166,7 @@ def test_a_batch_that_raises_is_asked_one_by_one_with_inputs_as_they_were(folder
 
 def test_a_batch_that_answers_too_few_is_asked_one_by_one(folder: Path) -> None:
     short = load_predictor("models:Short", folder=folder)
-    assert short.predict([FLOWER, {**FLOWER, "petal_length": 9.0}]) == [
+    assert answers(short, [FLOWER, {**FLOWER, "petal_length": 9.0}]) == [
         {"species": "setosa"},
         {"species": "virginica"},
     ]
@@ -177,9 +178,9 @@ def test_each_predict_method_is_offered_by_its_name(folder: Path) -> None:
     assert predictors_named("models:Batched", folder=folder) == ["models:Batched"]
     chances = load_predictor(names[1], folder=folder)
     assert chances.metadata.method == "predict_proba"
-    assert chances.predict([FLOWER]) == [{"p": 0.5}]
-    assert chances.predict([FLOWER, FLOWER]) == [{"p": 0.25}, {"p": 0.25}]
-    assert chances.predict([{**FLOWER, "petal_length": 0.0}]) == [
+    assert answers(chances, [FLOWER]) == [{"p": 0.5}]
+    assert answers(chances, [FLOWER, FLOWER]) == [{"p": 0.25}, {"p": 0.25}]
+    assert answers(chances, [{**FLOWER, "petal_length": 0.0}]) == [
         Fault(Reason.OUTPUT_INVALID, "answer $.p expected a finite number, got nan")
     ]
 
@@ -220,8 +221,8 @@ def test_what_is_no_model_is_refused(folder: Path, name: str, said: str) -> None
 
 def test_bytes_come_with_their_content_type(folder: Path) -> None:
     picture = load_predictor("models:Picture", folder=folder)
-    found = picture.predict(
-        [Raw(b"abc", "image/png; q=1"), Raw(b"", ""), Raw(b"a", "text/plain"), {"a": 1}]
+    found = answers(
+        picture, [Raw(b"abc", "image/png; q=1"), Raw(b"", ""), Raw(b"a", "text/plain"), {"a": 1}]
     )
     assert found[0] == {"bytes": 3, "type": "image/png; q=1"}
     assert found[1] == {"bytes": 0, "type": ""}
@@ -231,4 +232,4 @@ def test_bytes_come_with_their_content_type(folder: Path) -> None:
 
 def test_a_second_value_with_a_default_is_no_content_type(folder: Path) -> None:
     one = load_predictor("models:OneArgument", folder=folder)
-    assert one.predict([Raw(b"abc", "image/png")]) == [{"bytes": 3}]
+    assert answers(one, [Raw(b"abc", "image/png")]) == [{"bytes": 3}]

@@ -22,6 +22,7 @@ from streamrec.models.serving.files import FilePredictor, file_predictor
 from streamrec.models.serving.loading import load_predictor
 from streamrec.schemas.columns import Bytes, Numbers, strings
 from streamrec.schemas.reasons import Reason
+from tests.models.serving.asking import answers
 
 IRIS = """
 name = "iris"
@@ -38,11 +39,21 @@ probability = "probability"
 """
 
 ADULT = """
-inputs = [
-    {name = "age", type = "integer", min = 0, max = 120},
-    {name = "work", type = "category", categories = ["none", "state"], unseen = "pass", nullable = true},
-    {name = "married", type = "boolean", nullable = true},
-]
+[[inputs]]
+name = "age"
+type = "integer"
+min = 0
+max = 120
+[[inputs]]
+name = "work"
+type = "category"
+categories = ["none", "state"]
+unseen = "pass"
+nullable = true
+[[inputs]]
+name = "married"
+type = "boolean"
+nullable = true
 [output]
 name = "income"
 labels = ["<=50K", ">50K"]
@@ -92,7 +103,7 @@ def test_a_skops_pipeline_is_served_by_its_path_or_its_description(iris: Path) -
     assert predictor.metadata == same.metadata
     assert (predictor.metadata.qualified_name, predictor.metadata.version) == ("iris", "1.2")
     asked = [{"length": 1.0, "width": 2.0}, {"length": 9, "width": None}, {"length": 9}]
-    found = predictor.predict(asked)
+    found = answers(predictor, asked)
     assert [each["species"] for each in found] == ["setosa", "virginica", "virginica"]
     assert found[1] == found[2]
     assert all(0.5 <= each["probability"] <= 1 for each in found)
@@ -102,17 +113,21 @@ def test_a_batch_is_one_call(iris: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     predictor = file_predictor(iris)
     calls: list[int] = []
     ask = predictor._engine.ask
-    monkeypatch.setattr(
-        predictor._engine, "ask", lambda matrix: (calls.append(len(matrix)), ask(matrix))[1]
-    )
-    predictor.predict([{"length": 1.0}] * 50)
+
+    def counted(matrix: Any) -> Any:
+        calls.append(len(matrix))
+        return ask(matrix)
+
+    monkeypatch.setattr(predictor._engine, "ask", counted)
+    answers(predictor, [{"length": 1.0}] * 50)
     assert calls == [50]
 
 
 def test_wrong_fields_are_named_and_the_others_answered(iris: Path) -> None:
     predictor = file_predictor(iris)
-    good, low, missing, text = predictor.predict(
-        [{"length": 1.0, "more": 1}, {"length": -1}, {"width": 1}, {"length": 1, "width": "w"}]
+    good, low, missing, text = answers(
+        predictor,
+        [{"length": 1.0, "more": 1}, {"length": -1}, {"width": 1}, {"length": 1, "width": "w"}],
     )
     assert good["species"] == "setosa"
     assert low.message == "$.length expected at least 0.0, got -1"
@@ -122,13 +137,14 @@ def test_wrong_fields_are_named_and_the_others_answered(iris: Path) -> None:
 
 def test_unseen_categories_and_nulls_have_an_answer(adult: Path) -> None:
     predictor = file_predictor(adult)
-    unseen, null, absent, seen = predictor.predict(
+    unseen, null, absent, seen = answers(
+        predictor,
         [
             {"age": 30, "work": "moon", "married": True},
             {"age": 30, "work": None, "married": None},
             {"age": 30},
             {"age": 80, "work": "state", "married": False},
-        ]
+        ],
     )
     assert unseen["income"] in ("<=50K", ">50K")
     assert null == absent
@@ -137,9 +153,9 @@ def test_unseen_categories_and_nulls_have_an_answer(adult: Path) -> None:
 
 
 def test_an_unseen_category_may_be_refused(adult: Path) -> None:
-    text = ADULT.replace('unseen = "pass", ', "")
+    text = ADULT.replace('unseen = "pass"', "")
     (adult.parent / "adult.toml").write_text(text)
-    (fault,) = file_predictor(adult).predict([{"age": 1, "work": "moon"}])
+    (fault,) = answers(file_predictor(adult), [{"age": 1, "work": "moon"}])
     assert fault.message == "$.work expected one of ['none', 'state', None], got 'moon'"
 
 
@@ -159,7 +175,7 @@ def test_a_pipeline_that_was_fitted_with_names_is_asked_by_places(
     pipeline = make_pipeline(columns, LogisticRegression()).fit(table, incomes)
     skops.io.dump(pipeline, adult)
     asked = [{"age": 80, "work": "state", "married": False}, {"age": 20, "work": "none"}]
-    assert [each["income"] for each in file_predictor(adult).predict(asked)] == [">50K", "<=50K"]
+    assert [each["income"] for each in answers(file_predictor(adult), asked)] == [">50K", "<=50K"]
     (tmp_path / "adult.toml").write_text(ADULT.replace('"age"', '"years"'))
     with pytest.raises(BadModel, match="expected the inputs age, work, married in this order"):
         file_predictor(adult)
@@ -193,7 +209,7 @@ def test_columns_are_answered_as_the_same_rows_are(adult: Path) -> None:
         }
         for _ in range(60)
     ]
-    by_rows = predictor.predict(rows)
+    by_rows = answers(predictor, rows)
     columns, faults = predictor.predict_columns(_columns(rows), len(rows))
     incomes = _text(columns["income"])
     chances = columns["chances.>50K"]
@@ -230,7 +246,7 @@ def test_types_that_are_not_trusted_are_refused_by_name(tmp_path: Path, iris: Pa
     with pytest.raises(BadModel, match=r"types that are trusted, got sklearn\.tree\._tree\.Tree"):
         file_predictor(iris)
     (tmp_path / "iris.toml").write_text('trust = ["sklearn.tree._tree.Tree"]\n' + IRIS)
-    assert file_predictor(iris).predict([{"length": 9.0, "width": 1.0}])[0]["species"]
+    assert answers(file_predictor(iris), [{"length": 9.0, "width": 1.0}])[0]["species"]
     (tmp_path / "iris.toml").write_text('trust = ["os.system"]\n' + IRIS)
     with pytest.raises(BadModel, match=r"trust expected types of sklearn, numpy, scipy, got os"):
         file_predictor(iris)
@@ -246,7 +262,7 @@ def test_code_in_a_file_is_refused_and_not_run(iris: Path) -> None:
         file_predictor(iris)
 
 
-def _lightgbm(path: Path, classes: int, names: list[str] | str = "auto") -> None:
+def _lightgbm(path: Path, classes: int) -> None:
     rng = np.random.default_rng(2)
     matrix = rng.normal(size=(300, 2))
     matrix[:, 1] = rng.integers(0, 3, 300)
@@ -255,9 +271,7 @@ def _lightgbm(path: Path, classes: int, names: list[str] | str = "auto") -> None
     parameters: dict[str, Any] = {"objective": objective, "verbosity": -1, "num_threads": 1}
     if classes > 2:
         parameters["num_class"] = classes
-    data = lightgbm.Dataset(
-        matrix, target if classes else matrix[:, 0], categorical_feature=[1], feature_name=names
-    )
+    data = lightgbm.Dataset(matrix, target if classes else matrix[:, 0], categorical_feature=[1])
     lightgbm.train(parameters, data, num_boost_round=8).save_model(path)
 
 
@@ -279,8 +293,8 @@ def test_a_lightgbm_model_answers_numbers_or_labels(tmp_path: Path, classes: int
     predictor = file_predictor(tmp_path / "trees.txt")
     booster = lightgbm.Booster(model_file=tmp_path / "trees.txt")
     rows = [{"x": 0.5, "kind": "b"}, {"x": -0.5, "kind": "c"}, {"x": 0.1, "kind": "moon"}]
-    raw = booster.predict(np.array([[0.5, 1.0], [-0.5, 2.0], [0.1, np.nan]]))
-    found = predictor.predict(rows)
+    raw: Any = booster.predict(np.array([[0.5, 1.0], [-0.5, 2.0], [0.1, np.nan]]))
+    found = answers(predictor, rows)
     if classes == 0:
         assert [each["y"] for each in found] == pytest.approx(raw.tolist())
         return
@@ -294,7 +308,7 @@ def test_a_threshold_decides_between_two_labels(tmp_path: Path) -> None:
     text = TREES + 'name = "y"\nlabels = ["no", "yes"]\nthreshold = 0.001\n'
     (tmp_path / "trees.toml").write_text(text)
     rows = [{"x": each, "kind": "a"} for each in (-1.0, 1.0)]
-    found = file_predictor(tmp_path / "trees.toml").predict(rows)
+    found = answers(file_predictor(tmp_path / "trees.toml"), rows)
     assert [each["y"] for each in found] == ["yes", "yes"]
 
 
@@ -350,7 +364,7 @@ def test_what_is_missing_is_told(tmp_path: Path, iris: Path) -> None:
 
 
 class _Fails:
-    labels = ("setosa", "virginica")
+    labels: tuple[str, ...] = ("setosa", "virginica")
     codes_categories = False
 
     def __init__(self, inner: Any) -> None:

@@ -9,6 +9,7 @@ from streamrec.models.loading import BadModel
 from streamrec.models.serving.contract import Raw
 from streamrec.models.serving.loading import load_predictor
 from streamrec.schemas.reasons import Reason
+from tests.models.serving.asking import answers
 
 FUNCTIONS = '''
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ def test_a_function_without_anything_takes_and_gives_any_object(folder: Path) ->
     bare = load_predictor("functions:bare", folder=folder)
     assert (bare.metadata.qualified_name, bare.metadata.version) == ("bare", "1.0")
     assert bare.metadata.description == "Doubles."
-    assert bare.predict([{"n": 1.5}]) == [{"twice": 3.0, "list": [0, 1], "flag": True}]
-    (fault,) = bare.predict([[1]])
+    assert answers(bare, [{"n": 1.5}]) == [{"twice": 3.0, "list": [0, 1], "flag": True}]
+    (fault,) = answers(bare, [[1]])
     assert (fault.reason, fault.message) == (
         Reason.INVALID_VALUE,
         "$ expected an object, got [1]",
@@ -89,13 +90,13 @@ def test_the_decorator_says_what_the_model_is(folder: Path) -> None:
     churn = load_predictor("functions:churn", folder=folder)
     assert (churn.metadata.qualified_name, churn.metadata.version) == ("churn-risk", "2.1")
     assert churn.metadata.display_name == "Churn"
-    assert churn.predict([{"n": 6}]) == [2.0]
+    assert answers(churn, [{"n": 6}]) == [2.0]
 
 
 def test_type_hints_of_pydantic_are_the_schemas(folder: Path) -> None:
     typed = load_predictor("functions:typed", folder=folder)
-    good, wrong, missing, rubbish, built, infinite = typed.predict(
-        [{"years": 3}, {"years": -1}, {}, {"years": 77}, {"years": 78}, {"years": 79}]
+    good, wrong, missing, rubbish, built, infinite = answers(
+        typed, [{"years": 3}, {"years": -1}, {}, {"years": 77}, {"years": 78}, {"years": 79}]
     )
     assert good == {"risk": 1.5}
     assert wrong.message == "$.years expected greater than or equal to 0, got -1"
@@ -109,13 +110,13 @@ def test_type_hints_of_pydantic_are_the_schemas(folder: Path) -> None:
 
 def test_type_hints_of_dataclasses_and_typed_dicts_are_the_schemas(folder: Path) -> None:
     added = load_predictor("functions:added", folder=folder)
-    assert added.predict([{"x": 1.0, "y": 2.0}, {"x": 1.0}]) == [{"sum": 3.0}, {"sum": 1.0}]
-    assert added.predict([{"y": 2.0}])[0].message == "$.x expected a value, got nothing"
+    assert answers(added, [{"x": 1.0, "y": 2.0}, {"x": 1.0}]) == [{"sum": 3.0}, {"sum": 1.0}]
+    assert answers(added, [{"y": 2.0}])[0].message == "$.x expected a value, got nothing"
 
 
 def test_a_function_may_take_bytes(folder: Path) -> None:
     words = load_predictor("functions:words", folder=folder)
-    assert words.predict([Raw(b"two words", "")]) == [{"words": 2}]
+    assert answers(words, [Raw(b"two words", "")]) == [{"words": 2}]
     assert words.metadata.content_types == ("text/plain",)
 
 

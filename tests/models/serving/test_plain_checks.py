@@ -93,6 +93,9 @@ def test_most_of_what_is_generated_is_compiled() -> None:
     assert check({"b": [True], "a": 1.0}) is REFUSED
 
 
+_KINDS: list[Any] = ["new", "used"]
+
+
 class _Sub(Schema):
     pass
 
@@ -104,7 +107,7 @@ class _Sub(Schema):
         Regex("a"),
         lambda value: True,
         {Forbidden("a"): object, "b": int},
-        {Or("a", "b"): int},
+        {Or(*_KINDS): int},
         {Optional("a", default=list): [int]},
         Or(int, str, only_one=True),
         {"a": And(int, lambda n: n > 0)},
@@ -147,7 +150,7 @@ def test_an_object_is_told_as_json_schema_and_its_code_in_words() -> None:
     node = Schema(
         {
             "n": And(int, positive),
-            Optional("kind", default="new"): Or("new", "used"),
+            Optional("kind", default="new"): Or(*_KINDS),
             Literal("x", description="where"): Or(float, None),
             "list": [str],
             "when": Use(str.upper),

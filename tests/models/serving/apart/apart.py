@@ -1,6 +1,7 @@
 """Predictors in processes of their own, of the models beside this file."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,3 +35,11 @@ def does(*what: str) -> list[dict[str, Any]]:
 def told(answers: Sequence[Any]) -> list[Any]:
     """Numbers of those answered, reasons of the others."""
     return [a.reason.value if isinstance(a, Fault) else a["n"] for a in answers]
+
+
+def until(true: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    """Raises AssertionError where it does not come to be."""
+    give_up_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < give_up_s, "it did not come to be"
+        time.sleep(0.005)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.apart.settings import Limits
 from streamrec.models.serving.contract import Fault
-from tests.models.serving.apart.apart import FOLDER, apart, does, told
+from tests.models.serving.apart.apart import FOLDER, apart, does, told, until
 
 
 @pytest.mark.parametrize(
@@ -48,13 +49,18 @@ def test_later_starts_that_fail_are_tried_ever_less_often_and_lose_nothing(
     with apart(make="loads_once", arguments=(str(marker),)) as predictor:
         predictor.predict(does("ok"))
         ticket = predictor.submit(does("segfault", "ok"))
-        time.sleep(1.5)  # the next starts fail
+        failed_s = []
+        for count in (1, 4):  # pauses of .1, .2 and .4 s lie between
+            until(partial(lambda least: predictor.counts.failed_starts >= least, count))
+            failed_s.append(time.monotonic())
+        assert failed_s[1] - failed_s[0] > 0.65
         assert ticket.left == 2
-        assert 2 <= predictor.counts.failed_starts <= 5  # after 0, .1, .2, .4, .8 s, and each start
-        give_up_s = time.monotonic() + 20
-        while ticket.left and time.monotonic() < give_up_s:
+
+        def loaded() -> bool:
             marker.unlink(missing_ok=True)
-            time.sleep(0.05)
+            return not ticket.left
+
+        until(loaded)
         assert told(ticket.answers) == ["model_crashed", 1]
 
 
@@ -69,9 +75,7 @@ def test_a_model_is_called_with_its_schemas_example_before_the_first_record() ->
 def test_a_spare_takes_over_at_once() -> None:
     with apart(Limits(spare=True, timeout_s=0.3)) as predictor:
         predictor.wait_until_warm()
-        give_up_s = time.monotonic() + 20
-        while predictor._crew._spare is None and time.monotonic() < give_up_s:
-            time.sleep(0.01)
+        until(lambda: predictor._crew._spare is not None)
         spare = predictor._crew._spare
         assert spare is not None
         assert told(predictor.predict(does("hang"))) == ["model_timeout"]
@@ -99,10 +103,7 @@ def test_the_process_ends_with_ours_though_it_hangs() -> None:
         pid = int(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.kill()
-    give_up_s = time.monotonic() + 5
-    while _runs(pid) and time.monotonic() < give_up_s:
-        time.sleep(0.01)
-    assert not _runs(pid)
+    until(lambda: not _runs(pid))
 
 
 def _runs(pid: int) -> bool:
