@@ -17,11 +17,11 @@ from benchmarks.scorer import neighbours, throughput
 from benchmarks.scorer.breakdown import breakdown
 from benchmarks.scorer.outputs import says
 from benchmarks.scorer.records import (
-    FLOWER_AVRO,
     Values,
     avro_flowers,
     cars,
     fill,
+    flower_schema,
     flowers,
     make_topic,
 )
@@ -77,8 +77,9 @@ def from_json(
 
 
 def from_avro(place: Place, name: str, count: int, *, with_headers: bool) -> list[Figure]:
-    inputs = make_topic(place, f"{name}.inputs", FLOWER_AVRO)
-    values = avro_flowers(place.schema_id(inputs))
+    schema = flower_schema(name)
+    inputs = make_topic(place, f"{name}.inputs", schema)
+    values = avro_flowers(schema, place.schema_id(inputs))
     place.say(f"writing {count:,} records to {inputs}")
     fill(place, inputs, values, count, with_headers=with_headers)
     model = {"model": str(train(place.folder)), "format": "avro"}

@@ -15,14 +15,6 @@ from streamrec.schemas.columns import Columns, Numbers
 from streamrec.schemas.wire import WireEncoder
 
 FLOWER = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-FLOWER_AVRO = json.dumps(
-    {
-        "type": "record",
-        "name": "Flower",
-        "namespace": "streamrec.bench",
-        "fields": [{"name": name, "type": "double"} for name in FLOWER],
-    }
-)
 HEADER = "trace"
 _BATCH = 10_000
 
@@ -81,9 +73,15 @@ def cars(first: int, count: int) -> list[bytes]:
     ]
 
 
-def avro_flowers(schema_id: int) -> Values:
+def flower_schema(model: str) -> str:
+    """Avro of flowers, under the name that the schema has which is made of a model's inputs."""
+    fields = [{"name": name, "type": "double"} for name in FLOWER]
+    return json.dumps({"type": "record", "name": f"{model}Input", "fields": fields})
+
+
+def avro_flowers(schema: str, schema_id: int) -> Values:
     """Flowers in wire format."""
-    encoder = WireEncoder(FLOWER_AVRO, schema_id)
+    encoder = WireEncoder(schema, schema_id)
 
     def values(first: int, count: int) -> list[bytes]:
         measures = _measures(first, count)

@@ -127,15 +127,21 @@ def figures_of(name: str, runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
         for who, found in runs.items()
         for figure in (
             Figure(f"{name}.{who}.rate", statistics.median(r.rate for r in found), "records/s"),
-            Figure(
-                f"{name}.{who}.cpu", statistics.median(r.cpu_us for r in found), "us CPU/record"
-            ),
+            Figure(f"{name}.{who}.cpu", cpu_us_of(found), "us CPU/record"),
         )
     ]
 
 
-def ratios_of(name: str, runs: Mapping[str, Sequence[Run]], at_least: float | None) -> list[Figure]:
-    """Our rate by that of each rival, round by round, and their CPU by ours."""
+def cpu_us_of(runs: Sequence[Run]) -> float:
+    """Their median."""
+    return statistics.median(run.cpu_us for run in runs)
+
+
+def ratios_of(
+    name: str, runs: Mapping[str, Sequence[Run]], at_least: Mapping[str, float]
+) -> list[Figure]:
+    """Our rate by that of each rival, round by round, and their CPU by ours; `at_least` has the
+    targets of rates, by rival."""
     mine = runs["ours"]
     return [
         figure

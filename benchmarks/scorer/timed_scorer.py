@@ -4,7 +4,7 @@
 
 Steps are clocked by `benchmarks.timed_flow`, in CPU time of the worker's thread. Within them each
 call of what reads, checks, asks and writes a record is clocked too; what the clock itself takes is
-measured beforehand and taken off. It runs without a recovery directory.
+measured and taken off. It runs without a recovery directory.
 """
 
 import json
@@ -24,14 +24,21 @@ from streamrec.dataflows.serving import decode, outputs
 from streamrec.models.serving.calling import CallPredictor
 from streamrec.models.serving.trained.sklearn_file import SklearnEngine
 
-# What is clocked within a step: the beginning of the step's name, and of what.
+# What is clocked within a step, and what is left of that step then.
 PARTS = {
-    "parse": "decode",
-    "check in": "score",
-    "call": "score",
-    "check out": "score",
-    "write JSON": "encode",
-    "headers": "encode",
+    "parse": "rest of decode",
+    "check in": "rest of score",
+    "call": "rest of score",
+    "check out": "rest of score",
+    "write JSON": "rest of encode",
+    "headers": "rest of encode",
+}
+_KINDS = {  # of steps by the first word of their names
+    "read": "poll",
+    "decode": "rest of decode",
+    "score": "rest of score",
+    "encode": "rest of encode",
+    "write": "produce",
 }
 _CALIBRATION_CALLS = 100_000
 
@@ -45,7 +52,7 @@ class Counter:
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The same callable, counted."""
-        now = time.perf_counter_ns
+        now = time.thread_time_ns
 
         def counted(*arguments: Any) -> Any:
             start = now()
@@ -80,10 +87,19 @@ class Cost:
 
 def _ns_of(call: Callable[[int], int]) -> int:
     numbers = range(_CALIBRATION_CALLS)
-    start = time.perf_counter_ns()
+    start = time.thread_time_ns()
     for number in numbers:
         call(number)
-    return time.perf_counter_ns() - start
+    return time.thread_time_ns() - start
+
+
+def _kind(step: str) -> str:
+    """What a step does, without the names of its model and topics.
+
+    >>> _kind("decode iris:1:0"), _kind("write my-outputs (sink) snapshot"), _kind("engine")
+    ('rest of decode', 'snapshots', 'engine')
+    """
+    return "snapshots" if step.endswith(" snapshot") else _KINDS.get(step.split(" ")[0], step)
 
 
 @dataclass
@@ -102,18 +118,19 @@ class PartClock(Clock):
 
     @override
     def report(self) -> dict[str, Any]:
-        """As of the steps; a step that has parts is what is left of it: `score, the rest`."""
-        cost, report = Cost.measured(), super().report()
-        us, events = report["us"], report["events"]
-        for part, begins in PARTS.items():
+        """As of the steps, by what they do; of a step that has parts there is what is left of it."""
+        report = super().report()
+        events, cost = report["events"], Cost.measured()
+        us: dict[str, float] = {}
+        for step, step_us in report["us"].items():
+            kind = _kind(step)
+            us[kind] = us.get(kind, 0.0) + step_us
+        for part, step in PARTS.items():
             counter = self.parts[part]
-            step = next((name for name in us if name.split(" ")[0] == begins), None)
-            if step is None or not counter.calls:
-                continue
-            part_us = max(counter.ns - counter.calls * cost.within, 0) / 1e3 / events
-            us[part] = part_us
-            us[step] -= part_us + counter.calls * cost.whole / 1e3 / events
-        return report
+            if counter.calls and step in us:
+                us[part] = (counter.ns - counter.calls * cost.within) / 1e3 / events
+                us[step] -= us[part] + counter.calls * cost.whole / 1e3 / events
+        return {**report, "us": us}
 
     def count_parts(self) -> None:
         """Put counters into what this process will call."""
