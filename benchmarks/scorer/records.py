@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.place import PARTITIONS, Place
-from streamrec.connectors.log import Outgoing, TopicSpec
+from streamrec.connectors.log import Headers, Outgoing, TopicSpec
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.schemas.columns import Columns, Numbers
 from streamrec.schemas.wire import WireEncoder
@@ -124,5 +124,5 @@ def fill(
 
 def _messages(first: int, values: list[bytes], with_headers: bool) -> Iterator[Outgoing]:
     for number, value in enumerate(values, first):
-        headers = [(HEADER, header_of(number))] if with_headers else None
+        headers: Headers | None = [(HEADER, header_of(number))] if with_headers else None
         yield Outgoing(key_of(number), value, headers)

@@ -20,7 +20,9 @@ from typing_extensions import override
 
 from benchmarks.timed_flow import Clock, timed_flow
 from streamrec.dataflows import scorer
+from streamrec.dataflows.job import encoding
 from streamrec.dataflows.serving import decode, outputs
+from streamrec.dataflows.serving.inputs import Inputs
 from streamrec.models.serving.calling import CallPredictor
 from streamrec.models.serving.trained.sklearn_file import SklearnEngine
 
@@ -30,9 +32,20 @@ PARTS = {
     "check in": "rest of score",
     "call": "rest of score",
     "check out": "rest of score",
+    "key and headers of inputs": "rest of encode",
     "write JSON": "rest of encode",
-    "headers": "rest of encode",
+    "headers of who answered": "rest of encode",
+    "headers of the source": "rest of encode",
 }
+_CALLED: dict[str, tuple[Any, str]] = {
+    "parse": (decode, "parse_record"),
+    "call": (SklearnEngine, "ask"),
+    "key and headers of inputs": (Inputs, "details"),
+    "write JSON": (outputs, "_values"),
+    "headers of who answered": (outputs, "_joined"),
+    "headers of the source": (encoding, "with_ids"),
+}
+_OF_A_CALL = {"check in": "_take", "call": "_one", "check out": "_give"}
 _KINDS = {  # of steps by the first word of their names
     "read": "poll",
     "decode": "rest of decode",
@@ -118,7 +131,7 @@ class PartClock(Clock):
 
     @override
     def report(self) -> dict[str, Any]:
-        """As of the steps, by what they do; of a step that has parts there is what is left of it."""
+        """As of the steps, by what they do; of a step that has parts, what is left of it."""
         report = super().report()
         events, cost = report["events"], Cost.measured()
         us: dict[str, float] = {}
@@ -134,20 +147,16 @@ class PartClock(Clock):
 
     def count_parts(self) -> None:
         """Put counters into what this process will call."""
-        parts = self.parts
-        decode.parse_record = parts["parse"].around(decode.parse_record)
-        outputs._values = parts["write JSON"].around(outputs._values)
-        outputs._joined = parts["headers"].around(outputs._joined)
-        SklearnEngine.ask = parts["call"].around(SklearnEngine.ask)  # type: ignore[method-assign]
-        made = CallPredictor.__init__
+        for part, (owner, name) in _CALLED.items():
+            setattr(owner, name, self.parts[part].around(getattr(owner, name)))
+        made, parts = CallPredictor.__init__, self.parts
 
         def counted(predictor: Any, *arguments: Any, **named: Any) -> None:
             made(predictor, *arguments, **named)
-            predictor._take = parts["check in"].around(predictor._take)
-            predictor._one = parts["call"].around(predictor._one)
-            predictor._give = parts["check out"].around(predictor._give)
+            for part, name in _OF_A_CALL.items():
+                setattr(predictor, name, parts[part].around(getattr(predictor, name)))
 
-        CallPredictor.__init__ = counted  # type: ignore[method-assign]  # of this process only
+        setattr(CallPredictor, "__init__", counted)  # noqa: B010  # which mypy would refuse
 
 
 def main(warm_events: int, out: Path) -> None:

@@ -113,7 +113,8 @@ async def serve(
     done = 0
     while done < events or acknowledged is not None:
         fetched = await consumer.getmany(timeout_ms=100, max_records=_READ_MAX)
-        waiting, ends = [], {}
+        waiting: list[Awaitable[Any]] = []
+        ends = {}
         for place, messages in fetched.items():
             waiting += await put(producer, outputs, place, messages, answer)
             ends[place] = messages[-1].offset + 1
