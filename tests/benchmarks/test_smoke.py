@@ -110,7 +110,7 @@ def test_scorer_gives_its_figures_without_contenders(
     )
 
     figures = [
-        *scorer.from_json(place, "iris", flowers, 60_000, {"species": "setosa"}),
+        *scorer.from_json(place, "iris", flowers, 40_000, {"species": "setosa"}),
         *neighbours.slow_beside_fast(place, scorer.NAME),
     ]
 
