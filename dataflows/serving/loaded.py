@@ -36,7 +36,10 @@ class LoadedModels:
         if variant in self._apart:
             return [self._apart[variant].metadata]
         names = predictors_named(variant.model, folder=self._folder)
-        return [self._predictor(name).metadata for name in names]
+        found = [self._predictor(name) for name in names]
+        if found[1:]:  # by its method's name the first is the same, and is not loaded again
+            self._here.setdefault(f"{names[0]}.{found[0].metadata.method}", found[0])
+        return [predictor.metadata for predictor in found]
 
     def running(self, variant: Variant, on_move: Callable[[], object]) -> Running:
         """A variant as it answers; `on_move` is told when it goes to a process of its own."""
