@@ -53,14 +53,7 @@ def parse_record(content: bytes) -> Any:
     ValueError: expected a number that a double holds, got 1e999
     """
     try:
-        text = content.decode()
-        try:
-            value = _QUICK.decode(text)
-        except ValueError:
-            value = _STRICT.decode(text)  # which says what is wrong
-        else:
-            if not _is_plainly_strict(value, content):
-                value = _STRICT.decode(text)
+        value = _STRICT.decode(content.decode())
     except RecursionError:
         raise ValueError("expected fewer levels, one inside the other") from None
     # Escapes are the only way to half a pair: as UTF-8 it would not have been decoded.
@@ -93,23 +86,6 @@ def _finite(text: str) -> float:
     return number
 
 
-def _is_plainly_strict(value: Any, content: bytes) -> bool:
-    """Whether what was read quickly is what the strict decoder reads: of an object of plain values
-    that has as many fields as the text could name, and no infinity. False only says: look again."""
-    if type(value) is not dict or content.count(b'":') != len(value):
-        return False
-    kinds = set(map(type, value.values()))
-    if not kinds <= _PLAIN:
-        return False
-    return float not in kinds or not any(map(math.isinf, filter(_is_float, value.values())))
-
-
-def _is_float(value: Any) -> bool:
-    return type(value) is float
-
-
-_PLAIN = frozenset((str, int, float, bool, type(None)))
-_QUICK = json.JSONDecoder(parse_constant=_no_number)
 _STRICT = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
 )

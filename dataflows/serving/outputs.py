@@ -13,8 +13,9 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.answers import DATAFLOW_HEADER, IDS, OUTPUT_HEADER, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import Answered
-from streamrec.schemas.columns import Columns, strings
+from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
+from streamrec.schemas.place_texts import place_texts
 from streamrec.schemas.served import ServedBy, served_alone, served_columns
 
 REQUEST_ID = "streamrec-request-id"
@@ -102,7 +103,7 @@ class JsonOutputs:
         ]
 
     def _said(self, by: ServedBy) -> Headers:
-        said = [
+        said: Headers = [
             (DATAFLOW_HEADER, self.dataflow.encode()),
             (MODEL, f"{by.model}/{by.version}".encode()),
         ]
@@ -140,7 +141,7 @@ class AvroOutputs:
         places = inputs.places(rows)
         served = served_columns(
             self._by,
-            strings(_request_ids(details, inputs.topic, places)),
+            _request_ids(details, inputs.topic, places),
             answered.took_us,
             inputs.topic,
             places,
@@ -175,28 +176,6 @@ class AvroOutputs:
         ]
 
 
-def _joined(self, answered: Answered, served: Columns) -> list[bytes]:
-    """A record is its fields, one after the other: those of the answer are encoded already."""
-    assert answered.answers is not None
-    prefix = b"\0" + self._schema_id().to_bytes(4, "big")
-    ends = self._encoder().encode(served)
-    assert not ends.failures, ends.failures
-    return [
-        prefix + answer + end for answer, end in zip(answered.answers, ends.values, strict=True)
-    ]
-
-
-def _said(by: ServedBy) -> Headers:
-    said: Headers = [(MODEL, f"{by.model}/{by.version}".encode())]
-    if by.experiment is not None:
-        said += [
-            (EXPERIMENT, by.experiment.encode()),
-            (VARIANT, (by.variant or "").encode()),
-            (MODE, by.mode.encode()),
-        ]
-    return said
-
-
 def _joined(given: Headers, place: bytes, own: Headers) -> Headers:
     """An input's own headers, then ours; those of a model before it are replaced."""
     if not given:
@@ -216,12 +195,17 @@ def _joined(given: Headers, place: bytes, own: Headers) -> Headers:
     return kept
 
 
-def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> list[bytes]:
-    return [
-        next((value for name, value in detail.headers if name == REQUEST_ID), None)
-        or f"{topic}/{partition}/{offset}".encode()
-        for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
-    ]
+def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> Bytes:
+    """Those that inputs have, or their places."""
+    if not any(detail.headers for detail in details):
+        return place_texts(topic, places)
+    return strings(
+        [
+            next((value for name, value in detail.headers if name == REQUEST_ID), None)
+            or f"{topic}/{partition}/{offset}".encode()
+            for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
+        ]
+    )
 
 
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:

@@ -67,12 +67,13 @@ class Follower:
         if words[0] == "streamrec":
             if words[1:3] == ["pipeline", "create"]:
                 words += ["--prefix", self.prefix]
-            return self.reader.run(*words, given=text, **variables).stdout
+            self.reader.environment |= variables
+            return self.reader.run(*words, given=text).stdout
         assert words[0] == "python"
         done = subprocess.run(
             [sys.executable, *words[1:]],
             cwd=self.reader.folder,
-            env={**self.reader.environment, **variables},
+            env=self.reader.environment | variables,
             capture_output=True,
             text=True,
             timeout=90,
