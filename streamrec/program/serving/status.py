@@ -98,4 +98,8 @@ def _topic(standing: TopicStanding) -> str:
         return f"{standing.topic}: expected a topic, got none; `streamrec pipeline create`"
     parts = f"{standing.partitions} partition{'s' if standing.partitions != 1 else ''}"
     records = f"{standing.records} record{'s' if standing.records != 1 else ''}"
-    return f"{standing.topic}: {parts}, {records}, {standing.rate:.1f}/s"
+    return f"{standing.topic}: {parts}, {records}, {_rate(standing.rate or 0.0)}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.2f}/s" if per_s < 10 else f"{per_s:,.0f}/s"
