@@ -26,7 +26,7 @@ def ran(command: list[str], folder: Path) -> str:
         env={**os.environ, "STREAMREC_FOLLOW": "false", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=200,
     )
     assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr

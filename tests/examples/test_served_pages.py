@@ -12,6 +12,8 @@ import pytest
 from tests.examples.pages import EXAMPLES, commands, ran
 from tests.program.conftest import shell_with
 
+pytestmark = pytest.mark.timeout(300)  # processes, on machines that may be busy
+
 
 class Reader:
     """Somebody in a copy of an example's folder."""
