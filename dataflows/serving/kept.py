@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamrec.connectors.log import Log, LogError, Outgoing, TopicSpec, UnknownTopicError
+from streamrec.connectors.log import Log, LogError, Outgoing, UnknownTopicError
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.topics import Topic
@@ -108,8 +108,7 @@ def read_kept(log: Log, topic: str = PIPELINES.name) -> KeptPipelines:
 
 def keep(log: Log, kept: KeptPipeline, topic: str = PIPELINES.name, replication: int = 1) -> None:
     """Write a pipeline down; makes the topic if need be. Raises LogError."""
-    spec = PIPELINES.spec(topic)
-    ensure_topics(log, [TopicSpec(spec.name, spec.partitions, replication, spec.configs)], {})
+    ensure_topics(log, [replace(PIPELINES, replication=replication).spec(topic)], {})
     _write(log, topic, kept.name, _text(kept))
 
 

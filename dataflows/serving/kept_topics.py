@@ -10,7 +10,6 @@ from streamrec.dataflows.serving.kept import (
     PIPELINES,
     KeptPipeline,
     KeptPipelines,
-    KeptVersion,
     pipeline_of,
     read_kept,
 )
@@ -21,8 +20,6 @@ from streamrec.dataflows.serving.topic_names import (
     topics_of,
 )
 from streamrec.models.serving.contract import Metadata
-
-_KEPT = "pipeline:"
 
 
 class UnknownPipeline(LogError):
@@ -37,18 +34,6 @@ class ChangedModel(Exception):
 def kept_pipelines(log: Log, settings: Settings) -> KeptPipelines:
     """All that are kept on the log. Raises LogError."""
     return read_kept(log, settings.topic(PIPELINES))
-
-
-def names_of_kept(models: str | None) -> tuple[str, ...] | None:
-    """The pipelines that STREAMREC_MODELS names; None: it is a list of models.
-
-    >>> names_of_kept("pipeline:iris, pipeline:cars"), names_of_kept("iris_model:Iris")
-    (('iris', 'cars'), None)
-    """
-    parts = [part.strip() for part in (models or "").split(",") if part.strip()]
-    if not parts or not all(part.startswith(_KEPT) for part in parts):
-        return None
-    return tuple(part.removeprefix(_KEPT) for part in parts)
 
 
 def served_pipelines(
@@ -66,10 +51,11 @@ def pipeline_named(kept: KeptPipelines, name: str) -> KeptPipeline:
     if name in kept.bad:
         raise kept.bad[name]
     if name not in kept.good:
-        there = f"one of {', '.join(kept.good)}" if kept.good else "one that was created, of none"
+        there = f"one of {', '.join(kept.good)}" if kept.good else "one that was created"
+        none = "" if kept.good else ", and there is none yet"
         raise UnknownPipeline(
-            f"pipeline expected {there}, got {name!r}; `streamrec pipeline create {name} --model "
-            "module:Thing` makes it"
+            f"pipeline expected {there}, got {name!r}{none}; `streamrec pipeline create {name} "
+            "--model module:Thing` makes it"
         )
     return kept.good[name]
 
@@ -126,7 +112,7 @@ def readers_of(name: str, kept: KeptPipelines) -> list[str]:
     ]
 
 
-def check_unchanged(name: str, kept: KeptVersion, now: Metadata) -> None:
+def check_unchanged(name: str, kept: Metadata, now: Metadata) -> None:
     """That a model is still what a version was created with. Raises ChangedModel."""
     if now.version != kept.version:
         raise ChangedModel(
@@ -134,7 +120,7 @@ def check_unchanged(name: str, kept: KeptVersion, now: Metadata) -> None:
             f"`streamrec pipeline create {name} --model ...` makes the topics of {now.version}, "
             "beside those that there are"
         )
-    if (changed := change_told(kept.metadata, now)) is not None:
+    if (changed := change_told(kept, now)) is not None:
         raise ChangedModel(
             f"pipeline {name!r}, version {now.version}: {changed}; a model that takes or answers "
             "something else needs a new minor version, and `streamrec pipeline create` then makes "
@@ -162,7 +148,6 @@ __all__ = [
     "check_unchanged",
     "kept_pipelines",
     "named_pipeline",
-    "names_of_kept",
     "pipeline_named",
     "readers_of",
     "served_pipelines",

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.log import Detail, Headers
 from streamrec.connectors.per_thread import PerThread
+from streamrec.dataflows.job.answers import DATAFLOW_HEADER, IDS, OUTPUT_HEADER, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import Answered
-from streamrec.schemas.columns import Columns, strings
+from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
+from streamrec.schemas.place_texts import place_texts
 from streamrec.schemas.served import ServedBy, served_alone, served_columns
 
 REQUEST_ID = "streamrec-request-id"
@@ -24,12 +26,23 @@ VARIANT = "streamrec-variant"
 PROPENSITY = "streamrec-propensity"
 MODE = "streamrec-mode"
 SERVED, SHADOW = "served", "shadow"
-_OURS = frozenset((MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE))
+_OURS = IDS | {MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE}
 
-# One encoder for all: json.dumps makes one a call.
-to_json: Callable[[object], str] = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
+
+def _no_json(value: object) -> object:
+    raise TypeError(f"answer expected what JSON can say, got {value!r}")
+
+
+# `json.dumps` makes an encoder at each call, which takes as long as a small answer does. Answers
+# are plain values, without circles: nothing is looked for.
+_chunks: Any = json.encoder.c_make_encoder(  # type: ignore[attr-defined]  # not in the stubs
+    None, _no_json, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
+
+
+def to_json(value: Any) -> str:
+    """JSON, small."""
+    return "".join(_chunks(value, 0))
 
 
 def _values(answers: Sequence[Any]) -> list[bytes]:
@@ -46,33 +59,37 @@ class JsonOutputs:
     """
 
     by: Sequence[ServedBy]  # of each variant
+    dataflow: str
     kind: str = ""  # of the output, where it is not the one that is served
 
     def __call__(self, items: list[Answered]) -> Iterator[Records]:
         for answered in items:
             assert answered.answers is not None
-            details = answered.inputs.details(answered.rows)
-            own = self._own(answered)
-            places = answered.inputs.places(answered.rows).tolist()
-            topic = answered.inputs.topic
+            inputs, rows = answered.inputs, answered.rows
+            details = inputs.details(rows)
+            places = [
+                f"{inputs.topic}/{partition}/{offset}".encode()
+                for partition, offset in inputs.places(rows).tolist()
+            ]
             yield Records(
                 {},
-                answered.inputs,
-                answered.rows,
+                inputs,
+                rows,
                 kinds=self.kind,
                 keys=[detail.key for detail in details],
                 values=_values(answered.answers),
                 headers=[
-                    _joined(detail.headers, headers, topic, place)
-                    for detail, headers, place in zip(details, own, places, strict=True)
+                    _joined(detail.headers, place, own)
+                    for detail, place, own in zip(details, places, self._own(answered), strict=True)
                 ],
+                tells_itself=True,
                 times_ms=_times_ms(details),
             )
 
     def _own(self, answered: Answered) -> list[Headers]:
         """Of each answer, who gave it."""
         took = [(TOOK_US, b"%d" % us) for us in answered.took_us.tolist()]
-        said = [_said(by) for by in self.by]
+        said = [self._said(by) for by in self.by]
         if answered.assigned is None:
             return [[*said[0], each] for each in took]
         assigned = answered.assigned
@@ -84,6 +101,21 @@ class JsonOutputs:
                 took, assigned.variants.tolist(), assigned.propensities.tolist(), strict=True
             )
         ]
+
+    def _said(self, by: ServedBy) -> Headers:
+        said: Headers = [
+            (DATAFLOW_HEADER, self.dataflow.encode()),
+            (MODEL, f"{by.model}/{by.version}".encode()),
+        ]
+        if self.kind:
+            said.append((OUTPUT_HEADER, f"{self.kind}/0".encode()))
+        if by.experiment is not None:
+            said += [
+                (EXPERIMENT, by.experiment.encode()),
+                (VARIANT, (by.variant or "").encode()),
+                (MODE, by.mode.encode()),
+            ]
+        return said
 
 
 class AvroOutputs:
@@ -109,7 +141,7 @@ class AvroOutputs:
         places = inputs.places(rows)
         served = served_columns(
             self._by,
-            strings(_request_ids(details, inputs.topic, places)),
+            _request_ids(details, inputs.topic, places),
             answered.took_us,
             inputs.topic,
             places,
@@ -144,33 +176,36 @@ class AvroOutputs:
         ]
 
 
-def _said(by: ServedBy) -> Headers:
-    said: Headers = [(MODEL, f"{by.model}/{by.version}".encode())]
-    if by.experiment is not None:
-        said += [
-            (EXPERIMENT, by.experiment.encode()),
-            (VARIANT, (by.variant or "").encode()),
-            (MODE, by.mode.encode()),
-        ]
-    return said
-
-
-def _joined(given: Headers, own: Headers, topic: str, place: list[int]) -> Headers:
+def _joined(given: Headers, place: bytes, own: Headers) -> Headers:
     """An input's own headers, then ours; those of a model before it are replaced."""
     if not given:
-        return [(REQUEST_ID, f"{topic}/{place[0]}/{place[1]}".encode()), *own]
-    kept = [header for header in given if header[0] not in _OURS]
-    if all(name != REQUEST_ID for name, _ in kept):
-        kept.append((REQUEST_ID, f"{topic}/{place[0]}/{place[1]}".encode()))
-    return [*kept, *own]
+        return [(REQUEST_ID, place), (SOURCE_HEADER, place), *own]
+    has_id = False
+    kept: Headers = []
+    for header in given:
+        name = header[0]
+        if name in _OURS:
+            continue
+        has_id = has_id or name == REQUEST_ID
+        kept.append(header)
+    if not has_id:
+        kept.append((REQUEST_ID, place))
+    kept.append((SOURCE_HEADER, place))
+    kept += own
+    return kept
 
 
-def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> list[bytes]:
-    return [
-        next((value for name, value in detail.headers if name == REQUEST_ID), None)
-        or f"{topic}/{partition}/{offset}".encode()
-        for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
-    ]
+def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64]) -> Bytes:
+    """Those that inputs have, or their places."""
+    if not any(detail.headers for detail in details):
+        return place_texts(topic, places)
+    return strings(
+        [
+            next((value for name, value in detail.headers if name == REQUEST_ID), None)
+            or f"{topic}/{partition}/{offset}".encode()
+            for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
+        ]
+    )
 
 
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:

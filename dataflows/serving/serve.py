@@ -16,17 +16,11 @@ from streamrec.dataflows.serving.avro_values import AvroAnswers
 from streamrec.dataflows.serving.choosing import ChooseVariant
 from streamrec.dataflows.serving.decode import DecodeInputs, Reading
 from streamrec.dataflows.serving.features import named_features
-from streamrec.dataflows.serving.kept_topics import (
-    ChangedModel,
-    check_unchanged,
-    kept_pipelines,
-    names_of_kept,
-    pipeline_named,
-    served_pipelines,
-)
+from streamrec.dataflows.serving.kept_list import check_models, kept_list, names_of_kept
+from streamrec.dataflows.serving.kept_topics import ChangedModel
 from streamrec.dataflows.serving.loaded import LoadedModels
 from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
-from streamrec.dataflows.serving.pipelines import BadModelList, ModelList, Variant
+from streamrec.dataflows.serving.pipelines import BadModelList, Variant
 from streamrec.dataflows.serving.reading import read_models
 from streamrec.dataflows.serving.rows import PipelineRows, rows_of
 from streamrec.dataflows.serving.same_schemas import check_schemas
@@ -89,14 +83,13 @@ def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
 
 def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
     features_topic = job.settings.topic(RECOMMENDATIONS)
-    names = names_of_kept(job.settings.models)
     try:
-        if names is None:
+        if names := names_of_kept(job.settings.models):
+            loaded, named = _kept(job, names)
+        else:
             models = read_models(job.settings.models, job.settings.profile)
             loaded = LoadedModels(models)
             named = name_pipelines(models, loaded.metadata_of, features_topic)
-        else:
-            loaded, named = _kept(job, names)
     except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error
     rows = _rows(named, features_topic)
@@ -110,12 +103,9 @@ def _kept(job: Job, names: Sequence[str]) -> tuple[LoadedModels, tuple[NamedPipe
             "STREAMREC_MODELS expected a list of models, got pipelines of the log, which is not "
             "read here; `streamrec pipeline status` tells of them"
         )
-    kept = kept_pipelines(job.log, job.settings)
-    named = served_pipelines(job.log, job.settings, names)
-    loaded = LoadedModels(ModelList(tuple(each.pipeline for each in named)))
-    for each in named:
-        now = loaded.metadata_of(each.pipeline.variants[0])[0]
-        check_unchanged(each.name, pipeline_named(kept, each.name).current, now)
+    models, named = kept_list(job.log, job.settings, names)
+    loaded = LoadedModels(models)
+    check_models(named, loaded.metadata_of)
     return loaded, named
 
 
@@ -218,7 +208,7 @@ class _Serving:
         by = [self._by(variant, mode) for variant in variants]
         kind = "" if mode == SERVED else mode
         if self.rows.output_schema is None:
-            return JsonOutputs(by, kind)
+            return JsonOutputs(by, self.job.flow_id, kind)
         return AvroOutputs(by, self.job.schema_id(topic), kind)
 
     def _by(self, variant: Variant, mode: str) -> ServedBy:

@@ -1,10 +1,13 @@
 """Models of somebody else's, in a folder of their own, for commands that serve them."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+PATIENCE_S = 90.0
 MODELS = """
 class Iris:
     display_name = "Iris"
@@ -70,3 +73,14 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
     return folder
+
+
+def run_pipeline(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`pipeline run` in a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamrec", "pipeline", "run", *arguments],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )

@@ -10,6 +10,7 @@ from streamrec.dataflows.job.settings import load_settings
 from tests.program.conftest import Shell, Topics
 from tests.program.error_records import error, write_errors
 from tests.program.served_models import models as models
+from tests.program.served_models import run_pipeline
 
 
 def _log() -> Log:
@@ -84,7 +85,7 @@ def test_a_file_is_imported(shell: Shell, topics: Topics, tmp_path: Path) -> Non
     }
 
 
-def test_a_pipeline_is_created_sent_to_received_from_and_deleted(
+def test_a_pipeline_is_created_sent_to_run_received_from_and_deleted(
     shell: Shell, topic_name: str, models: Path
 ) -> None:
     create = ("pipeline", "create", "iris", "--model", "flowers:Iris", "--prefix", topic_name)
@@ -96,20 +97,26 @@ def test_a_pipeline_is_created_sent_to_received_from_and_deleted(
     assert again.status == 0, again.err
     assert again.lines[-1] == "pipeline iris: exists, version 1.0 of flowers:Iris"
     assert not any("expected" in line for line in again.lines)  # it is as it was made
-    line = '{"petal_width": 1.5}\n'
-    assert shell("send", "--pipeline", "iris", "--key", "k", stdin=line * 3).status == 0
-    facts = json.loads(shell("pipeline", "status", "iris", "--json").out)
-    assert (facts["lag"], facts["inputs"][0]["records"]) == (3, 3)
-    assert facts["inputs"][0]["rate"] == 3 / 60
-    assert shell("receive", f"{stem}.inputs", "--json").lines == [line.strip()] * 3
-    shell("send", f"{stem}.outputs", "--json", stdin='{"species": "setosa"}\n')
-    answers = shell("receive", "--pipeline", "iris", "--max", "1", "--wait", "30")
-    assert (answers.status, answers.lines) == (0, ['{"species": "setosa"}'])
-    errors = shell("receive", "--pipeline", "iris", "--errors", "--wait", "0.1")
-    assert (errors.status, errors.out) == (0, "")
+    lines = '{"petal_width": 1.25}\n{"petal_width": "wide"}\n{"petal_width": 2.5}\n'
+    assert shell("send", "--pipeline", "iris", "--key", "k", stdin=lines).status == 0
+    before = json.loads(shell("pipeline", "status", "iris", "--json").out)
+    assert (before["lag"], before["inputs"][0]["rate"]) == (3, 3 / 60)
+    assert run_pipeline("iris", "--until-end").returncode == 0
+    answers = shell("receive", "--pipeline", "iris", "--max", "2", "--wait", "30")
+    assert (answers.status, answers.lines) == (
+        0,
+        ['{"species": "setosa"}', '{"species": "virginica"}'],
+    )
+    failed = shell("receive", "--pipeline", "iris", "--errors", "--wait", "0.1")
+    assert [json.loads(line)["value"] for line in failed.lines] == [{"petal_width": "wide"}]
+    after = json.loads(shell("pipeline", "status", "iris", "--json").out)
+    assert (after["lag"], after["reasons"]) == (0, {"invalid_value": 1})
+    assert shell("errors", "redrive", "--all", "--pipeline", "iris").lines == [
+        "redriven 1, were already 0"
+    ]
     assert shell("pipeline", "delete", "iris").status == 2
     deleted = shell("pipeline", "delete", "iris", "--yes")
     assert deleted.status == 0, deleted.err
-    assert f"topic {stem}.inputs: deleted, 3 records" in deleted.lines
+    assert f"topic {stem}.inputs: deleted, 4 records" in deleted.lines
     assert [t for t in shell("topics", "list").lines if t.startswith(stem)] == []
     assert shell("pipeline", "list").out == ""

@@ -1,7 +1,6 @@
 """`pipeline` as a user has it, on the embedded log: what is made, said, refused and taken away."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -181,18 +180,6 @@ def test_an_unknown_name_is_told_with_those_that_there_are(
     answer = shell(*command)
     assert answer.status == 1
     assert answer.err.startswith("streamrec: pipeline expected one of iris, tulip, got 'rose'; ")
-
-
-def test_a_model_that_is_another_than_the_logs_is_not_run(
-    shell: Shell, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    create(shell)
-    mine = models / "flowers.py"
-    mine.write_text(mine.read_text() + "Iris = Newer\n")
-    monkeypatch.delitem(sys.modules, "flowers")  # as in another process
-    answer = shell("pipeline", "run", "iris")
-    assert answer.status == 1
-    assert "pipeline 'iris' expected its model in version 1.0, got 1.1; " in answer.err
 
 
 def test_status_tells_lag_rate_and_why_records_failed(shell: Shell, log: Log) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streamrec.connectors.log import Log
-from streamrec.connectors.making_topics import ensure_topics
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import RECOMMENDATIONS
+from streamrec.dataflows.job.start_error import StartError
+from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic, make_all
 from streamrec.dataflows.serving.kept import (
     PIPELINES,
     BadKeptPipeline,
@@ -17,7 +17,7 @@ from streamrec.dataflows.serving.kept import (
     keep,
 )
 from streamrec.dataflows.serving.kept_topics import change_told, kept_pipelines, named_pipeline
-from streamrec.dataflows.serving.making import NoAvroSchema, schemas_of, specs_of
+from streamrec.dataflows.serving.making import made_topics
 from streamrec.dataflows.serving.pipelines import DEFAULT_PREFIX
 from streamrec.dataflows.serving.topic_names import NamedPipeline
 from streamrec.models.serving.contract import Metadata
@@ -31,8 +31,7 @@ class CreatePlan:
 
     before: KeptPipeline | None
     after: KeptPipeline
-    named: NamedPipeline  # in the version that is created
-    schemas: dict[str, str]
+    rows: dict[str, Topic]  # that are its own in this version, by name
 
 
 def plan_create(
@@ -53,15 +52,13 @@ def plan_create(
     try:
         features = settings.topic(RECOMMENDATIONS)
         named = named_pipeline(name, where, entry, metadata, kept.good, features)
-        schemas = schemas_of(named)
-    except (BadKeptPipeline, NoAvroSchema) as error:
+        rows = made_topics(named)
+    except (BadKeptPipeline, StartError) as error:
         raise UsageError(str(error)) from None
     _check_inputs(log, named)
-    topics = [spec.name for spec in specs_of(named)]
-    versions = _with_version(() if before is None else before.versions, metadata, topics)
-    return CreatePlan(
-        before, KeptPipeline(name, where, entry, metadata.version, versions), named, schemas
-    )
+    versions = _with_version(() if before is None else before.versions, metadata, [*rows])
+    after = KeptPipeline(name, where, entry, metadata.version, versions)
+    return CreatePlan(before, after, rows)
 
 
 def _with_version(
@@ -130,18 +127,18 @@ def carried_out(
     log: Log, settings: Settings, plan: CreatePlan, grow_to: int | None
 ) -> Iterator[str]:
     """Do it, and say what was done."""
-    specs = specs_of(plan.named)
-    report = ensure_topics(log, specs, plan.schemas)
-    for spec in specs:
-        does = f"made, {_parts(spec.partitions)}" if spec.name in report.created else "exists"
-        yield f"topic {spec.name}: {does}"
+    report = make_all(log, plan.rows)
+    for name, row in plan.rows.items():
+        does = f"made, {_parts(row.partitions)}" if name in report.created else "exists"
+        yield f"topic {name}: {does}"
     for difference in report.differences:
         yield settle(log, difference, grow_to=grow_to)
     for found in report.schemas:
         yield f"schema {found.subject}: version {found.version}, id {found.id}"
     # Last of all: a pipeline that can be found by its name has its topics.
     if plan.after != plan.before:
-        keep(log, plan.after, settings.topic(PIPELINES), plan.named.pipeline.replication)
+        replication = int(plan.after.entry.get("replication", 1))
+        keep(log, plan.after, settings.topic(PIPELINES), replication)
     yield from _told(plan)
 
 
