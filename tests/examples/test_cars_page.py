@@ -3,10 +3,7 @@
 import json
 import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +18,9 @@ from comparisons import UNIT, compared
 from from_topic import Readings, read_columns
 from half_space import OnlineTrees, Options
 from streamrec.connectors.embedded.log import EmbeddedLog
+from tests.examples.pages import EXAMPLES, commands, ran
 
-FOLDER = Path(__file__).parents[2] / "examples" / "cars"
-PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+FOLDER = EXAMPLES / "cars"
 # What the test puts for the page's numbers.
 SMALLER = {"100000": "1500", "10": "12", "48000": "750"}
 MAINS = {
@@ -47,25 +44,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-def commands() -> list[list[str]]:
-    (block,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    return [shlex.split(line, comments=True) for line in block.splitlines()]
-
-
-def ran(command: list[str]) -> str:
-    """What `streamrec ...` prints."""
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("streamrec")), *command[1:]],
-        env={**os.environ, "STREAMREC_FOLLOW": "false", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout
-
-
 def called(command: list[str], said: pytest.CaptureFixture[str]) -> str:
     """What `python FILE ...` prints, without a process of its own."""
     program, file, *given = command
@@ -86,17 +64,19 @@ def in_order(log: EmbeddedLog) -> list[list[Readings]]:
 def test_the_page_as_a_reader_follows_it_with_a_restart(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    topics, sending, training, run_online, run_autoencoder, receive, judging = commands()
-    assert "topic car-alerts: made" in ran(topics)
+    topics, sending, training, run_online, run_autoencoder, receive, judging = commands(
+        FOLDER / "README.md"
+    )
+    assert "topic car-alerts: made" in ran(topics, folder)
     assert "sent 18,000 readings of 1,500 cars" in called(sending, capsys)
     told = called(training, capsys)
     assert re.match(r"trained on 6,000 readings, threshold 0\.\d+", told), told
-    ran(run_online)
-    ran(run_autoencoder)
+    ran(run_online, folder)
+    ran(run_autoencoder, folder)
     called(sending, capsys)  # the same again, to which the trees go on with what they know
-    ran(run_online)
+    ran(run_online, folder)
 
-    said = ran(receive[:3])
+    said = ran(receive[:3], folder)
     alerts = [json.loads(line) for line in said.splitlines()]
     of = {
         flow: {

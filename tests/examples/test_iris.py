@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-FOLDER = Path(__file__).parents[2] / "examples" / "iris"
+from tests.examples.pages import EXAMPLES
+
+FOLDER = EXAMPLES / "iris"
 FLOWER = {"sepal_length": 1.1, "sepal_width": 1.2, "petal_length": 1.3, "petal_width": 1.4}
 
 

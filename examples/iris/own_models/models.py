@@ -3,12 +3,12 @@
 The same model by a rule of thumb, with schemas that are pydantic classes.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 
-class Flower(BaseModel, extra="forbid"):
+class Flower(BaseModel, extra="forbid", strict=True):
     """What is measured of a flower, in centimetres."""
 
     sepal_length: float = Field(gt=0, le=100)
@@ -34,7 +34,7 @@ class IrisByThumb:
     input_schema = Flower
     output_schema = Species
 
-    def predict(self, data: dict[str, Any]) -> dict[str, Any]:
-        if data["petal_length"] < 2.45:
-            return {"species": "setosa"}
-        return {"species": "versicolor" if data["petal_width"] < 1.75 else "virginica"}
+    def predict(self, data: Flower) -> Species:
+        if data.petal_length < 2.45:
+            return Species(species="setosa")
+        return Species(species="versicolor" if data.petal_width < 1.75 else "virginica")
