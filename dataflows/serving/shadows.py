@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from streamrec.connectors.log import RawBatch
+from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.serving.inputs import Answered, Inputs
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.apart.shadow import Shadow
@@ -36,13 +38,16 @@ class ShadowShard:
         experiment: str,
         variant: str,
         encode: Callable[[Sequence[Any]], list[bytes | Fault]] | None = None,
+        again: Callable[[Sequence[RawBatch]], list[Inputs | Failed]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`index` of the variant among the shadows."""
+        """`index` of the variant among the shadows. `again` decodes inputs once more, since whoever
+        is served may have altered the values that it was given; None: nobody does."""
         self._shadow = Shadow(predictor, _MOST)
         self._index = index
         self._label = f"shadow {variant!r} of {experiment!r}"
         self._encode = encode
+        self._again = again
         self._clock = clock
         self._faults: Counter[str] = Counter()
         self._told: tuple[float, int] = (clock(), 0)
@@ -61,10 +66,19 @@ class ShadowShard:
                 rows = np.arange(0 if is_full else min(len(inputs), max(0, _MOST - self._waiting)))
                 self._shadow.counts.dropped += len(inputs) - len(rows)
                 tag = (inputs, rows, size)
-                if len(rows) and self._shadow.offer(inputs.values[: len(rows)], tag):
+                if len(rows) and self._shadow.offer(self._values(inputs)[: len(rows)], tag):
                     self._waiting += len(rows)
                     self._bytes += size
         return self.ready()
+
+    def _values(self, inputs: Inputs) -> list[Any]:
+        """Of all inputs, its own."""
+        if self._again is not None:
+            for item in self._again(inputs.raw()):
+                if isinstance(item, Inputs) and item.values is not None:
+                    return item.values
+        assert inputs.values is not None
+        return inputs.values
 
     def ready(self) -> list[Answered]:
         out = []
