@@ -15,8 +15,8 @@ _logger = logging.getLogger(__name__)
 _SLOW_CALLS = 2
 
 
-class Ticket(Protocol):
-    """Inputs that were handed to a model in a process of its own."""
+class HandedOver(Protocol):
+    """ModelInputs that were handed to a model in a process of its own."""
 
     def answered(self) -> tuple[list[Answer | Fault], float] | None:
         """One answer for each input, and the seconds that they took; None: not yet."""
@@ -25,7 +25,7 @@ class Ticket(Protocol):
 class Apart(Protocol):
     """A model in a process of its own."""
 
-    def submit(self, inputs: Sequence[Input]) -> Ticket: ...
+    def submit(self, inputs: Sequence[Input]) -> HandedOver: ...
 
 
 @dataclass(slots=True)
@@ -112,4 +112,4 @@ def _next_size(size: int, each_s: float, left_s: float) -> int:
     return max(1, min(8 * size, int(left_s / each_s)))
 
 
-__all__ = ["Apart", "Running", "Ticket"]
+__all__ = ["Apart", "HandedOver", "Running"]

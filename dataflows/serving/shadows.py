@@ -10,7 +10,7 @@ import numpy as np
 
 from streamrec.connectors.log import RawBatch
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.serving.inputs import Answered, Inputs
+from streamrec.dataflows.serving.inputs import ModelAnswers, ModelInputs
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.apart.shadow import Shadow
 from streamrec.models.serving.contract import Fault
@@ -38,7 +38,7 @@ class ShadowShard:
         experiment: str,
         variant: str,
         encode: Callable[[Sequence[Any]], list[bytes | Fault]] | None = None,
-        again: Callable[[Sequence[RawBatch]], list[Inputs | Failed]] | None = None,
+        again: Callable[[Sequence[RawBatch]], list[ModelInputs | Failed]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`index` of the variant among the shadows. `again` decodes inputs once more, since whoever
@@ -58,7 +58,7 @@ class ShadowShard:
     def pending(self) -> int:
         return self._waiting
 
-    def take(self, values: list[Inputs]) -> list[Answered]:
+    def take(self, values: list[ModelInputs]) -> list[ModelAnswers]:
         for inputs in values:
             if inputs.values is not None:
                 size = _size(inputs)
@@ -71,16 +71,16 @@ class ShadowShard:
                     self._bytes += size
         return self.ready()
 
-    def _values(self, inputs: Inputs) -> list[Any]:
+    def _values(self, inputs: ModelInputs) -> list[Any]:
         """Of all inputs, its own."""
         if self._again is not None:
             for item in self._again(inputs.raw()):
-                if isinstance(item, Inputs) and item.values is not None:
+                if isinstance(item, ModelInputs) and item.values is not None:
                     return item.values
         assert inputs.values is not None
         return inputs.values
 
-    def ready(self) -> list[Answered]:
+    def ready(self) -> list[ModelAnswers]:
         out = []
         for ticket, answers in self._shadow.poll():
             inputs, rows, size = ticket.tag
@@ -94,7 +94,7 @@ class ShadowShard:
             if len(good):
                 share_us = round(ticket.took_s * 1e6 / len(rows))
                 out.append(
-                    Answered(
+                    ModelAnswers(
                         inputs.shard,
                         inputs,
                         good,
@@ -130,7 +130,7 @@ class ShadowShard:
         )
 
 
-def _size(inputs: Inputs) -> int:
+def _size(inputs: ModelInputs) -> int:
     """Bytes of the messages that a batch holds in memory."""
     return sum(len(value or b"") for batch in inputs.origins.batches for value in batch.values)
 
