@@ -30,7 +30,7 @@ from benchmarks.scorer.throughput import Task, cpu_us_of, figures_of, in_turns, 
 from benchmarks.scorer.trained import names_a_flower, train
 
 NAME = "scorer"
-EVENTS = 600_000
+EVENTS = 800_000  # some 10 s or more for each contender
 US_PER_JSON_RECORD_MAX = 15.0
 US_PER_AVRO_RECORD_MAX = 3.0
 # Of those that one would write first; `aiokafka_batches` is told beside them.

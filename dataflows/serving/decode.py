@@ -53,10 +53,13 @@ class DecodeInputs:
     """Called with what one activation brought; emits `Inputs` of each lane, and `Failed`."""
 
     def __init__(self, readings: Mapping[str, Reading], shard_of: Callable[[int], str]) -> None:
-        """`readings` by topic, as it is called on the log; `shard_of` a partition's lane."""
+        """`readings` by topic, as it is called on the log, one at least; `shard_of` a partition's
+        lane."""
         self._of_topic = {
             topic: _DecodeTopic(reading, shard_of) for topic, reading in readings.items()
         }
+        # Of a topic that is read no more: its records may have waited for an answer at the stop.
+        self._of_others = next(iter(self._of_topic.values()))
 
     def __call__(self, items: Sequence[RawBatch]) -> list[Inputs | Failed]:
         by_topic: dict[str, list[RawBatch]] = {}
@@ -64,7 +67,7 @@ class DecodeInputs:
             by_topic.setdefault(batch.topic, []).append(batch)
         out: list[Inputs | Failed] = []
         for topic, batches in by_topic.items():
-            out += self._of_topic[topic](batches)
+            out += self._of_topic.get(topic, self._of_others)(batches)
         return out
 
 

@@ -18,7 +18,7 @@ from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.serving.pipelines import PROFILES, BadModelList, Pipeline
 from streamrec.dataflows.serving.reading import checked_list
-from streamrec.models.serving.contract import Metadata
+from streamrec.models.serving.contract import NAME, Metadata
 
 PIPELINES = Topic(
     "pipelines",
@@ -164,6 +164,10 @@ def _text(kept: KeptPipeline) -> bytes:
 
 def _parsed(name: str, value: bytes, topic: str) -> KeptPipeline:
     where = f"topic {topic!r}: pipeline {name!r}"
+    if not NAME.fullmatch(name):  # it becomes part of paths
+        raise BadKeptPipeline(
+            f"{where} expected a name of letters, digits, '-' and '_', a letter or digit first"
+        )
     try:
         record = _Kept.model_validate_json(value)
     except ValidationError as error:

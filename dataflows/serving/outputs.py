@@ -161,7 +161,9 @@ class AvroOutputs:
             kinds=self._kind,
             keys=[detail.key for detail in details],
             values=values,
-            headers=[d.headers for d in details] if any(d.headers for d in details) else None,
+            headers=[_without_ours(d.headers) for d in details]
+            if any(d.headers for d in details)
+            else None,
             times_ms=_times_ms(details),
         )
 
@@ -174,6 +176,11 @@ class AvroOutputs:
         return [
             prefix + answer + end for answer, end in zip(answered.answers, ends.values, strict=True)
         ]
+
+
+def _without_ours(given: Headers) -> Headers:
+    """An input's headers, but those of a model before, of which `served` says what is true now."""
+    return [pair for pair in given if pair[0] not in _OURS]
 
 
 def _joined(given: Headers, place: bytes, own: Headers) -> Headers:
@@ -201,11 +208,16 @@ def _request_ids(details: Sequence[Detail], topic: str, places: NDArray[np.int64
         return place_texts(topic, places)
     return strings(
         [
-            next((value for name, value in detail.headers if name == REQUEST_ID), None)
+            _as_text(next((value for name, value in detail.headers if name == REQUEST_ID), None))
             or f"{topic}/{partition}/{offset}".encode()
             for detail, (partition, offset) in zip(details, places.tolist(), strict=True)
         ]
     )
+
+
+def _as_text(content: bytes | None) -> bytes:
+    """As UTF-8, which a header need not be, and an Avro string must."""
+    return b"" if content is None else content.decode(errors="replace").encode()
 
 
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:

@@ -178,7 +178,8 @@ class _Serving:
         job, metadata, pipeline = self.job, self.named.metadata[0], self.named.pipeline
         schema = metadata.input_schema
         by_column = False
-        if len(pipeline.variants) == 1:
+        # What is answered by column is written by column, which JSON is not.
+        if len(pipeline.variants) == 1 and self.rows.output_schema is not None:
             predictor = self.loaded.predictor(pipeline.variants[0])
             by_column = hasattr(predictor, "predict_columns")
         readings: dict[str, Reading] = {}
@@ -224,7 +225,12 @@ class _Serving:
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
         return ShadowShard(
-            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+            self.loaded.shadow(variant),
+            index,
+            self.named.name,
+            variant.name,
+            encode,
+            self._decode(),
         )
 
 

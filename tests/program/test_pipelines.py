@@ -186,7 +186,7 @@ def test_status_tells_lag_rate_and_why_records_failed(shell: Shell, log: Log) ->
     create(shell)
     shell("send", "--pipeline", "iris", "--key", "k", stdin='{"petal_width": 1}\n' * 4)
     assert shell("pipeline", "status", "iris").lines[1] == (
-        f"  inputs   {STEM}.inputs: 8 partitions, 4 records, 0.1/s, lag 4, none read yet"
+        f"  inputs   {STEM}.inputs: 8 partitions, 4 records, 0.07/s, lag 4, none read yet"
     )
     (partition,) = [p for p, at in _ends(log, f"{STEM}.inputs").items() if at]
     with closing(log.reader()) as reader:
@@ -197,9 +197,9 @@ def test_status_tells_lag_rate_and_why_records_failed(shell: Shell, log: Log) ->
     write_errors(log, failed, f"{STEM}.errors")
     assert shell("pipeline", "status", "iris").lines == [
         "pipeline iris: version 1.0 of flowers:Iris",
-        f"  inputs   {STEM}.inputs: 8 partitions, 4 records, 0.1/s, lag 1",
-        f"  outputs  {STEM}.outputs: 8 partitions, 3 records, 0.1/s",
-        f"  errors   {STEM}.errors: 8 partitions, 3 records, 0.1/s",
+        f"  inputs   {STEM}.inputs: 8 partitions, 4 records, 0.07/s, lag 1",
+        f"  outputs  {STEM}.outputs: 8 partitions, 3 records, 0.05/s",
+        f"  errors   {STEM}.errors: 8 partitions, 3 records, 0.05/s",
         "           of the last 3: 2 invalid_value, 1 model_failed",
     ]
     found = status(shell)
@@ -253,6 +253,19 @@ def test_delete_takes_away_all_versions_and_nothing_else(shell: Shell) -> None:
     assert len(answer.lines) == 9
     assert topics(shell) == [*(t.replace("iris", "other") for t in ALL), "pipelines"]
     assert [line.split("\t")[0] for line in shell("pipeline", "list").lines] == ["other"]
+
+
+def test_a_schema_that_the_registry_refuses_is_told_with_what_to_do(shell: Shell) -> None:
+    create(shell)
+    shell("pipeline", "delete", "iris")
+    answer = create(shell, "Changed")
+    assert answer.status == 1
+    assert "BACKWARD compatible with version 1" in answer.err
+    assert answer.err.endswith(
+        "; schemas stay registered when a pipeline is deleted: a model that takes or answers "
+        "something else needs a new minor version\n"
+    )
+    assert topics(shell) == ["pipelines"]
 
 
 def test_records_are_deleted_only_by_who_says_so(shell: Shell) -> None:

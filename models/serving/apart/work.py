@@ -23,6 +23,7 @@ _logger = logging.getLogger(__name__)
 
 _FLYING = 2  # batches: one is called while the next is on its way
 _MEMORY_LOOK_S = 0.02 if CHEAP else 0.25
+_OF_TIMEOUT = 0.25  # what a batch is meant to take of it, at most
 _EXIT_S = 1.0  # for a process to end that has closed the channel
 
 _Record = tuple[Ticket, int]  # and the input's index in it
@@ -53,7 +54,10 @@ class Work:
         self._limits = limits
         self._tell = tell
         self._wake = wake
-        self._size = BatchSize(limits.cut_ms / 1000)
+        cut_s = limits.cut_ms / 1000
+        if limits.timeout_s is not None:  # a batch that takes what it is meant to must not be late
+            cut_s = min(cut_s, _OF_TIMEOUT * limits.timeout_s)
+        self._size = BatchSize(cut_s)
         self._queue: Waiting[_Record] = Waiting()
         self._flying: deque[_Batch] = deque()
         self._number = 0

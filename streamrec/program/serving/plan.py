@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamrec.connectors.log import Log
+from streamrec.connectors.log import IncompatibleSchemaError, Log
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic, make_all
@@ -126,8 +126,14 @@ def _check_inputs(log: Log, named: NamedPipeline) -> None:
 def carried_out(
     log: Log, settings: Settings, plan: CreatePlan, grow_to: int | None
 ) -> Iterator[str]:
-    """Do it, and say what was done."""
-    report = make_all(log, plan.rows)
+    """Do it, and say what was done. Raises CommandError, LogError."""
+    try:
+        report = make_all(log, plan.rows)
+    except IncompatibleSchemaError as error:
+        raise CommandError(
+            f"{error}; schemas stay registered when a pipeline is deleted: a model that takes or "
+            "answers something else needs a new minor version"
+        ) from error
     for name, row in plan.rows.items():
         does = f"made, {_parts(row.partitions)}" if name in report.created else "exists"
         yield f"topic {name}: {does}"
