@@ -105,6 +105,7 @@ def _row(
     pipeline = named.pipeline
     return Topic(
         name,
+        key_doc="of the input",
         schema_text=schema,
         column_schema_text=column_schema,
         answers=answers,
@@ -119,7 +120,7 @@ def _row(
 
 def _foreign(name: str) -> Topic:
     """A topic of somebody else's, whatever is on it."""
-    return Topic(name, format="bytes", key_beside=True, named_by_setting=False)
+    return Topic(name, key_doc="any", format="bytes", key_beside=True, named_by_setting=False)
 
 
 __all__ = ["PipelineRows", "rows_of"]
