@@ -22,7 +22,7 @@ from benchmarks.timed_flow import Clock, timed_flow
 from streamrec.dataflows import scorer
 from streamrec.dataflows.job import encoding
 from streamrec.dataflows.serving import decode, outputs
-from streamrec.dataflows.serving.inputs import Inputs
+from streamrec.dataflows.serving.inputs import ModelInputs
 from streamrec.models.serving.calling import CallPredictor
 from streamrec.models.serving.trained.sklearn_file import SklearnEngine
 
@@ -40,7 +40,7 @@ PARTS = {
 _CALLED: dict[str, tuple[Any, str]] = {
     "parse": (decode, "parse_record"),
     "call": (SklearnEngine, "ask"),
-    "key and headers of inputs": (Inputs, "details"),
+    "key and headers of inputs": (ModelInputs, "details"),
     "write JSON": (outputs, "_values"),
     "headers of who answered": (outputs, "_joined"),
     "headers of the source": (encoding, "with_ids"),

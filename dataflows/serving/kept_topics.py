@@ -36,6 +36,11 @@ def kept_pipelines(log: Log, settings: Settings) -> KeptPipelines:
     return read_kept(log, settings.topic(PIPELINES))
 
 
+def group_of_pipeline(settings: Settings, name: str) -> str:
+    """The setting of the consumer group with which `pipeline run` serves it."""
+    return f"{settings.consumer_group}-{name}"
+
+
 def served_pipelines(
     log: Log, settings: Settings, names: Iterable[str]
 ) -> tuple[NamedPipeline, ...]:
@@ -146,6 +151,7 @@ __all__ = [
     "UnknownPipeline",
     "change_told",
     "check_unchanged",
+    "group_of_pipeline",
     "kept_pipelines",
     "named_pipeline",
     "pipeline_named",

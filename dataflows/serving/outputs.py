@@ -12,7 +12,7 @@ from streamrec.connectors.log import Detail, Headers
 from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.answers import DATAFLOW_HEADER, IDS, OUTPUT_HEADER, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
-from streamrec.dataflows.serving.inputs import Answered
+from streamrec.dataflows.serving.inputs import ModelAnswers
 from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
 from streamrec.schemas.place_texts import place_texts
@@ -62,7 +62,7 @@ class JsonOutputs:
     dataflow: str
     kind: str = ""  # of the output, where it is not the one that is served
 
-    def __call__(self, items: list[Answered]) -> Iterator[Records]:
+    def __call__(self, items: list[ModelAnswers]) -> Iterator[Records]:
         for answered in items:
             assert answered.answers is not None
             inputs, rows = answered.inputs, answered.rows
@@ -86,7 +86,7 @@ class JsonOutputs:
                 times_ms=_times_ms(details),
             )
 
-    def _own(self, answered: Answered) -> list[Headers]:
+    def _own(self, answered: ModelAnswers) -> list[Headers]:
         """Of each answer, who gave it."""
         took = [(TOOK_US, b"%d" % us) for us in answered.took_us.tolist()]
         said = [self._said(by) for by in self.by]
@@ -131,11 +131,11 @@ class AvroOutputs:
         self._schema_id = schema_id
         self._encoder = PerThread(lambda: Encoder(served_alone()))
 
-    def __call__(self, items: list[Answered]) -> Iterator[Records]:
+    def __call__(self, items: list[ModelAnswers]) -> Iterator[Records]:
         for answered in items:
             yield self._records(answered)
 
-    def _records(self, answered: Answered) -> Records:
+    def _records(self, answered: ModelAnswers) -> Records:
         inputs, rows, assigned = answered.inputs, answered.rows, answered.assigned
         details = inputs.details(rows)
         places = inputs.places(rows)
@@ -167,7 +167,7 @@ class AvroOutputs:
             times_ms=_times_ms(details),
         )
 
-    def _joined(self, answered: Answered, served: Columns) -> list[bytes]:
+    def _joined(self, answered: ModelAnswers, served: Columns) -> list[bytes]:
         """A record is its fields, one after the other: those of the answer are encoded already."""
         assert answered.answers is not None
         prefix = b"\0" + self._schema_id().to_bytes(4, "big")

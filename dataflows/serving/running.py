@@ -12,9 +12,11 @@ from streamrec.schemas.columns import Columns
 
 _logger = logging.getLogger(__name__)
 
+_SLOW_CALLS = 2
 
-class Ticket(Protocol):
-    """Inputs that were handed to a model in a process of its own."""
+
+class HandedOver(Protocol):
+    """ModelInputs that were handed to a model in a process of its own."""
 
     def answered(self) -> tuple[list[Answer | Fault], float] | None:
         """One answer for each input, and the seconds that they took; None: not yet."""
@@ -23,7 +25,7 @@ class Ticket(Protocol):
 class Apart(Protocol):
     """A model in a process of its own."""
 
-    def submit(self, inputs: Sequence[Input]) -> Ticket: ...
+    def submit(self, inputs: Sequence[Input]) -> HandedOver: ...
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Running:
     lock: threading.Lock = field(default_factory=threading.Lock)
     # Of the predictor, for all that ask it: a model may keep something from one call to the next.
     turns: threading.Lock = field(default_factory=threading.Lock)
+    _slow_calls: int = 0  # one after the other
 
     def answer_some(
         self, inputs: Sequence[Any], until: float
@@ -61,7 +64,7 @@ class Running:
                 now = self.clock()
             took_s += now - begun
             each_s = (now - begun) / len(chunk)
-            if len(chunk) == 1 and each_s > self.cut_s:
+            if len(chunk) == 1 and self._is_slow(each_s):
                 self._move_apart(each_s)
                 break
             if now >= until:
@@ -79,6 +82,12 @@ class Running:
         with self.lock:
             if self.apart is None:
                 self.apart = self.make_apart()
+
+    def _is_slow(self, took_s: float) -> bool:
+        """Whether single calls take longer than they may: one alone may have been the first, which
+        loads something, or a pause of the machine."""
+        self._slow_calls = self._slow_calls + 1 if took_s > self.cut_s else 0
+        return self._slow_calls >= _SLOW_CALLS
 
     def _move_apart(self, took_s: float) -> None:
         if self.apart is None:
@@ -103,4 +112,4 @@ def _next_size(size: int, each_s: float, left_s: float) -> int:
     return max(1, min(8 * size, int(left_s / each_s)))
 
 
-__all__ = ["Apart", "Running", "Ticket"]
+__all__ = ["Apart", "HandedOver", "Running"]

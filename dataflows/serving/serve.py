@@ -225,7 +225,12 @@ class _Serving:
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
         return ShadowShard(
-            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+            self.loaded.shadow(variant),
+            index,
+            self.named.name,
+            variant.name,
+            encode,
+            self._decode(),
         )
 
 

@@ -14,7 +14,7 @@ from streamrec.models.serving.apart.progress import At
 from streamrec.models.serving.apart.settings import Limits
 from streamrec.models.serving.apart.sizes import BatchSize
 from streamrec.models.serving.apart.tickets import Ticket
-from streamrec.models.serving.apart.waiting import Run, Waiting
+from streamrec.models.serving.apart.waiting import Run, WaitingRecords
 from streamrec.models.serving.apart.wire import Header, packed_inputs, unpacked
 from streamrec.models.serving.contract import Answer, Fault
 from streamrec.schemas.reasons import Reason
@@ -58,7 +58,7 @@ class Work:
         if limits.timeout_s is not None:  # a batch that takes what it is meant to must not be late
             cut_s = min(cut_s, _OF_TIMEOUT * limits.timeout_s)
         self._size = BatchSize(cut_s)
-        self._queue: Waiting[_Record] = Waiting()
+        self._queue: WaitingRecords[_Record] = WaitingRecords()
         self._flying: deque[_Batch] = deque()
         self._number = 0
         self._ending_since_s: float | None = None  # the channel is closed, the process not ended

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from streamrec.dataflows.serving.kept_topics import group_of_pipeline
 from streamrec.program.running.engine import (
     BackupInterval,
     RecoveryDirectory,
@@ -38,7 +39,9 @@ def run_pipeline(
     hand_on_debug(context)
     with opened() as (log, settings):
         kept_of(log, settings, name)  # raises where there is none; the scorer looks at the rest
-    variables = {"STREAMREC_MODELS": f"pipeline:{name}"}
+        # A group of its own, so that several may run on one log.
+        group = group_of_pipeline(settings, name)
+    variables = {"STREAMREC_MODELS": f"pipeline:{name}", "STREAMREC_CONSUMER_GROUP": group}
     if until_end:
         variables["STREAMREC_FOLLOW"] = "false"
     flags = engine_flags(recovery_directory, snapshot_interval, backup_interval, workers)
