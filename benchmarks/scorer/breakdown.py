@@ -21,7 +21,7 @@ def breakdown(place: Place, task: Task, name: str) -> list[Figure]:
     arguments = ["benchmarks.scorer.timed_scorer", str(warm_events), str(report)]
     with running(run, arguments, served.environment, place.folder) as process:
         process.wait()
-    place.delete_topics(*(served.topic(task.name, kind) for kind in ("outputs", "errors")))
+    served.delete_topics(place)
     us_by_step = json.loads(report.read_text())["us"]
     by_cost = sorted(us_by_step.items(), key=lambda pair: -float(pair[1]))
     return [

@@ -121,4 +121,5 @@ def _serve(place: Place, served: Served, name: str) -> Round:
         except BenchmarkError as error:  # how long it took is told, and the rest goes on
             place.say(str(error))
         stop_s = time.monotonic() - asked
+    served.delete_topics(place)
     return Round(latencies, stop_s)

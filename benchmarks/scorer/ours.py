@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ class Served:
     def topic(self, name: str, kind: str, version: str = "1.0") -> str:
         """`kind` is inputs, outputs, errors or shadows."""
         return f"{self.prefix}.{name}.{version}.{kind}"
+
+    def delete_topics(self, place: Place) -> None:
+        """All that were made for them."""
+        with closing(place.log.admin()) as admin:
+            names = [name for name in admin.topics() if name.startswith(f"{self.prefix}.")]
+        place.delete_topics(*names)
 
     def following(self) -> dict[str, str]:
         """The same for a dataflow that goes on for ever."""

@@ -68,11 +68,11 @@ def in_turns(place: Place, task: Task, contenders: Mapping[str, Contender]) -> d
 
 def ours(place: Place, task: Task, name: str) -> Run:
     served = serve(place, name, [{**task.model, "name": task.name, "inputs": [task.inputs]}])
-    outputs, errors = (served.topic(task.name, kind) for kind in ("outputs", "errors"))
+    outputs = served.topic(task.name, "outputs")
     with tempfile.TemporaryDirectory(dir=place.folder) as recovery:
         arguments = recovering(MODULE, Path(recovery), EPOCH_S)
         run = _measure(place, task, name, outputs, arguments, served.environment)
-    place.delete_topics(outputs, errors)
+    served.delete_topics(place)
     return run
 
 

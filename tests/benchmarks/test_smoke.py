@@ -19,12 +19,19 @@ from streamrec.connectors.log_settings import LogSettings
 
 
 def test_file_holds_each_figure_under_its_name_and_what_missed(tmp_path: Path) -> None:
-    figures = [Figure("a.ratio", 1.5, "x", 1.6), Figure("b.ratio", 2.0, "x", 1.6)]
+    figures = [
+        Figure("a.ratio", 1.5, "x", 1.6),
+        Figure("b.ratio", 2.0, "x", 1.6),
+        Figure("c.rate", 3.0, "x", at_least=3.0),
+        Figure("d.rate", 2.9, "x", at_least=3.0),
+    ]
 
     write_figures(figures, tmp_path / "out.json")
 
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written == {"a.ratio": 1.5, "b.ratio": 2.0, "missed": ["b.ratio"]}
+    assert written.pop("missed") == ["b.ratio", "d.rate"]
+    assert written == {"a.ratio": 1.5, "b.ratio": 2.0, "c.rate": 3.0, "d.rate": 2.9}
+    assert [figure.verdict() for figure in figures[2:]] == ["ok, at least 3", "MISSED, at least 3"]
 
 
 def test_timed_step_answers_as_before_and_is_counted() -> None:
