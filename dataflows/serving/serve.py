@@ -209,7 +209,7 @@ class _Serving:
         by = [self._by(variant, mode) for variant in variants]
         kind = "" if mode == SERVED else mode
         if self.rows.output_schema is None:
-            return JsonOutputs(by, self.job.flow_id, kind)
+            return JsonOutputs(by, kind)
         return AvroOutputs(by, self.job.schema_id(topic), kind)
 
     def _by(self, variant: Variant, mode: str) -> ServedBy:
