@@ -12,6 +12,10 @@ demo *ARGS:
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
+    python -m pytest -n 2 --dist worksteal "$@"
+
+# the same, and which lines no test runs: takes a fifth longer
+coverage *ARGS:
     python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered "$@"
 
 # style, format and types

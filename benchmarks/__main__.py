@@ -24,6 +24,7 @@ from benchmarks import (
 from benchmarks.figures import Figure, print_figures, write_figures
 from benchmarks.join import measure as join
 from benchmarks.place import Place, embedded_place, kafka_place
+from benchmarks.scorer import measure as scorer
 from streamrec.connectors.local.kafka import local_kafka
 
 _EXTERNAL = ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
@@ -55,6 +56,7 @@ BENCHMARKS = {
         Benchmark.of(keyed, "embedded"),
         Benchmark.of(join, "embedded", "kafka"),
         Benchmark.of(scaling),
+        Benchmark.of(scorer),
     )
 }
 

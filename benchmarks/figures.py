@@ -11,17 +11,27 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number. `at_most` is its target; None: it has none and explains others."""
+    """One number. `at_most` or `at_least` is its target; neither: it has none and explains
+    others."""
 
     name: str  # with the benchmark's: "scoring_full_speed.ratio_warm"
     value: float
     unit: str
     at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def is_missed(self) -> bool:
+        over = self.at_most is not None and self.value > self.at_most
+        return over or (self.at_least is not None and self.value < self.at_least)
 
     def verdict(self) -> str:
-        if self.at_most is None:
-            return ""
-        return f"{'ok' if self.value <= self.at_most else 'MISSED'}, at most {self.at_most:g}"
+        said = "MISSED" if self.is_missed else "ok"
+        if self.at_most is not None:
+            return f"{said}, at most {self.at_most:g}"
+        if self.at_least is not None:
+            return f"{said}, at least {self.at_least:g}"
+        return ""
 
 
 def print_figures(figures: Iterable[Figure]) -> None:
@@ -34,6 +44,6 @@ def print_figures(figures: Iterable[Figure]) -> None:
 def write_figures(figures: Iterable[Figure], path: Path) -> None:
     """Each figure's number under its name, and what missed its target."""
     figures = list(figures)
-    missed = [f.name for f in figures if f.at_most is not None and f.value > f.at_most]
+    missed = [figure.name for figure in figures if figure.is_missed]
     numbers = {figure.name: figure.value for figure in figures}
     path.write_text(json.dumps({**numbers, "missed": missed}, indent=2) + "\n")

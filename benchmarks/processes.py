@@ -42,7 +42,7 @@ class Running:
     def cpu_s(self) -> float:
         """CPU time of all its threads so far, user and system, in seconds."""
         if self.poll():
-            return _cpu_s_of(self.process.pid)
+            return cpu_s_of(self.process.pid)
         assert self.ended is not None
         return self.ended.ru_utime + self.ended.ru_stime
 
@@ -85,12 +85,18 @@ class Running:
         self.status = self.process.returncode = os.waitstatus_to_exitcode(status)
 
 
-def _cpu_s_of(pid: int) -> float:
+def cpu_s_of(pid: int, ended_children: bool = False) -> float:
+    """CPU time of a process so far in seconds, on Linux also of children that it has waited for;
+    0 of one that has ended."""
     stat = Path(f"/proc/{pid}/stat")
-    if stat.exists():
+    if stat.parent.parent.exists():
+        try:
+            text = stat.read_text()
+        except FileNotFoundError:
+            return 0.0
         # After the name, which may hold anything but ends with the last parenthesis.
-        fields = stat.read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * _TICK_S
+        fields = text.rpartition(")")[2].split()
+        return sum(map(int, fields[11 : 15 if ended_children else 13])) * _TICK_S
     # macOS has no /proc, and its ps counts hundredths of a second.
     shown = subprocess.run(
         ["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True
@@ -104,13 +110,17 @@ def _cpu_s_of(pid: int) -> float:
 
 @contextmanager
 def running(
-    name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+    name: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    program: Sequence[str] = (sys.executable, "-m"),
 ) -> Iterator[Running]:
     """Run `python -m ...` for the length of a `with` block; killed at its end if need be."""
     log = folder / f"{name}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*program, *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -1,8 +1,9 @@
 """How large records are, as a topic's limit counts them: key, value, and names and values of
 headers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from streamrec.connectors.log import Headers
 
@@ -33,13 +34,13 @@ def surely_fit(
     if headers is not None:
         pairs = list(chain.from_iterable(headers))
         if pairs:
-            names, contents = zip(*pairs, strict=True)
-            widest = max(map(len, names)) + _longest(contents)
+            names = set(map(itemgetter(0), pairs))
+            widest = max(map(len, names)) + _longest(map(itemgetter(1), pairs))
             size += widest * max(map(len, headers))
     return size <= limit
 
 
-def _longest(parts: Sequence[bytes | None]) -> int:
+def _longest(parts: Iterable[bytes | None]) -> int:
     return max(map(len, filter(None, parts)), default=0)
 
 

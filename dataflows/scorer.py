@@ -52,7 +52,9 @@ def build_flow(job: Job) -> Dataflow:
         failed = [decoded.failed, scored.failed, unencodable]
         if rows.shadows is not None and each.shadow_outputs is not None:
             shadows = [
-                answer_beside(f"shadow {number} {step}", decoded.good, make)
+                answer_beside(
+                    f"shadow {number} {step}", decoded.good, make, stopping=answers.stopping
+                )
                 for number, make in enumerate(each.shadows)
             ]
             answered = op.merge(f"shadows {step}", *shadows) if shadows[1:] else shadows[0]

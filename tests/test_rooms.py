@@ -37,7 +37,8 @@ FLOORS = (
     ("program",),
     ("__main__", "__init__"),
 )
-ENGINE = ("dataflows.job.", "dataflows.engine.", "dataflows.recommender", "dataflows.scoring")
+FLOWS = ("recommender", "scoring", "scorer", "gather")
+ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 
 def modules() -> dict[str, Path]:

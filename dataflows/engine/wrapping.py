@@ -189,6 +189,9 @@ class EngineLater(StatefulBatchLogic[Any, Any, Any]):
         self._stopping = stopping
         self._on_batch = leaving(lambda values: finish(later.take(values)))
         self._ready = leaving(lambda: finish(later.ready()))
+        # When it is asked again. What comes before that does not put it off, or under items that
+        # come faster than that nothing would ever be said.
+        self._due: datetime | None = None
 
     @override
     def on_batch(self, values: list[Any]) -> tuple[list[Any], bool]:
@@ -196,6 +199,7 @@ class EngineLater(StatefulBatchLogic[Any, Any, Any]):
 
     @override
     def on_notify(self) -> tuple[list[Any], bool]:
+        self._due = None
         return self._ready(), StatefulBatchLogic.RETAIN
 
     @override
@@ -211,8 +215,10 @@ class EngineLater(StatefulBatchLogic[Any, Any, Any]):
     @override
     def notify_at(self) -> datetime | None:
         if not self._later.pending:
-            return None
-        return datetime.now(UTC) + timedelta(seconds=self._later.wait_s)
+            self._due = None
+        elif self._due is None:
+            self._due = datetime.now(UTC) + timedelta(seconds=self._later.wait_s)
+        return self._due
 
     @override
     def snapshot(self) -> Any:

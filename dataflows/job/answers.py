@@ -22,10 +22,12 @@ Answers = tuple[str, ...] | Literal["headers"]
 SOURCE_HEADER = "streamrec-source"
 OUTPUT_HEADER = "streamrec-output"
 DATAFLOW_HEADER = "streamrec-dataflow"
-_OURS = frozenset((SOURCE_HEADER, OUTPUT_HEADER, DATAFLOW_HEADER))
 
 # Of the fields, in the order in which a topic names them.
 ANSWER_TYPES = (*[("int", "long")] * 2, *[("string",)] * 3, ("int", "long"))
+
+
+IDS = frozenset((SOURCE_HEADER, OUTPUT_HEADER, DATAFLOW_HEADER))
 
 
 def with_ids(headers: Sequence[Headers] | None, sources: Sources, dataflow: str) -> list[Headers]:
@@ -46,7 +48,7 @@ def with_ids(headers: Sequence[Headers] | None, sources: Sources, dataflow: str)
     if headers is None:
         return own
     return [
-        [*(pair for pair in given if pair[0] not in _OURS), *pairs]
+        [*[pair for pair in given if pair[0] not in IDS], *pairs]
         for given, pairs in zip(headers, own, strict=True)
     ]
 
@@ -58,7 +60,7 @@ def id_in(headers: Headers, dataflow: str) -> OutputId | None:
     OutputId(topic='clicks', partition=3, offset=418, kind='hit', number=2)
     >>> id_in([("streamrec-source", b"clicks/3")], "mine")
     """
-    found = {name: value for name, value in headers if name in _OURS and value is not None}
+    found = {name: value for name, value in headers if name in IDS and value is not None}
     if SOURCE_HEADER not in found:
         return None
     try:

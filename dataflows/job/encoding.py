@@ -64,6 +64,7 @@ class Records:
     keys: Sequence[bytes | None] | None = None  # n
     values: Sequence[bytes] | None = None  # n, encoded
     headers: Sequence[Headers] | None = None  # n; None: no record has any
+    tells_itself: bool = False  # headers have already the ids of `job.answers`
     # (n,) the log's, Unix ms; None, and NO_TIMESTAMP_MS in it: the time of writing.
     times_ms: NDArray[np.int64] | None = None
 
@@ -112,8 +113,9 @@ class Encode:
         _check_lengths(records, n)
         sources = self._sources(records, n)
         headers = records.headers
-        if self._options.told_in_headers_of is not None and sources is not None:
-            headers = with_ids(headers, sources, self._options.told_in_headers_of)
+        by = self._options.told_in_headers_of
+        if by is not None and sources is not None and not records.tells_itself:
+            headers = with_ids(headers, sources, by)
         targets = self._targets(column, sources)
         encoded = (
             self._encoder().encode(records.columns)

@@ -94,22 +94,27 @@ def answer_later(step_id: str, up: KeyedStream[Any], answers: AskLater, *, faili
 
 
 def answer_beside(
-    step_id: str, up: KeyedStream[Any], make: Callable[[], Later], end_s: float = 5.0
+    step_id: str,
+    up: KeyedStream[Any],
+    make: Callable[[], Later],
+    end_s: float = 5.0,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> KeyedStream[Any]:
     """Ask somebody who is not waited for: what he says of an item is emitted when it comes, if it
-    comes. Nothing is saved; at the end of the input it is waited for as long as `end_s`.
+    comes. Nothing is saved; at the end of the input it is waited for as long as `end_s`, and not at
+    all when a stop is wanted.
 
     `make` makes the logic of one shard (`engine.wrapping.Later`).
     """
+    # Of all shards of the process: the engine ends one after the other, and a stop has 9 s.
+    given_up_at: list[float] = []
+
+    def given_up() -> bool:
+        if not given_up_at:
+            given_up_at.append(time.monotonic() + end_s)
+        return stopping() or time.monotonic() > given_up_at[0]
 
     def built(resume: Any) -> EngineLater:
-        given_up_at: list[float] = []
-
-        def given_up() -> bool:
-            if not given_up_at:
-                given_up_at.append(time.monotonic() + end_s)
-            return time.monotonic() > given_up_at[0]
-
         return EngineLater(leaving(make)(), lambda items: finished(step_id, items), given_up)
 
     return op.stateful_batch(step_id, up, built)

@@ -94,7 +94,7 @@ class Settings(_TopicNames):
     models: str | None = Field(
         None,
         description="of dataflows.scorer: a file that lists models (.toml, .yaml), or names with "
-        "commas: iris_model:Iris,fraud.skops",
+        "commas: iris_model:Iris,fraud.skops; or pipelines of the log: pipeline:NAME,...",
     )
     profile: str = Field(
         "development",

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.serving.inputs import Answered, Inputs
-from streamrec.dataflows.serving.running import Running, Ticket
+from streamrec.dataflows.serving.inputs import ModelAnswers, ModelInputs
+from streamrec.dataflows.serving.running import HandedOver, Running
 from streamrec.models.serving.contract import Fault
 from streamrec.models.serving.split import Assigned
 from streamrec.schemas.columns import select
 
 
-class Choose(Protocol):
+class Chooser(Protocol):
     """Which variant answers each of n inputs, and which inputs name none that there is."""
 
-    def __call__(self, inputs: Inputs) -> tuple[Assigned, dict[int, Fault]]: ...
+    def __call__(self, inputs: ModelInputs) -> tuple[Assigned, dict[int, Fault]]: ...
 
 
 Encode = Callable[[Sequence[Any]], list[bytes | Fault]]
@@ -37,7 +37,7 @@ class _Part:
     rows: list[int]
     inputs: list[Any]
     done: int = 0  # of them, answered
-    ticket: Ticket | None = None
+    ticket: HandedOver | None = None
 
     def is_done(self) -> bool:
         return self.done == len(self.rows)
@@ -47,7 +47,7 @@ class _Part:
 class Batch:
     """A batch on its way to its answers; a future, as `job.later` takes it."""
 
-    inputs: Inputs
+    inputs: ModelInputs
     assigned: Assigned | None
     parts: list[_Part]
     faults: dict[int, Fault]
@@ -66,11 +66,13 @@ class Batch:
                 self._go_on(part, until)
         return all(part.is_done() for part in self.parts)
 
-    def result(self) -> list[Answered | Failed]:
+    def result(self) -> list[ModelAnswers | Failed]:
         inputs, faults = self.inputs, self.faults
         if self.encode is not None:
             self._encode(self.encode)
-        out: list[Answered | Failed] = [inputs.fault(row, faults[row]) for row in sorted(faults)]
+        out: list[ModelAnswers | Failed] = [
+            inputs.fault(row, faults[row]) for row in sorted(faults)
+        ]
         rows = np.arange(len(inputs))
         answers, took_us, assigned = self.answers, self.took_us, self.assigned
         if faults:
@@ -79,7 +81,7 @@ class Batch:
             if assigned is not None:
                 assigned = Assigned(assigned.variants[rows], assigned.propensities[rows])
         if len(rows):
-            out.append(Answered(inputs.shard, inputs, rows, answers, None, took_us, assigned))
+            out.append(ModelAnswers(inputs.shard, inputs, rows, answers, None, took_us, assigned))
         return out
 
     def _encode(self, encode: Encode) -> None:
@@ -120,20 +122,20 @@ class AnswerInputs:
     """Called with the inputs of one lane."""
 
     variants: Sequence[Running]
-    choose: Choose | None  # None: there is one variant
+    choose: Chooser | None  # None: there is one variant
     cut_s: float
     clock: Callable[[], float] = time.perf_counter
     # Is told how many were answered, and in how many seconds.
     tell: Callable[[int, float], object] = field(default=lambda count, took_s: None)
     encode: Encode | None = None  # None: answers are written as they are
 
-    def __call__(self, inputs: Inputs) -> "list[Answered | Failed] | Batch":
+    def __call__(self, inputs: ModelInputs) -> "list[ModelAnswers | Failed] | Batch":
         if inputs.values is None:
             return self._by_column(inputs)
         batch = self._batch(inputs)
         return batch.result() if batch.done() else batch
 
-    def _batch(self, inputs: Inputs) -> Batch:
+    def _batch(self, inputs: ModelInputs) -> Batch:
         n = len(inputs)
         assert inputs.values is not None
         assigned: Assigned | None = None
@@ -164,21 +166,23 @@ class AnswerInputs:
             self.encode,
         )
 
-    def _by_column(self, inputs: Inputs) -> list[Answered | Failed]:
+    def _by_column(self, inputs: ModelInputs) -> list[ModelAnswers | Failed]:
         n, begun = len(inputs), self.clock()
         assert inputs.columns is not None
         columns, faults = self.variants[0].by_column(inputs.columns, n)
         took_s = self.clock() - begun
         self.tell(n, took_s)
         rows = np.arange(n)
-        out: list[Answered | Failed] = [inputs.fault(row, faults[row]) for row in sorted(faults)]
+        out: list[ModelAnswers | Failed] = [
+            inputs.fault(row, faults[row]) for row in sorted(faults)
+        ]
         if faults:
             rows = np.setdiff1d(rows, np.fromiter(faults, np.int64))
             columns = select(columns, rows)
         if len(rows):
             took_us = np.full(len(rows), round(took_s * 1e6 / n), np.int64)
-            out.append(Answered(inputs.shard, inputs, rows, None, columns, took_us))
+            out.append(ModelAnswers(inputs.shard, inputs, rows, None, columns, took_us))
         return out
 
 
-__all__ = ["AnswerInputs", "Batch", "Choose"]
+__all__ = ["AnswerInputs", "Batch", "Chooser"]

@@ -7,23 +7,20 @@ from pathlib import Path
 from streamrec.dataflows.serving.pipelines import Variant
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.apart.settings import Limits, Plan
+from streamrec.models.serving.apart.shadow import shadow_predictor
 from streamrec.models.serving.apart.tickets import Line
 from streamrec.models.serving.apart.tickets import Ticket as ApartTicket
 from streamrec.models.serving.contract import Answer, Fault, Input
 
-_LOADER = "streamrec.models.serving.loading:load_predictor"
-_GIVES_WAY = 10  # niceness of a shadow
+_LOADER = "streamrec.models.serving.loading:load_in"
 
 
 def apart_predictor(variant: Variant, folder: Path, label: str) -> ApartPredictor:
     """Made at once; it loads while others do."""
-    limits = Limits(
-        timeout_s=variant.timeout_s,
-        memory_mb=variant.memory_mb,
-        cut_ms=variant.cut_ms,
-        nice=_GIVES_WAY if variant.shadow else 0,
-    )
-    plan = Plan(_LOADER, (variant.model,), str(folder))
+    limits = Limits(variant.timeout_s, variant.memory_mb, variant.cut_ms)
+    plan = Plan(_LOADER, (str(folder), variant.model), str(folder))
+    if variant.shadow:
+        return shadow_predictor(plan, limits, label)
     return ApartPredictor(plan, limits, label)
 
 
@@ -35,15 +32,20 @@ class ApartModel:
 
     def submit(self, inputs: Sequence[Input]) -> "_Ticket":
         # A line of its own: whoever asks looks at the ticket itself.
-        return _Ticket(self.predictor.submit(inputs, line=Line()))
+        return _Ticket(self.predictor, self.predictor.submit(inputs, line=Line()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ticket:
+    predictor: ApartPredictor
     ticket: ApartTicket
 
     def answered(self) -> tuple[list[Answer | Fault], float] | None:
-        return None if self.ticket.left else (self.ticket.answers, self.ticket.took_s)
+        """Raises as `check`: a model that cannot be had would be awaited for ever."""
+        if self.ticket.left:
+            self.predictor.check()
+            return None
+        return self.ticket.answers, self.ticket.took_s
 
 
 __all__ = ["ApartModel", "apart_predictor"]

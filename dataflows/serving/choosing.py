@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrec.connectors.log import Detail
-from streamrec.dataflows.serving.inputs import Inputs
+from streamrec.dataflows.serving.inputs import ModelInputs
 from streamrec.dataflows.serving.pipelines import Choose, Pipeline
 from streamrec.models.serving.choosing import choose_by_hand, chosen_by_field, chosen_by_header
 from streamrec.models.serving.contract import Fault
@@ -26,7 +26,7 @@ class ChooseVariant:
         weights = {variant.name: variant.weight for variant in pipeline.served}
         return cls(split_of(pipeline.salt, weights), pipeline.choose, tuple(weights))
 
-    def __call__(self, inputs: Inputs) -> tuple[Assigned, dict[int, Fault]]:
+    def __call__(self, inputs: ModelInputs) -> tuple[Assigned, dict[int, Fault]]:
         rows = np.arange(len(inputs))
         details = inputs.details(rows)
         keys = [detail.key for detail in details]
@@ -36,7 +36,7 @@ class ChooseVariant:
         return choose_by_hand(assigned, self._chosen(self.by_hand, inputs, details))
 
     def _chosen(
-        self, by_hand: Choose, inputs: Inputs, details: Sequence[Detail]
+        self, by_hand: Choose, inputs: ModelInputs, details: Sequence[Detail]
     ) -> list[int | Fault | None]:
         if by_hand.kind == "header":
             return [chosen_by_header(by_hand.name, each.headers, self.names) for each in details]

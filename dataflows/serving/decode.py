@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.log import Headers, RawBatch, SchemaError
 from streamrec.dataflows.errors.failed import Failed, Origins
-from streamrec.dataflows.serving.inputs import Inputs
+from streamrec.dataflows.serving.inputs import ModelInputs
 from streamrec.models.serving.contract import Raw
 from streamrec.schemas.json_codec import UnreadableError
 from streamrec.schemas.json_text import parse_record, shown_bytes
@@ -50,21 +50,24 @@ class _Read:
 
 
 class DecodeInputs:
-    """Called with what one activation brought; emits `Inputs` of each lane, and `Failed`."""
+    """Called with what one activation brought; emits `ModelInputs` of each lane, and `Failed`."""
 
     def __init__(self, readings: Mapping[str, Reading], shard_of: Callable[[int], str]) -> None:
-        """`readings` by topic, as it is called on the log; `shard_of` a partition's lane."""
+        """`readings` by topic, as it is called on the log, one at least; `shard_of` a partition's
+        lane."""
         self._of_topic = {
             topic: _DecodeTopic(reading, shard_of) for topic, reading in readings.items()
         }
+        # Of a topic that is read no more: its records may have waited for an answer at the stop.
+        self._of_others = next(iter(self._of_topic.values()))
 
-    def __call__(self, items: Sequence[RawBatch]) -> list[Inputs | Failed]:
+    def __call__(self, items: Sequence[RawBatch]) -> list[ModelInputs | Failed]:
         by_topic: dict[str, list[RawBatch]] = {}
         for batch in items:
             by_topic.setdefault(batch.topic, []).append(batch)
-        out: list[Inputs | Failed] = []
+        out: list[ModelInputs | Failed] = []
         for topic, batches in by_topic.items():
-            out += self._of_topic[topic](batches)
+            out += self._of_topic.get(topic, self._of_others)(batches)
         return out
 
 
@@ -73,16 +76,16 @@ class _DecodeTopic:
         self._reading = reading
         self._shard_of = shard_of
 
-    def __call__(self, items: Sequence[RawBatch]) -> list[Inputs | Failed]:
+    def __call__(self, items: Sequence[RawBatch]) -> list[ModelInputs | Failed]:
         by_shard: dict[str, list[RawBatch]] = {}
         for batch in items:
             by_shard.setdefault(self._shard_of(batch.partition), []).append(batch)
-        out: list[Inputs | Failed] = []
+        out: list[ModelInputs | Failed] = []
         for shard, batches in by_shard.items():
             out += self._decode(shard, batches)
         return out
 
-    def _decode(self, shard: str, batches: list[RawBatch]) -> list[Inputs | Failed]:
+    def _decode(self, shard: str, batches: list[RawBatch]) -> list[ModelInputs | Failed]:
         """The messages of one lane."""
         origins, reading = Origins(batches), self._reading
         messages = [value for batch in batches for value in batch.values]
@@ -176,13 +179,15 @@ class _DecodeTopic:
         from_avro = self._reading.from_avro
         self._adapted(origins, row, value if from_avro is None else from_avro(value), read)
 
-    def _columns(self, decoded: Decoded, shard: str, origins: Origins) -> list[Inputs | Failed]:
-        out: list[Inputs | Failed] = [
+    def _columns(
+        self, decoded: Decoded, shard: str, origins: Origins
+    ) -> list[ModelInputs | Failed]:
+        out: list[ModelInputs | Failed] = [
             origins.fail(f.row, f.reason, f.message, exception=f.exception)
             for f in decoded.failures
         ]
         if len(decoded.rows):
-            out.append(Inputs(shard, origins, decoded.rows, None, decoded.columns))
+            out.append(ModelInputs(shard, origins, decoded.rows, None, decoded.columns))
         return out
 
 
@@ -190,12 +195,12 @@ def _is_avro(value: bytes | None) -> bool:
     return value is not None and value[:1] == b"\0" and len(value) >= _WIRE_BYTES
 
 
-def _given(shard: str, origins: Origins, read: _Read) -> list[Inputs | Failed]:
-    out: list[Inputs | Failed] = [*read.failed]
+def _given(shard: str, origins: Origins, read: _Read) -> list[ModelInputs | Failed]:
+    out: list[ModelInputs | Failed] = [*read.failed]
     if read.values:
         rows: NDArray[np.int64] = np.array(sorted(read.values), np.int64)
         values = [read.values[row] for row in rows.tolist()]
-        out.append(Inputs(shard, origins, rows, values, None))
+        out.append(ModelInputs(shard, origins, rows, values, None))
     return out
 
 

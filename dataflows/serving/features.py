@@ -12,7 +12,8 @@ def named_features(features: FeatureSet) -> Callable[[Any], dict[str, Any]]:
     names, digest = features.names, features.digest
 
     def named(record: Any) -> dict[str, Any]:
-        if not isinstance(record, dict) or not isinstance(record.get("features"), list):
+        is_one = isinstance(record, dict) and {"user_id", "item_id"} <= record.keys()
+        if not is_one or not isinstance(record.get("features"), list):
             raise ValueError(f"value expected a recommendation with features, got {record!r}")
         found = record.get("feature_set")
         if found != digest:

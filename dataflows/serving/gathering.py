@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from streamrec.connectors.log import Headers
 from streamrec.dataflows.errors.failed import Failed
@@ -13,6 +14,7 @@ from streamrec.dataflows.serving.outputs import REQUEST_ID, to_json
 from streamrec.dataflows.serving.pipelines import Gather
 from streamrec.dataflows.steps.held import Answered, Original, Output, TimedRecord, Timer
 from streamrec.dataflows.steps.in_time import InEventTime
+from streamrec.dataflows.steps.records import ShardRecords, ShardTicks
 from streamrec.schemas.reasons import Reason
 
 if TYPE_CHECKING:  # steps run without the engine, which a job wires
@@ -41,6 +43,13 @@ class GatherByKey(InEventTime):
         self._within_ms = within_ms
         self._fails = gather.missing == "error"
         self._target = target
+
+    @override
+    def update(self, items: list[ShardRecords | ShardTicks]) -> list[Any]:
+        """All inputs come to each model, which says nothing of those that are another's: they may
+        be too late here too."""
+        said = super().update(items)
+        return [each for each in said if not isinstance(each, Failed) or each.topic in self._names]
 
     def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
         name = self._names.get(record.source.name)

@@ -47,6 +47,11 @@ def gatherings(job: Job) -> Gatherings:
         gather = named.pipeline.gather
         if gather is None or rows.own_inputs is None:
             continue
+        if any(each.kind == "features" for each in named.pipeline.inputs):
+            raise StartError(
+                f"model {named.name!r}: gather expected topics and outputs of models, got "
+                "features; a model of its own that takes features can be gathered"
+            )
         sources = [_row(name, outputs) for name in named.topics.gathered]
         new = [row.name for row in sources if row.name not in topics]
         topics |= {row.name: row for row in sources}

@@ -17,7 +17,7 @@ from streamrec.schemas.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class ModelInputs:
     """n inputs of one lane of a topic, decoded, in the order they were read: as values, or as
     columns where the model takes them."""
 
@@ -68,11 +68,11 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ModelAnswers:
     """m answers of a pipeline, in the order of their inputs."""
 
     shard: str
-    inputs: Inputs
+    inputs: ModelInputs
     rows: NDArray[np.int64]  # (m,) which of the inputs
     answers: list[Any] | None  # m, as JSON can say them
     columns: Columns | None  # of m rows, where the model answers by column
@@ -80,4 +80,4 @@ class Answered:
     assigned: Assigned | None = None  # which variant answered each; None: there is one
 
 
-__all__ = ["Answered", "Inputs"]
+__all__ = ["ModelAnswers", "ModelInputs"]

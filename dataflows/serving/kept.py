@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streamrec.connectors.log import Log, LogError, Outgoing, TopicSpec, UnknownTopicError
+from streamrec.connectors.log import Log, LogError, Outgoing, UnknownTopicError
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.serving.pipelines import PROFILES, BadModelList, Pipeline
 from streamrec.dataflows.serving.reading import checked_list
-from streamrec.models.serving.contract import Metadata
+from streamrec.models.serving.contract import NAME, Metadata
 
 PIPELINES = Topic(
     "pipelines",
@@ -108,8 +108,7 @@ def read_kept(log: Log, topic: str = PIPELINES.name) -> KeptPipelines:
 
 def keep(log: Log, kept: KeptPipeline, topic: str = PIPELINES.name, replication: int = 1) -> None:
     """Write a pipeline down; makes the topic if need be. Raises LogError."""
-    spec = PIPELINES.spec(topic)
-    ensure_topics(log, [TopicSpec(spec.name, spec.partitions, replication, spec.configs)], {})
+    ensure_topics(log, [replace(PIPELINES, replication=replication).spec(topic)], {})
     _write(log, topic, kept.name, _text(kept))
 
 
@@ -165,6 +164,10 @@ def _text(kept: KeptPipeline) -> bytes:
 
 def _parsed(name: str, value: bytes, topic: str) -> KeptPipeline:
     where = f"topic {topic!r}: pipeline {name!r}"
+    if not NAME.fullmatch(name):  # it becomes part of paths
+        raise BadKeptPipeline(
+            f"{where} expected a name of letters, digits, '-' and '_', a letter or digit first"
+        )
     try:
         record = _Kept.model_validate_json(value)
     except ValidationError as error:

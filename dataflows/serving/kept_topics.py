@@ -10,7 +10,6 @@ from streamrec.dataflows.serving.kept import (
     PIPELINES,
     KeptPipeline,
     KeptPipelines,
-    KeptVersion,
     pipeline_of,
     read_kept,
 )
@@ -21,8 +20,6 @@ from streamrec.dataflows.serving.topic_names import (
     topics_of,
 )
 from streamrec.models.serving.contract import Metadata
-
-_KEPT = "pipeline:"
 
 
 class UnknownPipeline(LogError):
@@ -39,16 +36,9 @@ def kept_pipelines(log: Log, settings: Settings) -> KeptPipelines:
     return read_kept(log, settings.topic(PIPELINES))
 
 
-def names_of_kept(models: str | None) -> tuple[str, ...] | None:
-    """The pipelines that STREAMREC_MODELS names; None: it is a list of models.
-
-    >>> names_of_kept("pipeline:iris, pipeline:cars"), names_of_kept("iris_model:Iris")
-    (('iris', 'cars'), None)
-    """
-    parts = [part.strip() for part in (models or "").split(",") if part.strip()]
-    if not parts or not all(part.startswith(_KEPT) for part in parts):
-        return None
-    return tuple(part.removeprefix(_KEPT) for part in parts)
+def group_of_pipeline(settings: Settings, name: str) -> str:
+    """The setting of the consumer group with which `pipeline run` serves it."""
+    return f"{settings.consumer_group}-{name}"
 
 
 def served_pipelines(
@@ -66,10 +56,11 @@ def pipeline_named(kept: KeptPipelines, name: str) -> KeptPipeline:
     if name in kept.bad:
         raise kept.bad[name]
     if name not in kept.good:
-        there = f"one of {', '.join(kept.good)}" if kept.good else "one that was created, of none"
+        there = f"one of {', '.join(kept.good)}" if kept.good else "one that was created"
+        none = "" if kept.good else ", and there is none yet"
         raise UnknownPipeline(
-            f"pipeline expected {there}, got {name!r}; `streamrec pipeline create {name} --model "
-            "module:Thing` makes it"
+            f"pipeline expected {there}, got {name!r}{none}; `streamrec pipeline create {name} "
+            "--model module:Thing` makes it"
         )
     return kept.good[name]
 
@@ -126,7 +117,7 @@ def readers_of(name: str, kept: KeptPipelines) -> list[str]:
     ]
 
 
-def check_unchanged(name: str, kept: KeptVersion, now: Metadata) -> None:
+def check_unchanged(name: str, kept: Metadata, now: Metadata) -> None:
     """That a model is still what a version was created with. Raises ChangedModel."""
     if now.version != kept.version:
         raise ChangedModel(
@@ -134,7 +125,7 @@ def check_unchanged(name: str, kept: KeptVersion, now: Metadata) -> None:
             f"`streamrec pipeline create {name} --model ...` makes the topics of {now.version}, "
             "beside those that there are"
         )
-    if (changed := change_told(kept.metadata, now)) is not None:
+    if (changed := change_told(kept, now)) is not None:
         raise ChangedModel(
             f"pipeline {name!r}, version {now.version}: {changed}; a model that takes or answers "
             "something else needs a new minor version, and `streamrec pipeline create` then makes "
@@ -160,9 +151,9 @@ __all__ = [
     "UnknownPipeline",
     "change_told",
     "check_unchanged",
+    "group_of_pipeline",
     "kept_pipelines",
     "named_pipeline",
-    "names_of_kept",
     "pipeline_named",
     "readers_of",
     "served_pipelines",

@@ -1,8 +1,10 @@
 """The models of a list, loaded: in this process, or each in one of its own."""
 
 import atexit
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 
 from streamrec.dataflows.serving.apart_models import ApartModel, apart_predictor
 from streamrec.dataflows.serving.pipelines import ModelList, Variant
@@ -19,6 +21,8 @@ class LoadedModels:
         """Those that run apart begin to load at once, side by side."""
         self._folder = models.folder
         self._here: dict[str, Predictor] = {}
+        self._turns: defaultdict[str, Lock] = defaultdict(Lock)  # by the name of the predictor
+        self._moving = Lock()
         self._apart: dict[Variant, ApartPredictor] = {}
         for pipeline in models.pipelines:
             for variant in pipeline.variants:
@@ -32,7 +36,10 @@ class LoadedModels:
         if variant in self._apart:
             return [self._apart[variant].metadata]
         names = predictors_named(variant.model, folder=self._folder)
-        return [self._predictor(name).metadata for name in names]
+        found = [self._predictor(name) for name in names]
+        if found[1:]:  # by its method's name the first is the same, and is not loaded again
+            self._here.setdefault(f"{names[0]}.{found[0].metadata.method}", found[0])
+        return [predictor.metadata for predictor in found]
 
     def running(self, variant: Variant, on_move: Callable[[], object]) -> Running:
         """A variant as it answers; `on_move` is told when it goes to a process of its own."""
@@ -46,6 +53,7 @@ class LoadedModels:
             None if variant in self._apart else self._predictor(variant.model),
             make_apart,
             variant.cut_ms / 1000,
+            turns=self._turns[variant.model],
         )
         if variant in self._apart:
             running.start_apart()
@@ -69,11 +77,12 @@ class LoadedModels:
         return self._here[name]
 
     def _moved(self, variant: Variant) -> ApartPredictor:
-        if variant not in self._apart:
-            if not self._apart:
-                atexit.register(self.close)
-            self._apart[variant] = self._start(variant, self._folder)
-        return self._apart[variant]
+        with self._moving:  # of several workers, and of pipelines of the same model
+            if variant not in self._apart:
+                if not self._apart:
+                    atexit.register(self.close)
+                self._apart[variant] = self._start(variant, self._folder)
+            return self._apart[variant]
 
     @staticmethod
     def _start(variant: Variant, folder: Path) -> ApartPredictor:

@@ -41,6 +41,12 @@ def rows_of(named: NamedPipeline, other: Callable[[str], Topic | None]) -> Pipel
                 f"model {named.name!r}: format 'avro' expected an output schema that Avro can say: "
                 f"{why}; or set format = 'json'"
             )
+        for variant, other_metadata in zip(pipeline.variants, named.metadata, strict=True):
+            if _schema(other_metadata, named.name, is_input=False) != output_schema:
+                raise StartError(
+                    f"model {named.name!r}: format 'avro' expected variants with one output "
+                    f"schema, got another of {variant.name!r}; or set format = 'json'"
+                )
     own = None if topics.own_inputs is None else _inputs(topics.own_inputs, made, named)
     inputs = tuple(
         own if own is not None and name == own.name else (other(name) or _foreign(name))
@@ -99,6 +105,7 @@ def _row(
     pipeline = named.pipeline
     return Topic(
         name,
+        key_doc="of the input",
         schema_text=schema,
         column_schema_text=column_schema,
         answers=answers,
@@ -113,7 +120,7 @@ def _row(
 
 def _foreign(name: str) -> Topic:
     """A topic of somebody else's, whatever is on it."""
-    return Topic(name, format="bytes", key_beside=True, named_by_setting=False)
+    return Topic(name, key_doc="any", format="bytes", key_beside=True, named_by_setting=False)
 
 
 __all__ = ["PipelineRows", "rows_of"]

@@ -9,6 +9,7 @@ from streamrec.connectors.written_once import write_once
 from streamrec.dataflows.job.saved_state import state_directory
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
+from streamrec.dataflows.serving.schema_changes import without_words
 from streamrec.dataflows.serving.topic_names import NamedPipeline
 from streamrec.models.serving.contract import Metadata
 
@@ -38,12 +39,12 @@ def _check(path: Path, name: str, metadata: Metadata) -> None:
 
 
 def schema_digests(metadata: Metadata) -> dict[str, str]:
-    """What tells one schema from another, of inputs and outputs."""
+    """What tells one schema from another, of inputs and outputs: all but words."""
     schemas = {"input": metadata.input_schema, "output": metadata.output_schema}
-    return {
-        what: hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
-        for what, schema in schemas.items()
+    texts = {
+        what: json.dumps(without_words(schema), sort_keys=True) for what, schema in schemas.items()
     }
+    return {what: hashlib.sha256(text.encode()).hexdigest()[:16] for what, text in texts.items()}
 
 
 __all__ = ["check_schemas", "schema_digests"]

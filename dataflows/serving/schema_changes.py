@@ -32,6 +32,23 @@ def first_change(before: Any, after: Any) -> Change | None:
     return _change(before, after, "", of_names=False)
 
 
+def without_words(schema: Any, of_names: bool = False) -> Any:
+    """A schema without what only describes.
+
+    >>> without_words({"type": "object", "title": "A", "properties": {"title": {"type": "string"}}})
+    {'type': 'object', 'properties': {'title': {'type': 'string'}}}
+    """
+    if isinstance(schema, Mapping):
+        return {
+            key: inner
+            if key in _VALUES and not of_names
+            else without_words(inner, not of_names and key in _OF_NAMES)
+            for key, inner in schema.items()
+            if of_names or key not in _SAID_ONLY
+        }
+    return [without_words(each) for each in schema] if isinstance(schema, list) else schema
+
+
 _NOTHING: Any = object()
 
 
@@ -76,4 +93,4 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
 
-__all__ = ["Change", "first_change"]
+__all__ = ["Change", "first_change", "without_words"]

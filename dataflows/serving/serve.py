@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.connectors.log import LogError
 from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.paper import PaperJob
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
 from streamrec.dataflows.serving.answering import AnswerInputs
@@ -14,6 +16,8 @@ from streamrec.dataflows.serving.avro_values import AvroAnswers
 from streamrec.dataflows.serving.choosing import ChooseVariant
 from streamrec.dataflows.serving.decode import DecodeInputs, Reading
 from streamrec.dataflows.serving.features import named_features
+from streamrec.dataflows.serving.kept_list import check_models, kept_list, names_of_kept
+from streamrec.dataflows.serving.kept_topics import ChangedModel
 from streamrec.dataflows.serving.loaded import LoadedModels
 from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
 from streamrec.dataflows.serving.pipelines import BadModelList, Variant
@@ -80,13 +84,29 @@ def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
 def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
     features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
-        models = read_models(job.settings.models, job.settings.profile)
-        loaded = LoadedModels(models)
-        named = name_pipelines(models, loaded.metadata_of, features_topic)
-    except (BadModelList, BadModel) as error:
+        if names := names_of_kept(job.settings.models):
+            loaded, named = _kept(job, names)
+        else:
+            models = read_models(job.settings.models, job.settings.profile)
+            loaded = LoadedModels(models)
+            named = name_pipelines(models, loaded.metadata_of, features_topic)
+    except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error
     rows = _rows(named, features_topic)
     return loaded, [(each, rows[each.name]) for each in named]
+
+
+def _kept(job: Job, names: Sequence[str]) -> tuple[LoadedModels, tuple[NamedPipeline, ...]]:
+    """Pipelines that the log keeps: their models must still be what they were created with."""
+    if isinstance(job, PaperJob):
+        raise StartError(
+            "STREAMREC_MODELS expected a list of models, got pipelines of the log, which is not "
+            "read here; `streamrec pipeline status` tells of them"
+        )
+    models, named = kept_list(job.log, job.settings, names)
+    loaded = LoadedModels(models)
+    check_models(named, loaded.metadata_of)
+    return loaded, named
 
 
 def _rows(named: Sequence[NamedPipeline], features_topic: str) -> dict[str, PipelineRows]:
@@ -158,8 +178,9 @@ class _Serving:
         job, metadata, pipeline = self.job, self.named.metadata[0], self.named.pipeline
         schema = metadata.input_schema
         by_column = False
-        # Columns are written as Avro; and whether a variant is chosen by hand, values say.
-        if self.rows.output_schema is not None and not pipeline.is_experiment:
+        # What is answered by column is written by column, which JSON is not; which variant of an
+        # experiment answers may stand in a value.
+        if not pipeline.is_experiment and self.rows.output_schema is not None:
             predictor = self.loaded.predictor(pipeline.variants[0])
             by_column = hasattr(predictor, "predict_columns")
         readings: dict[str, Reading] = {}
@@ -205,7 +226,12 @@ class _Serving:
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
         return ShadowShard(
-            self.loaded.shadow(variant), index, self.named.name, variant.name, encode
+            self.loaded.shadow(variant),
+            index,
+            self.named.name,
+            variant.name,
+            encode,
+            self._decode(),
         )
 
 

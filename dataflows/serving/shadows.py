@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from streamrec.dataflows.serving.inputs import Answered, Inputs
+from streamrec.connectors.log import RawBatch
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.serving.inputs import ModelAnswers, ModelInputs
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.apart.shadow import Shadow
 from streamrec.models.serving.contract import Fault
@@ -18,6 +20,7 @@ _logger = logging.getLogger(__name__)
 
 _TOLD_S = 30.0  # how often it is told what a shadow left out
 _MOST = 1_000  # inputs of a shard that wait for it
+_MOST_BYTES = 16 << 20  # of the batches that they came in; one that is larger goes alone
 
 
 class ShadowShard:
@@ -35,36 +38,54 @@ class ShadowShard:
         experiment: str,
         variant: str,
         encode: Callable[[Sequence[Any]], list[bytes | Fault]] | None = None,
+        again: Callable[[Sequence[RawBatch]], list[ModelInputs | Failed]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`index` of the variant among the shadows."""
+        """`index` of the variant among the shadows. `again` decodes inputs once more, since whoever
+        is served may have altered the values that it was given; None: nobody does."""
         self._shadow = Shadow(predictor, _MOST)
         self._index = index
         self._label = f"shadow {variant!r} of {experiment!r}"
         self._encode = encode
+        self._again = again
         self._clock = clock
         self._faults: Counter[str] = Counter()
         self._told: tuple[float, int] = (clock(), 0)
         self._waiting = 0
+        self._bytes = 0
 
     @property
     def pending(self) -> int:
         return self._waiting
 
-    def take(self, values: list[Inputs]) -> list[Answered]:
+    def take(self, values: list[ModelInputs]) -> list[ModelAnswers]:
         for inputs in values:
             if inputs.values is not None:
-                rows = np.arange(min(len(inputs), max(0, _MOST - self._waiting)))
+                size = _size(inputs)
+                is_full = self._waiting and self._bytes + size > _MOST_BYTES
+                rows = np.arange(0 if is_full else min(len(inputs), max(0, _MOST - self._waiting)))
                 self._shadow.counts.dropped += len(inputs) - len(rows)
-                if len(rows) and self._shadow.offer(inputs.values[: len(rows)], (inputs, rows)):
+                tag = (inputs, rows, size)
+                if len(rows) and self._shadow.offer(self._values(inputs)[: len(rows)], tag):
                     self._waiting += len(rows)
+                    self._bytes += size
         return self.ready()
 
-    def ready(self) -> list[Answered]:
+    def _values(self, inputs: ModelInputs) -> list[Any]:
+        """Of all inputs, its own."""
+        if self._again is not None:
+            for item in self._again(inputs.raw()):
+                if isinstance(item, ModelInputs) and item.values is not None:
+                    return item.values
+        assert inputs.values is not None
+        return inputs.values
+
+    def ready(self) -> list[ModelAnswers]:
         out = []
         for ticket, answers in self._shadow.poll():
-            inputs, rows = ticket.tag
+            inputs, rows, size = ticket.tag
             self._waiting -= len(rows)
+            self._bytes -= size
             if self._encode is not None:
                 answers = _encoded(answers, self._encode)
             faults = [row for row, answer in enumerate(answers) if type(answer) is Fault]
@@ -73,7 +94,7 @@ class ShadowShard:
             if len(good):
                 share_us = round(ticket.took_s * 1e6 / len(rows))
                 out.append(
-                    Answered(
+                    ModelAnswers(
                         inputs.shard,
                         inputs,
                         good,
@@ -107,6 +128,11 @@ class ShadowShard:
             self._shadow.counts.late,
             faults or "none",
         )
+
+
+def _size(inputs: ModelInputs) -> int:
+    """Bytes of the messages that a batch holds in memory."""
+    return sum(len(value or b"") for batch in inputs.origins.batches for value in batch.values)
 
 
 def _encoded(

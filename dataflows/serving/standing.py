@@ -1,7 +1,7 @@
 """How a pipeline stands: what its topics hold, how far it has come, what failed and why."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -43,11 +43,12 @@ class Standing:
         return sum(each.lag or 0 for each in self.inputs)
 
 
-def standing_of(log: Log, named: NamedPipeline, group: str, now_ms: int) -> Standing:
-    """What the log says of a pipeline whose dataflow commits under `group`. Raises LogError."""
+def standing_of(log: Log, named: NamedPipeline, groups: Sequence[str], now_ms: int) -> Standing:
+    """What the log says of a pipeline whose dataflow commits under one of `groups`. Raises
+    LogError."""
     topics = named.topics
     with closing(log.admin()) as admin:
-        inputs = tuple(_inputs(admin, topic, group, now_ms) for topic in topics.inputs)
+        inputs = tuple(_inputs(admin, topic, groups, now_ms) for topic in topics.inputs)
         outputs = _standing(admin, topics.outputs, now_ms)
         errors = _standing(admin, topics.errors, now_ms)
         reasons = _reasons(log, admin, topics.errors) if errors.records else Counter()
@@ -66,13 +67,16 @@ def _standing(admin: LogAdmin, topic: str, now_ms: int) -> TopicStanding:
     return TopicStanding(topic, len(bounds), records, rate=max(0, new) / RATE_S)
 
 
-def _inputs(admin: LogAdmin, topic: str, group: str, now_ms: int) -> TopicStanding:
+def _inputs(admin: LogAdmin, topic: str, groups: Sequence[str], now_ms: int) -> TopicStanding:
     standing = _standing(admin, topic, now_ms)
     if not standing.partitions:
         return standing
     bounds = admin.bounds(topic)
     ends = admin.ends(topic, committed=True)
-    committed = admin.committed(group, topic)
+    committed: dict[int, int] = {}
+    for group in groups:  # whichever has come furthest
+        for partition, offset in admin.committed(group, topic).items():
+            committed[partition] = max(offset, committed.get(partition, 0))
     lag = sum(max(0, ends[p] - max(committed.get(p, low), low)) for p, (low, _) in bounds.items())
     return TopicStanding(
         topic, standing.partitions, standing.records, lag, bool(committed), standing.rate

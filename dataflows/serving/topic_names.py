@@ -102,6 +102,8 @@ def name_pipelines(
             found.extend((_of_method(pipeline, each), (each,)) for each in known[0])
     for pipeline, (first, *_) in found:
         wrong += _name_complaints(pipeline, topics_of(pipeline, first, models.prefix))
+    for pipeline, metadata in found:
+        wrong += _variant_complaints(pipeline, metadata)
     pipelines = [pipeline for pipeline, _ in found]
     wrong += complaints_of(pipelines, everyone=True)
     if wrong:
@@ -236,6 +238,17 @@ def _name_complaints(pipeline: Pipeline, topics: PipelineTopics) -> Iterable[str
             f"{pipeline.place}: topic expected at most {TOPIC_MAX} characters, "
             f"got {len(longest)}: {longest!r}"
         )
+
+
+def _variant_complaints(pipeline: Pipeline, metadata: Sequence[Metadata]) -> Iterable[str]:
+    """One record may go to any of them."""
+    for variant, each in zip(pipeline.variants, metadata, strict=True):
+        if bool(each.content_types) != bool(metadata[0].content_types):
+            kinds = ["bytes" if m.content_types else "JSON" for m in (metadata[0], each)]
+            yield (
+                f"{pipeline.place}: variant {variant.name!r} expected a model of {kinds[0]}, "
+                f"as {pipeline.variants[0].name!r} is, got one of {kinds[1]}"
+            )
 
 
 def _topic(each: Input, outputs: Mapping[str, str], features_topic: str) -> str:

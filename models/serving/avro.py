@@ -193,26 +193,48 @@ def value_from_avro(json_schema: JsonSchema) -> Callable[[Any], Any]:
     >>> leave_out({"a": None, "b": 1})
     {'b': 1}
     """
-    return _leaving_out(json_schema, json_schema, 0) or (lambda value: value)
+    return _leaving_out(json_schema, json_schema, {}) or _as_it_is
 
 
-def _leaving_out(schema: Any, root: JsonSchema, depth: int) -> Callable[[Any], Any] | None:
-    """None: there is nothing to leave out."""
+_LeaveOut = Callable[[Any], Any]
+
+
+def _leaving_out(
+    schema: Any, root: JsonSchema, known: dict[int, _LeaveOut | None]
+) -> _LeaveOut | None:
+    """None: there is nothing to leave out. `known` has what was made of schemas, by their id: one
+    that is within itself is found there, and not followed again."""
     schema = _followed(schema, root)
-    if not isinstance(schema, Mapping) or depth > 32:
+    if not isinstance(schema, Mapping):
         return None
+    if id(schema) not in known:
+        made: list[_LeaveOut] = []
+        known[id(schema)] = lambda value: made[0](value)
+        found = known[id(schema)] = _made_of(schema, root, known)
+        made.append(found or _as_it_is)
+    return known[id(schema)]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _made_of(
+    schema: Mapping[str, Any], root: JsonSchema, known: dict[int, _LeaveOut | None]
+) -> _LeaveOut | None:
     if "items" in schema:
-        of_item = _leaving_out(schema["items"], root, depth + 1)
+        of_item = _leaving_out(schema["items"], root, known)
         if of_item is None:
             return None
-        return lambda value: value if value is None else [of_item(each) for each in value]
+        # Avro that was written with quite another schema may have anything there.
+        return lambda value: [of_item(each) for each in value] if type(value) is list else value
     properties = schema.get("properties") or {}
     required = set(schema.get("required", ()))
     optional = frozenset(each for each in properties if each not in required)
     inside = {
         name: found
         for name, inner in properties.items()
-        if (found := _leaving_out(inner, root, depth + 1)) is not None
+        if (found := _leaving_out(inner, root, known)) is not None
     }
     if not optional and not inside:
         return None

@@ -41,6 +41,7 @@ class CallPredictor:
         outputs: Checker,
     ) -> None:
         self.metadata = metadata
+        self.batched = many is not None  # as `Predictor` has it
         self._one = one
         self._many = many
         self._take = inputs.check

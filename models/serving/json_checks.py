@@ -38,8 +38,9 @@ class JsonChecker:
         self.json_schema: JsonSchema = own
         _refuse_remote(own, [])
         try:
-            jsonschema_rs.meta.validate(own)
+            # First, since it refuses a $schema that it does not know, which the other would fetch.
             compiled = jsonschema_rs.validator_for(own, offline=True)
+            jsonschema_rs.meta.validate(own)
         except jsonschema_rs.ValidationError as error:
             misfit = _told(error, own)
             raise BadSchemaError(f"expected a JSON Schema: {misfit}") from None

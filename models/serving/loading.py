@@ -44,6 +44,22 @@ def load_predictor(name: str, *, folder: Path | None = None) -> Predictor:
     return class_predictor(name, thing, method)
 
 
+def load_in(folder: str, name: str) -> Predictor:
+    """The same from a folder, with arguments as a process of its own is told them: one method.
+    Raises BadModel."""
+    path = Path(folder)
+    if name.partition(":")[0] != OURS and not file_path(name, path):
+        thing, method = thing_named(name, path)
+        methods = methods_of(thing)
+        if method is None and len(methods) > 1:
+            named = ", ".join(f"{name}.{each}" for each in methods)
+            raise BadModel(
+                f"model {name!r} expected one of {named}, since a process of its own (timeout_s, "
+                "memory_mb, a shadow) answers by one method, got the class"
+            )
+    return load_predictor(name, folder=path)
+
+
 def predictors_named(name: str, *, folder: Path | None = None) -> list[str]:
     """The names of all that a name offers: of a class with several predict methods one each, the
     name itself first; else the name. Raises BadModel."""
@@ -67,4 +83,4 @@ def file_path(name: str, folder: Path | None) -> Path | None:
     return path if ":" not in name and path.is_dir() else None
 
 
-__all__ = ["BadModel", "load_predictor", "predictors_named"]
+__all__ = ["BadModel", "load_in", "load_predictor", "predictors_named"]

@@ -9,7 +9,9 @@ from typing import Any
 from streamrec.models.serving.misfit import Misfit, path_of, shown
 
 _DEPTH_MAX = 200
-_ATOMS = frozenset({bool, int, type(None)})
+_ATOMS = frozenset({bool, type(None)})
+# Python writes no integer of more than 4,300 digits.
+_LARGE, _LEAST = 10**4_000, -(10**4_000)
 
 
 def plain(value: Any) -> Any:
@@ -34,6 +36,9 @@ def plain(value: Any) -> Any:
             elif inner_kind is str:
                 if not inner.isascii():
                     break
+            elif inner_kind is int:
+                if not _LEAST < inner < _LARGE:
+                    break
             elif inner_kind not in _ATOMS:
                 break
             if not name.isascii():
@@ -47,6 +52,11 @@ def _plain(value: Any, path: list[str | int]) -> Any:
     kind = type(value)
     if kind in _ATOMS:
         return value
+    if kind is int:
+        if _LEAST < value < _LARGE:
+            return value
+        told = f"an integer of {value.bit_length()} bits"
+        return Misfit(path_of(path), "an integer of at most 4000 digits", told)
     if kind is str:
         return value if value.isascii() or _is_text(value) else _misfit(path, "text", value)
     if kind is float:

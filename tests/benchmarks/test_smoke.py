@@ -11,17 +11,27 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from benchmarks import index_plateau, keyed, scoring_full_speed
 from benchmarks.figures import Figure, write_figures
 from benchmarks.place import embedded_place, kafka_place
+from benchmarks.scorer import measure as scorer
+from benchmarks.scorer import neighbours, throughput
+from benchmarks.scorer.records import flowers
 from benchmarks.timed_flow import Clock, timed_flow
 from streamrec.connectors.log_settings import LogSettings
 
 
 def test_file_holds_each_figure_under_its_name_and_what_missed(tmp_path: Path) -> None:
-    figures = [Figure("a.ratio", 1.5, "x", 1.6), Figure("b.ratio", 2.0, "x", 1.6)]
+    figures = [
+        Figure("a.ratio", 1.5, "x", 1.6),
+        Figure("b.ratio", 2.0, "x", 1.6),
+        Figure("c.rate", 3.0, "x", at_least=3.0),
+        Figure("d.rate", 2.9, "x", at_least=3.0),
+    ]
 
     write_figures(figures, tmp_path / "out.json")
 
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written == {"a.ratio": 1.5, "b.ratio": 2.0, "missed": ["b.ratio"]}
+    assert written.pop("missed") == ["b.ratio", "d.rate"]
+    assert written == {"a.ratio": 1.5, "b.ratio": 2.0, "c.rate": 3.0, "d.rate": 2.9}
+    assert [figure.verdict() for figure in figures[2:]] == ["ok, at least 3", "MISSED, at least 3"]
 
 
 def test_timed_step_answers_as_before_and_is_counted() -> None:
@@ -87,3 +97,32 @@ def test_full_speed_gives_its_ratio(
     by_name = {figure.name: figure for figure in figures}
     assert by_name["scoring_full_speed.ratio_warm"].value > 0
     assert by_name["scoring_full_speed.ratio_warm"].at_most == 1.6
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+def test_scorer_gives_its_figures_without_contenders(
+    kafka_settings: LogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    assert kafka_settings.kafka_bootstrap_servers and kafka_settings.schema_registry_url
+    monkeypatch.setattr(throughput, "ROUNDS", 1)
+    monkeypatch.setattr(throughput, "RIVALS", {})
+    monkeypatch.setattr(neighbours, "SECONDS", 1.0)
+    place = kafka_place(
+        kafka_settings.kafka_bootstrap_servers,
+        kafka_settings.schema_registry_url,
+        tmp_path,
+        said.append,
+    )
+
+    figures = [
+        *scorer.from_json(place, "iris", flowers, 40_000, {"species": "setosa"}),
+        *neighbours.slow_beside_fast(place, scorer.NAME),
+    ]
+
+    by_name = {figure.name: figure for figure in figures}
+    assert "no contenders here: ours only" in said
+    assert by_name["scorer.iris.beyond_the_call"].at_most == 15.0
+    assert by_name["scorer.iris.where.check in"].value > 0
+    assert by_name["scorer.beside_slow.p99"].at_most == 200.0

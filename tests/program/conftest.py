@@ -69,6 +69,7 @@ def topics(topic_name: str) -> Topics:
 def shell(
     request: pytest.FixtureRequest,
     topics: Topics,
+    topic_name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Shell:
@@ -76,6 +77,8 @@ def shell(
     environment = {
         f"STREAMREC_{name.upper()}_TOPIC": topic for name, topic in asdict(topics).items()
     }
+    # Made by the first pipeline, not by `topics create`.
+    environment["STREAMREC_PIPELINES_TOPIC"] = f"{topic_name}-pipelines"
     if request.param == "embedded":
         environment["EMBEDDED_LOG_PATH"] = str(tmp_path / "log.sqlite")
     else:

@@ -9,6 +9,8 @@ from streamrec.connectors.reading import read_all
 from streamrec.dataflows.job.settings import load_settings
 from tests.program.conftest import Shell, Topics
 from tests.program.error_records import error, write_errors
+from tests.program.served_models import models as models
+from tests.program.served_models import run_pipeline
 
 
 def _log() -> Log:
@@ -81,3 +83,40 @@ def test_a_file_is_imported(shell: Shell, topics: Topics, tmp_path: Path) -> Non
         ("u1", "i1", 1767225600000),
         ("u2", "i2", 1767225602000),
     }
+
+
+def test_a_pipeline_is_created_sent_to_run_received_from_and_deleted(
+    shell: Shell, topic_name: str, models: Path
+) -> None:
+    create = ("pipeline", "create", "iris", "--model", "flowers:Iris", "--prefix", topic_name)
+    stem = f"{topic_name}.iris.1.0"
+    made = shell(*create, "--partitions", "2", "-c", "retention.ms=77777777")
+    assert made.status == 0, made.err
+    assert f"topic {stem}.inputs: made, 2 partitions" in made.lines
+    again = shell(*create)
+    assert again.status == 0, again.err
+    assert again.lines[-1] == "pipeline iris: exists, version 1.0 of flowers:Iris"
+    assert not any("expected" in line for line in again.lines)  # it is as it was made
+    lines = '{"petal_width": 1.25}\n{"petal_width": "wide"}\n{"petal_width": 2.5}\n'
+    assert shell("send", "--pipeline", "iris", "--key", "k", stdin=lines).status == 0
+    before = json.loads(shell("pipeline", "status", "iris", "--json").out)
+    assert (before["lag"], before["inputs"][0]["rate"]) == (3, 3 / 60)
+    assert run_pipeline("iris", "--until-end").returncode == 0
+    answers = shell("receive", "--pipeline", "iris", "--max", "2", "--wait", "30")
+    assert (answers.status, answers.lines) == (
+        0,
+        ['{"species": "setosa"}', '{"species": "virginica"}'],
+    )
+    failed = shell("receive", "--pipeline", "iris", "--errors", "--wait", "0.1")
+    assert [json.loads(line)["value"] for line in failed.lines] == [{"petal_width": "wide"}]
+    after = json.loads(shell("pipeline", "status", "iris", "--json").out)
+    assert (after["lag"], after["reasons"]) == (0, {"invalid_value": 1})
+    assert shell("errors", "redrive", "--all", "--pipeline", "iris").lines == [
+        "redriven 1, were already 0"
+    ]
+    assert shell("pipeline", "delete", "iris").status == 2
+    deleted = shell("pipeline", "delete", "iris", "--yes")
+    assert deleted.status == 0, deleted.err
+    assert f"topic {stem}.inputs: deleted, 4 records" in deleted.lines
+    assert [t for t in shell("topics", "list").lines if t.startswith(stem)] == []
+    assert shell("pipeline", "list").out == ""

@@ -121,6 +121,12 @@ class ApartPredictor:
                     LOOP.wake()
             return (self._line if line is None else line).finished()
 
+    def check(self) -> None:
+        """For who looks at tickets himself: raises BadModel, Closed or RuntimeError where none will
+        be answered any more."""
+        with self._changed:
+            self._check()
+
     def close(self) -> None:
         """Within a second. What was not answered is not; who waits for it gets `Closed`."""
         LOOP.remove(self)

@@ -22,7 +22,7 @@ class Run(Generic[T]):
     other: "Run[T] | None" = None  # of a first half: the second
 
 
-class Waiting(Generic[T]):
+class WaitingRecords(Generic[T]):
     def __init__(self) -> None:
         self._new: deque[T] = deque()
         self._runs: list[Run[T]] = []  # the last one is the next
@@ -81,4 +81,4 @@ class Waiting(Generic[T]):
             self._runs.append(Run(records))
 
 
-__all__ = ["Run", "Waiting"]
+__all__ = ["Run", "WaitingRecords"]

@@ -14,7 +14,7 @@ from streamrec.models.serving.apart.progress import At
 from streamrec.models.serving.apart.settings import Limits
 from streamrec.models.serving.apart.sizes import BatchSize
 from streamrec.models.serving.apart.tickets import Ticket
-from streamrec.models.serving.apart.waiting import Run, Waiting
+from streamrec.models.serving.apart.waiting import Run, WaitingRecords
 from streamrec.models.serving.apart.wire import Header, packed_inputs, unpacked
 from streamrec.models.serving.contract import Answer, Fault
 from streamrec.schemas.reasons import Reason
@@ -23,6 +23,7 @@ _logger = logging.getLogger(__name__)
 
 _FLYING = 2  # batches: one is called while the next is on its way
 _MEMORY_LOOK_S = 0.02 if CHEAP else 0.25
+_OF_TIMEOUT = 0.25  # what a batch is meant to take of it, at most
 _EXIT_S = 1.0  # for a process to end that has closed the channel
 
 _Record = tuple[Ticket, int]  # and the input's index in it
@@ -53,8 +54,11 @@ class Work:
         self._limits = limits
         self._tell = tell
         self._wake = wake
-        self._size = BatchSize(limits.cut_ms / 1000)
-        self._queue: Waiting[_Record] = Waiting()
+        cut_s = limits.cut_ms / 1000
+        if limits.timeout_s is not None:  # a batch that takes what it is meant to must not be late
+            cut_s = min(cut_s, _OF_TIMEOUT * limits.timeout_s)
+        self._size = BatchSize(cut_s)
+        self._queue: WaitingRecords[_Record] = WaitingRecords()
         self._flying: deque[_Batch] = deque()
         self._number = 0
         self._ending_since_s: float | None = None  # the channel is closed, the process not ended

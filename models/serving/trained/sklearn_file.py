@@ -4,6 +4,7 @@ pandas is not needed. A ColumnTransformer that was fitted with names of columns 
 places, which the pipeline knows; the names must be those of the description, in their order.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class SklearnEngine:
 def _loaded(path: Path, description: Description) -> Any:
     import skops.io  # here, since it takes seconds
 
-    refused = [each for each in description.trust if not each.startswith(_TRUSTABLE)]
+    refused = [each for each in description.trust if not _is_trustable(each)]
     if refused:
         raise BadModel(
             f"{path}: trust expected types of {', '.join(p[:-1] for p in _TRUSTABLE)}, "
@@ -86,6 +87,18 @@ def _loaded(path: Path, description: Description) -> Any:
         raise
     except Exception as error:  # a broken file, another version: whatever skops stumbles over
         raise BadModel(f"{path} expected a skops file: {type(error).__name__}: {error}") from error
+
+
+def _is_trustable(name: str) -> bool:
+    """Whether it is a class: some functions of these packages run what they are given, as a
+    FunctionTransformer would with each record."""
+    if not name.startswith(_TRUSTABLE):
+        return False
+    module, _, held = name.rpartition(".")
+    try:
+        return isinstance(getattr(import_module(module), held, None), type)
+    except ImportError:
+        return False
 
 
 def _check_inputs(path: Path, model: Any, names: list[str]) -> None:

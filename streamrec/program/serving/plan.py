@@ -5,10 +5,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamrec.connectors.log import Log
-from streamrec.connectors.making_topics import ensure_topics
+from streamrec.connectors.log import IncompatibleSchemaError, Log
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.job.topics import RECOMMENDATIONS
+from streamrec.dataflows.job.start_error import StartError
+from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic, make_all
 from streamrec.dataflows.serving.kept import (
     PIPELINES,
     BadKeptPipeline,
@@ -17,7 +17,7 @@ from streamrec.dataflows.serving.kept import (
     keep,
 )
 from streamrec.dataflows.serving.kept_topics import change_told, kept_pipelines, named_pipeline
-from streamrec.dataflows.serving.making import NoAvroSchema, schemas_of, specs_of
+from streamrec.dataflows.serving.making import made_topics
 from streamrec.dataflows.serving.pipelines import DEFAULT_PREFIX
 from streamrec.dataflows.serving.topic_names import NamedPipeline
 from streamrec.models.serving.contract import Metadata
@@ -26,13 +26,12 @@ from streamrec.program.shared import CommandError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CreatePlan:
     """What a create comes to: nothing is made yet."""
 
     before: KeptPipeline | None
     after: KeptPipeline
-    named: NamedPipeline  # in the version that is created
-    schemas: dict[str, str]
+    rows: dict[str, Topic]  # that are its own in this version, by name
 
 
 def plan_create(
@@ -42,7 +41,7 @@ def plan_create(
     prefix: str | None,
     given: dict[str, Any],
     metadata: Metadata,
-) -> Plan:
+) -> CreatePlan:
     """Raises CommandError where what is there already stands against it, LogError."""
     kept = kept_pipelines(log, settings)
     before = kept.good.get(name)
@@ -53,15 +52,13 @@ def plan_create(
     try:
         features = settings.topic(RECOMMENDATIONS)
         named = named_pipeline(name, where, entry, metadata, kept.good, features)
-        schemas = schemas_of(named)
-    except (BadKeptPipeline, NoAvroSchema) as error:
+        rows = made_topics(named)
+    except (BadKeptPipeline, StartError) as error:
         raise UsageError(str(error)) from None
     _check_inputs(log, named)
-    topics = [spec.name for spec in specs_of(named)]
-    versions = _with_version(() if before is None else before.versions, metadata, topics)
-    return Plan(
-        before, KeptPipeline(name, where, entry, metadata.version, versions), named, schemas
-    )
+    versions = _with_version(() if before is None else before.versions, metadata, [*rows])
+    after = KeptPipeline(name, where, entry, metadata.version, versions)
+    return CreatePlan(before, after, rows)
 
 
 def _with_version(
@@ -126,24 +123,32 @@ def _check_inputs(log: Log, named: NamedPipeline) -> None:
                 admin.bounds(topic)
 
 
-def carried_out(log: Log, settings: Settings, plan: Plan, grow_to: int | None) -> Iterator[str]:
-    """Do it, and say what was done."""
-    specs = specs_of(plan.named)
-    report = ensure_topics(log, specs, plan.schemas)
-    for spec in specs:
-        does = f"made, {_parts(spec.partitions)}" if spec.name in report.created else "exists"
-        yield f"topic {spec.name}: {does}"
+def carried_out(
+    log: Log, settings: Settings, plan: CreatePlan, grow_to: int | None
+) -> Iterator[str]:
+    """Do it, and say what was done. Raises CommandError, LogError."""
+    try:
+        report = make_all(log, plan.rows)
+    except IncompatibleSchemaError as error:
+        raise CommandError(
+            f"{error}; schemas stay registered when a pipeline is deleted: a model that takes or "
+            "answers something else needs a new minor version"
+        ) from error
+    for name, row in plan.rows.items():
+        does = f"made, {_parts(row.partitions)}" if name in report.created else "exists"
+        yield f"topic {name}: {does}"
     for difference in report.differences:
         yield settle(log, difference, grow_to=grow_to)
     for found in report.schemas:
         yield f"schema {found.subject}: version {found.version}, id {found.id}"
     # Last of all: a pipeline that can be found by its name has its topics.
     if plan.after != plan.before:
-        keep(log, plan.after, settings.topic(PIPELINES), plan.named.pipeline.replication)
+        replication = int(plan.after.entry.get("replication", 1))
+        keep(log, plan.after, settings.topic(PIPELINES), replication)
     yield from _told(plan)
 
 
-def _told(plan: Plan) -> Iterator[str]:
+def _told(plan: CreatePlan) -> Iterator[str]:
     before, after = plan.before, plan.after
     where = f"pipeline {after.name}"
     of = f"version {after.version} of {after.model}"
@@ -168,4 +173,4 @@ def _parts(count: int) -> str:
     return f"{count} partition{'s' if count != 1 else ''}"
 
 
-__all__ = ["Plan", "carried_out", "plan_create", "without_zeros"]
+__all__ = ["CreatePlan", "carried_out", "plan_create", "without_zeros"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from streamrec.dataflows.serving.kept_topics import ChangedModel, check_unchanged
+from streamrec.dataflows.serving.kept_topics import group_of_pipeline
 from streamrec.program.running.engine import (
     BackupInterval,
     RecoveryDirectory,
@@ -13,9 +13,8 @@ from streamrec.program.running.engine import (
     become_engine,
     engine_flags,
 )
-from streamrec.program.serving.create import loaded_metadata
 from streamrec.program.serving.named import kept_of
-from streamrec.program.shared import CommandError, hand_on_debug, opened
+from streamrec.program.shared import hand_on_debug, opened
 
 SCORER = "streamrec.dataflows.scorer"
 
@@ -39,12 +38,10 @@ def run_pipeline(
     """
     hand_on_debug(context)
     with opened() as (log, settings):
-        kept, _ = kept_of(log, settings, name)
-        try:
-            check_unchanged(name, kept.current, loaded_metadata(name, kept.model))
-        except ChangedModel as error:
-            raise CommandError(str(error)) from None
-    variables = {"STREAMREC_MODELS": f"pipeline:{name}"}
+        kept_of(log, settings, name)  # raises where there is none; the scorer looks at the rest
+        # A group of its own, so that several may run on one log.
+        group = group_of_pipeline(settings, name)
+    variables = {"STREAMREC_MODELS": f"pipeline:{name}", "STREAMREC_CONSUMER_GROUP": group}
     if until_end:
         variables["STREAMREC_FOLLOW"] = "false"
     flags = engine_flags(recovery_directory, snapshot_interval, backup_interval, workers)

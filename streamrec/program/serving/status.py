@@ -12,7 +12,11 @@ from streamrec.connectors.log import LogError
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import RECOMMENDATIONS
 from streamrec.dataflows.serving.kept import KeptPipeline
-from streamrec.dataflows.serving.kept_topics import kept_pipelines, with_topics
+from streamrec.dataflows.serving.kept_topics import (
+    group_of_pipeline,
+    kept_pipelines,
+    with_topics,
+)
 from streamrec.dataflows.serving.standing import Standing, TopicStanding, standing_of
 from streamrec.program.serving.named import kept_of
 from streamrec.program.shared import opened, say
@@ -22,9 +26,12 @@ FLOW_ID = "scorer"  # whose group of consumers commits how far the pipelines hav
 _Json = Annotated[bool, typer.Option("--json", help="As JSON, an object a line.")]
 
 
-def group_of(settings: Settings) -> str:
-    """The consumer group of what serves pipelines."""
-    return f"{settings.consumer_group}-{FLOW_ID}"
+def groups_of(settings: Settings, name: str) -> tuple[str, ...]:
+    """The consumer groups of what may serve a pipeline: `pipeline run`, and a scorer of several."""
+    return tuple(
+        f"{group}-{FLOW_ID}"
+        for group in (group_of_pipeline(settings, name), settings.consumer_group)
+    )
 
 
 def status(
@@ -39,7 +46,7 @@ def status(
     with opened() as (log, settings):
         kept, everyone = kept_of(log, settings, name)
         named = with_topics(kept, everyone.good, settings.topic(RECOMMENDATIONS))
-        found = standing_of(log, named, group_of(settings), int(time.time() * 1000))
+        found = standing_of(log, named, groups_of(settings, name), int(time.time() * 1000))
     if as_json:
         facts = {**_facts(kept), **asdict(found), "lag": found.lag}
         typer.echo(json.dumps(facts, ensure_ascii=False))
@@ -98,4 +105,8 @@ def _topic(standing: TopicStanding) -> str:
         return f"{standing.topic}: expected a topic, got none; `streamrec pipeline create`"
     parts = f"{standing.partitions} partition{'s' if standing.partitions != 1 else ''}"
     records = f"{standing.records} record{'s' if standing.records != 1 else ''}"
-    return f"{standing.topic}: {parts}, {records}, {standing.rate:.1f}/s"
+    return f"{standing.topic}: {parts}, {records}, {_rate(standing.rate or 0.0)}"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.2f}/s" if per_s < 10 else f"{per_s:,.0f}/s"

@@ -6,11 +6,11 @@ import random
 import pytest
 
 from streamrec.models.serving.apart.sizes import BatchSize
-from streamrec.models.serving.apart.waiting import Run, Waiting
+from streamrec.models.serving.apart.waiting import Run, WaitingRecords
 
 
-def filled(count: int) -> Waiting[int]:
-    waiting: Waiting[int] = Waiting()
+def filled(count: int) -> WaitingRecords[int]:
+    waiting: WaitingRecords[int] = WaitingRecords()
     for record in range(count):
         waiting.add(record)
     return waiting
@@ -88,7 +88,7 @@ def test_runs_that_come_back_are_in_front() -> None:
 
 
 def test_a_record_that_is_done_with_leaves_its_neighbours() -> None:
-    waiting: Waiting[int] = Waiting()
+    waiting: WaitingRecords[int] = WaitingRecords()
     waiting.around(Run([4, 5, 6]), 1)
     assert [waiting.take(9).records for _ in range(2)] == [[4], [6]]
 
