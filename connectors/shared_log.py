@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.batch_part import part as part_of
 from streamrec.connectors.log import (
-    Detail,
     Headers,
     Log,
     LogAdmin,
@@ -166,8 +166,8 @@ class _Part:
         while self.waiting and left > 0:
             batch = self.waiting.popleft()
             if len(batch) > left:
-                self.waiting.appendleft(_part_of(batch, left, len(batch)))
-                batch = _part_of(batch, 0, left)
+                self.waiting.appendleft(part_of(batch, left, len(batch)))
+                batch = part_of(batch, 0, left)
             taken.append(batch)
             left -= len(batch)
             self.messages -= len(batch)
@@ -226,7 +226,7 @@ class _Demultiplexer:
             first = int(np.searchsorted(batch.offsets, at))  # no message twice, whatever is dealt
             if first == len(batch):
                 continue
-            part.add(batch if not first else _part_of(batch, first, len(batch)))
+            part.add(batch if not first else part_of(batch, first, len(batch)))
             part.wanted[place] = int(batch.offsets[-1]) + 1
             if part.messages > _WAITING_MESSAGES or part.size > _WAITING_BYTES:
                 self._send_away(part)
@@ -266,20 +266,6 @@ def _by_topic(wanted: Mapping[Place, int]) -> dict[str, dict[int, int]]:
 
 def _size(batch: RawBatch) -> int:
     return sum(map(len, filter(None, batch.values)))
-
-
-def _part_of(batch: RawBatch, start: int, end: int) -> RawBatch:
-    def detail(index: int) -> Detail:
-        return batch.detail(start + index)
-
-    return RawBatch(
-        batch.topic,
-        batch.partition,
-        batch.offsets[start:end],
-        batch.values[start:end],
-        detail,
-        batch.times_ms[start:end],
-    )
 
 
 class ReaderView:

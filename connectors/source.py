@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.connectors.batch_part import part
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import (
     Log,
@@ -35,7 +36,7 @@ from streamrec.connectors.log import (
 )
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.starts import Positions, SourceStart, Start, positions_at
-from streamrec.connectors.ticks.gate import Gate, GateOptions, part
+from streamrec.connectors.ticks.gate import Gate, GateOptions
 from streamrec.connectors.ticks.tick import LaneTick
 
 _logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamrec.connectors.batch_part import part
 from streamrec.connectors.log import Log, LogReader, OffsetOutOfRangeError, RawBatch
 from streamrec.connectors.ticks.tick import Ends, LaneTick, Tick, TickCodec, bounds_of, last_tick
 
@@ -187,16 +188,4 @@ def _take_to(queue: list[RawBatch], ends: Mapping[int, int]) -> Iterator[RawBatc
         queue.append(part(batch, cut, len(batch)) if cut else batch)
 
 
-def part(batch: RawBatch, start: int, stop: int) -> RawBatch:
-    """Some consecutive messages of a batch."""
-    return RawBatch(
-        batch.topic,
-        batch.partition,
-        batch.offsets[start:stop],
-        batch.values[start:stop],
-        lambda index: batch.detail(start + index),
-        batch.times_ms[start:stop],
-    )
-
-
-__all__ = ["Gate", "GateOptions", "part"]
+__all__ = ["Gate", "GateOptions"]

@@ -101,6 +101,12 @@ class Settings(_TopicNames):
         description="which profile of the list of models: development, test, beta, production, or "
         "one that the file has",
     )
+    into: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,50}$",
+        description="of dataflows.scorer and dataflows.gather: topics that they write are called "
+        "so behind a hyphen, as `replay --into` has it",
+    )
     share_sessions: bool = Field(
         True, description="tell other processes, and the next start, what sessions held"
     )

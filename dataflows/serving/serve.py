@@ -22,6 +22,7 @@ from streamrec.dataflows.serving.loaded import LoadedModels
 from streamrec.dataflows.serving.outputs import SERVED, SHADOW, AvroOutputs, JsonOutputs
 from streamrec.dataflows.serving.pipelines import BadModelList, Variant
 from streamrec.dataflows.serving.reading import read_models
+from streamrec.dataflows.serving.replayed import written_into
 from streamrec.dataflows.serving.rows import PipelineRows, rows_of
 from streamrec.dataflows.serving.same_schemas import check_schemas
 from streamrec.dataflows.serving.shadows import ShadowShard
@@ -92,6 +93,8 @@ def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineR
             named = name_pipelines(models, loaded.metadata_of, features_topic)
     except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error
+    if job.settings.into is not None:
+        named = written_into(named, job.settings.into)
     rows = _rows(named, features_topic)
     return loaded, [(each, rows[each.name]) for each in named]
 

@@ -17,8 +17,8 @@ import pytest
 from benchmarks.join.flow import FLOW_ID, OFFERS, OUTCOMES, PURCHASES, Offers, build_flow
 from benchmarks.place import Place, embedded_place
 from streamrec import PaperJob, batch_of
+from streamrec.connectors.batch_part import part
 from streamrec.connectors.log import Outgoing, RawBatch
-from streamrec.connectors.ticks.gate import part
 from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from streamrec.dataflows.errors.failed import Failed

@@ -126,3 +126,14 @@ def test_a_shadow_answers_all_on_a_topic_of_its_own(tmp_path: Path) -> None:
     assert {record.headers["streamrec-variant"] for record in shadows} == {b"s"}
     assert all("streamrec-propensity" not in record.headers for record in shadows)
     assert found.reasons(ERRORS) == {5: "invalid_value"}
+
+
+def test_one_variant_alone_is_chosen_by_hand_too(tmp_path: Path) -> None:
+    text = (
+        '[[experiments]]\nname = "two-or-three"\nchoose = "field:do"\nformat = "avro"\n'
+        '[[experiments.variants]]\nname = "a"\nmodel = "MODELS:Twice"\n'
+    )
+    values = [{"n": 1, "do": "a"}, {"n": 1, "do": "b"}]
+    found = scored(write_list(tmp_path, text), {INPUTS: [given(INPUTS, values)]})
+    assert found.reasons(ERRORS) == {1: "invalid_value"}
+    assert len(found.records(OUTPUTS)) == 1

@@ -89,3 +89,20 @@ def test_on_a_terminal_the_user_is_asked(
     assert (answer.status, len(engine)) == (status, starts)
     assert answer.err.startswith(WARNED)
     assert ("once more?" in answer.err) == (not more)
+
+
+def test_a_list_of_models_is_replayed_into_topics_of_its_own(
+    embedded_shell: Shell, engine: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMREC_MODELS", "tests.dataflows.serving.served_models:Twice")
+    embedded_shell("topics", "create", "--dataflow", "dataflows.scorer")
+    flow = ("--flow", "dataflows.scorer")
+    answer = embedded_shell("replay", "--from", "earliest", "--into", "v2", *flow)
+    assert answer.status == 0
+    assert sorted(answer.err.splitlines()) == [
+        "topic models.twice.1.0.errors-v2: made",
+        "topic models.twice.1.0.outputs-v2: made",
+    ]
+    (environment,) = engine
+    assert environment["STREAMREC_INTO"] == "v2"
+    assert environment["STREAMREC_CONSUMER_GROUP"].endswith("-v2")

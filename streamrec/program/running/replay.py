@@ -23,6 +23,13 @@ class SavedState(StrEnum):
 
 
 def _into(topic: Topic, settings: Settings, suffix: str) -> str:
+    if not topic.named_by_setting:
+        if not topic.name.endswith(f"-{suffix}"):
+            raise UsageError(
+                f"--into expected topics that settings can call otherwise, got {topic.name!r}, "
+                "which is called so in the dataflow"
+            )
+        return topic.name
     if topic.beside is None:
         return f"{settings.topic(topic)}-{suffix}"
     return _into(topic.beside, settings, suffix) + topic.name.removeprefix(topic.beside.name)
@@ -92,7 +99,10 @@ def replay(
     try:
         parse_start(start)
         module = module_name(flow)
-        written = topics_of(flow)[1]
+        if into is not None:
+            given["into"] = into
+        # Topics of a list of models are called so when the dataflow is wired.
+        written = topics_of(flow, into=into)[1]
         if into is not None:
             settings = load_settings()
             given["consumer_group"] = f"{settings.consumer_group}-{into}"

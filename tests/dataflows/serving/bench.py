@@ -35,12 +35,12 @@ class ScorerBench:
         self.recovery = recovery
         self.log: Log = open_log(settings)
 
-    def settings_of(self, *entries: str) -> Settings:
+    def settings_of(self, *entries: str, **given: Any) -> Settings:
         """Settings with a list of models, whose topics are made."""
         path = self.recovery.with_name("served.toml")
         text = "\n".join((f'prefix = "{self.prefix}"', *entries)).replace("MODELS", MODELS)
         path.write_text(text)
-        settings = self.settings.model_copy(update={"models": str(path)})
+        settings = self.settings.model_copy(update={"models": str(path), **given})
         rows = [
             row
             for _, each in listed(PaperJob(FLOW_ID, settings=settings))
@@ -56,7 +56,7 @@ class ScorerBench:
         workers: int = 1,
         **given: Any,
     ) -> None:
-        settings = self.settings_of(*entries).model_copy(update=given)
+        settings = self.settings_of(*entries, **given)
         job = open_job_with(
             FLOW_ID,
             settings,

@@ -1,0 +1,39 @@
+"""Some consecutive messages of a batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamrec.connectors.log import Detail, RawBatch
+
+
+@dataclass(frozen=True, slots=True)
+class _DetailFrom:
+    """What messages carry besides, from a row of a batch on."""
+
+    detail: Callable[[int], Detail]
+    start: int
+
+    def __call__(self, index: int) -> Detail:
+        return self.detail(self.start + index)
+
+
+def part(batch: RawBatch, start: int, stop: int) -> RawBatch:
+    """The messages from `start` to before `stop`.
+
+    What is left of a batch may be cut any number of times: one that goes out record by record is
+    the part of a part thousands deep, and each asks the whole for what its messages carry.
+    """
+    detail, first = batch.detail, start
+    if isinstance(detail, _DetailFrom):
+        detail, first = detail.detail, detail.start + start
+    return RawBatch(
+        batch.topic,
+        batch.partition,
+        batch.offsets[start:stop],
+        batch.values[start:stop],
+        _DetailFrom(detail, first),
+        batch.times_ms[start:stop],
+    )
+
+
+__all__ = ["part"]
