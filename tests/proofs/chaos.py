@@ -28,6 +28,8 @@ from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_join import MODULE as JOIN_MODULE
 from tests.proofs.chaos_join import JoinTopics, judge_join
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
+from tests.proofs.chaos_scorer import MODULE as SCORER_MODULE
+from tests.proofs.chaos_scorer import ScorerTopics, drain, judge_scorer
 from tests.proofs.chaos_troubles import subscriber, unwell_registry
 from tests.proofs.join_feed import END_RECORDS
 
@@ -143,6 +145,25 @@ def chaos_of_join(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, Ch
     return found.verdict, run
 
 
+def chaos_of_scorer(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, ChaosRun]:
+    """The same of the scorer, whose models fail in every way there is."""
+    topics = ScorerTopics.make(place)
+    group = f"{place.prefix}-{options.seed}"
+    environment = place.process_environment(
+        consumer_group=group, delivery=options.delivery, models=topics.models
+    )
+    feed = ["tests.proofs.scorer_feed", f"--other={topics.other}", "--topics", *topics.inputs]
+    outputs = topics.of("plain", "outputs")
+    under = f"{group}-scorer"
+    run = killed_run(place, options, environment, feed, topics.inputs, outputs, under)
+    say("a last run answers what waits")
+    drain(environment, place.folder)
+    say("checking every output against a plain program")
+    found = judge_scorer(place, topics, options.delivery == "transactions")
+    say(", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items())))
+    return found.verdict, run
+
+
 def chaos(
     place: Place, flow: Flow, options: ChaosOptions, model: str
 ) -> tuple[ChaosVerdict, ChaosRun]:
@@ -217,9 +238,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--flow",
         "--dataflow",
-        choices=(*FLOWS, "join"),
+        choices=(*FLOWS, "join", "scorer"),
         default="recommender",
-        help="join: two inputs with timers; the number of processes changes under way, too",
+        help="join: two inputs with timers; scorer: six models, most of which fail; of both the "
+        "number of processes changes under way, too",
     )
     parser.add_argument(
         "--model", help="STREAMREC_MODEL of the recommender and of scoring; by default none"
@@ -253,8 +275,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "--stopped replaced: on Kafka what the client had taken is sent when it wakes, which "
             "only --delivery transactions rules out"
         )
-    if given.model and given.flow == "join":
-        parser.error(f"--model expected --flow {' or '.join(FLOWS)}, got join")
+    if given.model and given.flow not in FLOWS:
+        parser.error(f"--model expected --flow {' or '.join(FLOWS)}, got {given.flow}")
+    if given.wrong_clocks and given.flow == "scorer":
+        parser.error("--wrong-clocks expected a --flow that goes by time, got scorer")
     if given.flow == "join" and given.events < END_RECORDS:
         parser.error(f"--events expected at least {END_RECORDS} of join, got {given.events}")
     for name in ("subscriber", "unwell_registry"):
@@ -268,18 +292,18 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     folder = given.folder or Path(tempfile.mkdtemp(prefix="streamrec-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    is_join = given.flow == "join"
+    modules = {"join": JOIN_MODULE, "scorer": SCORER_MODULE}
     count = given.processes
     say(f"seed {seed}; data and logs in {folder}")
     options = ChaosOptions(
-        JOIN_MODULE if is_join else FLOWS[given.flow].module,
+        modules.get(given.flow) or FLOWS[given.flow].module,
         given.kills,
         given.events,
         given.processes,
         given.workers,
         seed,
         given.delivery,
-        sizes=(count, count + 1, max(1, count - 1), count) if is_join else (),
+        sizes=(count, count + 1, max(1, count - 1), count) if given.flow in modules else (),
         wrong_clocks=given.wrong_clocks,
         subscriber=given.subscriber,
         unwell_registry=given.unwell_registry,
@@ -292,8 +316,10 @@ def main(arguments: list[str] | None = None) -> int:
     with ExitStack() as stack:
         try:
             place = open_place(stack, given, folder)
-            if is_join:
+            if given.flow == "join":
                 verdict, run = chaos_of_join(place, options)
+            elif given.flow == "scorer":
+                verdict, run = chaos_of_scorer(place, options)
             else:
                 verdict, run = chaos(place, FLOWS[given.flow], options, given.model or "none")
         except BenchmarkError as error:
