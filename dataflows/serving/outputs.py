@@ -213,11 +213,6 @@ def _as_text(content: bytes | None) -> bytes:
     return b"" if content is None else content.decode(errors="replace").encode()
 
 
-def _text(value: bytes) -> bytes:
-    """As UTF-8, which a header need not be and a field is."""
-    return value if value.isascii() else value.decode(errors="replace").encode()
-
-
 def _times_ms(details: Sequence[Detail]) -> NDArray[np.int64]:
     return np.array([detail.timestamp_ms for detail in details], np.int64)
 

@@ -117,16 +117,15 @@ def test_key_headers_and_time_are_kept_and_the_output_says_who_answered(tmp_path
     assert all(
         int(record.headers.pop("streamrec-took-us") or b"") >= 0 for record in found.values()
     )
-    ours = {"streamrec-model": b"twice/1.0", "streamrec-dataflow": b"scorer"}
+    ours = {"streamrec-model": b"twice/1.0"}
     place = f"{INPUTS}/3/4".encode()
     assert found[40].headers == {
         "trace": b"\2",
         "empty": None,
         "streamrec-source": place + b"0",
-        REQUEST_ID: place + b"0",
         **ours,
     }
-    assert found[41].headers == {"streamrec-source": place + b"1", REQUEST_ID: place + b"1", **ours}
+    assert found[41].headers == {"streamrec-source": place + b"1", **ours}
     assert found[42].headers == {"streamrec-source": place + b"2", REQUEST_ID: b"mine", **ours}
 
 
