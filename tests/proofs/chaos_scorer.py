@@ -185,12 +185,7 @@ def _told(
     name: str, variant: str | None, place: str, given: dict[str, bytes | None]
 ) -> dict[str, bytes | None]:
     """The headers of an answer, without how long it took."""
-    told: dict[str, bytes | None] = {
-        "streamrec-request-id": place.encode(),
-        **given,
-        "streamrec-source": place.encode(),
-        "streamrec-dataflow": FLOW_ID.encode(),
-    }
+    told: dict[str, bytes | None] = {**given, "streamrec-source": place.encode()}
     if variant is None:
         return {**told, "streamrec-model": f"{name}/1.0".encode()}
     return {
