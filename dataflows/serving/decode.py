@@ -11,6 +11,7 @@ from streamrec.connectors.log import Headers, RawBatch, SchemaError
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.serving.inputs import ModelInputs
 from streamrec.models.serving.contract import Raw
+from streamrec.schemas.header_ids import key_in
 from streamrec.schemas.json_codec import UnreadableError
 from streamrec.schemas.json_text import parse_record, shown_bytes
 from streamrec.schemas.plain import ValueDecoder
@@ -99,7 +100,7 @@ class _DecodeTopic:
             if all(f.reason != Reason.FAILS_RESOLUTION for f in decoded.failures):
                 return self._columns(decoded, shard, origins)
         read = _Read()
-        self._json(origins, messages, read)
+        avro = sorted([*avro, *self._json(origins, messages, read)])
         if avro:
             self._avro(origins, messages, avro, read)
         return _given(shard, origins, read)
@@ -115,8 +116,10 @@ class _DecodeTopic:
             read.values[row] = Raw(value, told)
         return read
 
-    def _json(self, origins: Origins, messages: list[bytes | None], read: _Read) -> None:
+    def _json(self, origins: Origins, messages: list[bytes | None], read: _Read) -> list[int]:
+        """Reads what is JSON; returns the rows that are none and whose headers name a schema."""
         adapt = self._reading.adapt
+        by_header: list[int] = []
         for row, value in enumerate(messages):
             if value is None:
                 read.failed.append(origins.fail(row, Reason.UNDECODABLE, _NULL.format("JSON")))
@@ -126,6 +129,9 @@ class _DecodeTopic:
             try:
                 found = parse_record(value)
             except ValueError as error:
+                if key_in(origins.headers(row)) is not None:
+                    by_header.append(row)
+                    continue
                 message = f"value expected JSON, got {shown_bytes(value)}: {error}"
                 read.failed.append(origins.fail(row, Reason.UNDECODABLE, message))
                 continue
@@ -133,6 +139,7 @@ class _DecodeTopic:
                 read.values[row] = found
             else:
                 self._adapted(origins, row, found, read)
+        return by_header
 
     def _adapted(self, origins: Origins, row: int, found: Any, read: _Read) -> None:
         adapt = self._reading.adapt

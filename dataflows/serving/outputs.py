@@ -15,6 +15,7 @@ from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import ModelAnswers
 from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
+from streamrec.schemas.header_ids import VALUE_SCHEMA_ID
 from streamrec.schemas.place_texts import place_texts
 from streamrec.schemas.served import ServedBy, served_alone, served_columns
 
@@ -26,7 +27,8 @@ VARIANT = "streamrec-variant"
 PROPENSITY = "streamrec-propensity"
 MODE = "streamrec-mode"
 SERVED, SHADOW = "served", "shadow"
-_OURS = IDS | {MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE}
+# And what says how the input was written.
+_OURS = IDS | {MODEL, TOOK_US, EXPERIMENT, VARIANT, PROPENSITY, MODE, VALUE_SCHEMA_ID}
 
 
 def _no_json(value: object) -> object:

@@ -181,9 +181,8 @@ class _Serving:
         job, metadata, pipeline = self.job, self.named.metadata[0], self.named.pipeline
         schema = metadata.input_schema
         by_column = False
-        # What is answered by column is written by column, which JSON is not; which variant of an
-        # experiment answers may stand in a value.
-        if not pipeline.is_experiment and self.rows.output_schema is not None:
+        # Columns are written as Avro; and whether a variant is chosen by hand, values say.
+        if self.rows.output_schema is not None and not pipeline.is_experiment:
             predictor = self.loaded.predictor(pipeline.variants[0])
             by_column = hasattr(predictor, "predict_columns")
         readings: dict[str, Reading] = {}

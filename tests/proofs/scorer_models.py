@@ -65,7 +65,7 @@ class Poisoned(Moody):
     """Hangs, grows or ends its process where an input says so."""
 
     qualified_name = "poisoned"
-    predict_batch = None  # type: ignore[assignment]
+    predict_batch: Any = None
 
     def predict(self, data: Any) -> Any:
         match data.get("do"):
