@@ -25,7 +25,8 @@ def part(batch: RawBatch, start: int, stop: int) -> RawBatch:
     """
     detail, first = batch.detail, start
     if isinstance(detail, _DetailFrom):
-        detail, first = detail.detail, detail.start + start
+        first += detail.start
+        detail = detail.detail
     return RawBatch(
         batch.topic,
         batch.partition,
