@@ -143,3 +143,26 @@ class Slow(Twice):
     def predict(self, data: Any) -> Any:
         time.sleep(1.0)
         return super().predict(data)
+
+
+@streamrec.model
+def huge(data: dict[str, Any]) -> dict[str, Any]:
+    """Ten to the power of a number."""
+    return {"got": 10 ** data["n"]}
+
+
+@streamrec.model(
+    input_schema={
+        "type": "object",
+        "properties": {
+            "parts": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"n": {"type": "integer"}}},
+            }
+        },
+        "required": ["parts"],
+    }
+)
+def counted(data: dict[str, Any]) -> dict[str, Any]:
+    """How many parts there are."""
+    return {"parts": len(data["parts"])}
