@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from bytewax.errors import BytewaxRuntimeError
 
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.reading import read_all
@@ -52,6 +53,12 @@ def make_bench(
         return ScorerBench(settings, topic_name[:60].rstrip("-"), recovery)
 
     return make
+
+
+def until(done: Callable[[], bool]) -> None:
+    give_up_s = time.monotonic() + 60.0
+    while not done() and time.monotonic() < give_up_s:
+        time.sleep(0.005)
 
 
 @BOTH_LOGS
@@ -139,6 +146,30 @@ def test_errors_of_a_model_are_redriven_from_its_own_topic(make_bench: Make, kaf
     assert again.redriven == 0
 
 
+def test_a_time_out_before_a_crash_is_not_answered_after_it(make_bench: Make) -> None:
+    bench = make_bench()
+    hangs = '[[models]]\nmodel = "MODELS:Hangs"\nname = "it"\ntimeout_s = 0.5\n'
+    breaks = '[[models]]\nmodel = "MODELS:breaks_off"\n'
+    bench.settings_of(hangs, breaks)
+    bench.send("it", [{"n": 1}, {"n": 2, "do": "hang"}, {"n": 3}])
+
+    def break_off() -> None:
+        until(lambda: len(bench.failed("it")) == 1 and len(bench.said("it")) == 2)
+        bench.send("breaks_off", [{}])
+
+    breaker = threading.Thread(target=break_off)
+    breaker.start()
+    with pytest.raises((KeyboardInterrupt, BytewaxRuntimeError)):
+        bench.run(hangs, breaks, follow=True, epoch_s=60.0)
+    breaker.join()
+    assert [error.fields["reason"] for error in bench.failed("it")] == ["model_timeout"]
+    before = bench.said("it")
+
+    bench.run(TWICE.replace("\n", '\nname = "it"\n', 1))  # which would answer it
+    assert bench.said("it") == before == [{"twice": 2}, {"twice": 6}]
+    assert len(bench.failed("it")) == 1
+
+
 @pytest.mark.parametrize("limits", ["", "timeout_s = 20\n"])
 def test_a_model_of_a_second_a_record_holds_up_nothing(make_bench: Make, limits: str) -> None:
     bench = make_bench()
@@ -146,11 +177,6 @@ def test_a_model_of_a_second_a_record_holds_up_nothing(make_bench: Make, limits:
     bench.settings_of(TWICE, slow)
     bench.send("slow", [{"n": number} for number in range(8)])
     stopping, waits, stopped = Stopping(), list[float](), list[float]()
-
-    def until(done: Callable[[], bool]) -> None:
-        give_up_s = time.monotonic() + 60.0
-        while not done() and time.monotonic() < give_up_s:
-            time.sleep(0.005)
 
     def feed() -> None:
         until(lambda: len(bench.said("slow")) >= 1)

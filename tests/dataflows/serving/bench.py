@@ -54,6 +54,7 @@ class ScorerBench:
         *entries: str,
         stopping: Stopping | None = None,
         workers: int = 1,
+        epoch_s: float = EPOCH_S,
         **given: Any,
     ) -> None:
         settings = self.settings_of(*entries, **given)
@@ -65,7 +66,7 @@ class ScorerBench:
             share_clients=True,
         )
         config = RecoveryConfig(str(self.recovery))  # type: ignore[no-untyped-call]
-        flow, every = build_flow(job), timedelta(seconds=EPOCH_S)
+        flow, every = build_flow(job), timedelta(seconds=epoch_s)
         if workers == 1:
             run_main(flow, epoch_interval=every, recovery_config=config)  # type: ignore[no-untyped-call]
             return

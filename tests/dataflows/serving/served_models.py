@@ -166,3 +166,20 @@ def huge(data: dict[str, Any]) -> dict[str, Any]:
 def counted(data: dict[str, Any]) -> dict[str, Any]:
     """How many parts there are."""
     return {"parts": len(data["parts"])}
+
+
+class Hangs(Twice):
+    """Hangs where it is told to, as `Twice` does not."""
+
+    qualified_name = "hangs"
+
+    def predict(self, data: Any) -> Any:
+        if data.get("do") == "hang":
+            time.sleep(600.0)
+        return super().predict(data)
+
+
+@streamrec.model
+def breaks_off(data: dict[str, Any]) -> dict[str, Any]:
+    """Stands for a kill."""
+    raise KeyboardInterrupt
