@@ -87,5 +87,7 @@ def test_variants_of_an_experiment_take_all_bytes_or_all_json(tmp_path: Path) ->
         '[[experiments.variants]]\nname = "a"\nmodel = "MODELS:echo"\n'
         '[[experiments.variants]]\nname = "b"\nmodel = "MODELS:measured"\n'
     )
-    with pytest.raises(StartError, match="mixed"):
+    with pytest.raises(
+        StartError, match="variant 'b' expected a model of JSON, as 'a' is, got one of bytes"
+    ):
         scored(write_list(tmp_path, text), {})
