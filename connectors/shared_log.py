@@ -322,10 +322,13 @@ class ReaderView:
         self._counted.give_back()
 
 
-class WriterView:
-    """A LogWriter: the thread's."""
+W = TypeVar("W", bound=LogWriter)
 
-    def __init__(self, counted: "_Counted[LogWriter]") -> None:
+
+class _Writes(Generic[W]):
+    """What all views of a writer do."""
+
+    def __init__(self, counted: "_Counted[W]") -> None:
         self._counted = counted
         self._writer = counted.take()
         self._closed = False
@@ -346,6 +349,10 @@ class WriterView:
 
     def flush(self, timeout_s: float) -> None:
         self._writer.flush(timeout_s)
+
+
+class WriterView(_Writes[LogWriter]):
+    """A LogWriter: the thread's."""
 
     def close(self) -> None:
         """Flush; the last one releases."""
@@ -357,30 +364,8 @@ class WriterView:
                 self._counted.give_back()
 
 
-class TransactionalView:
+class TransactionalView(_Writes[TransactionalWriter]):
     """A TransactionalWriter: that of its name."""
-
-    def __init__(self, counted: "_Counted[TransactionalWriter]") -> None:
-        self._counted = counted
-        self._writer = counted.take()
-        self._closed = False
-
-    def write(self, topic: str, messages: Iterable[Outgoing]) -> None:
-        self._writer.write(topic, messages)
-
-    def write_columns(
-        self,
-        topic: str,
-        partition: int,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        headers: Sequence[Headers] | None = None,
-        times_ms: NDArray[np.int64] | None = None,
-    ) -> None:
-        self._writer.write_columns(topic, partition, keys, values, headers, times_ms)
-
-    def flush(self, timeout_s: float) -> None:
-        self._writer.flush(timeout_s)
 
     def commit(self, timeout_s: float) -> None:
         self._writer.commit(timeout_s)
