@@ -18,7 +18,7 @@ the original decides.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 PROVEN = frozenset({"0.7.8"})  # versions of the package `schema`
@@ -167,6 +167,10 @@ def _default(value: Any) -> Any:
     return value
 
 
+def _is_dict(pair: tuple[Any, Any]) -> bool:
+    return type(pair[1]) is dict
+
+
 def _fields(
     by_name: dict[str, Check],
     required: set[str],
@@ -181,12 +185,11 @@ def _fields(
         if type(value) is not dict:
             return REFUSED
         made: dict[str, Any] = {}
-        inner_dicts = False
         other_seen = False
-        for name, inner in value.items():
-            if type(inner) is dict:
-                inner_dicts = True
-                continue
+        pairs: Iterable[tuple[Any, Any]] = value.items()
+        if dict in set(map(type, value.values())):  # the original goes through them last
+            pairs = sorted(pairs, key=_is_dict)
+        for name, inner in pairs:
             check = check_of(name)
             if check is None:
                 if type(name) is not str:
@@ -198,21 +201,6 @@ def _fields(
             if found is REFUSED:
                 return REFUSED
             made[name] = found
-        if inner_dicts:  # the original goes through them last
-            for name, inner in value.items():
-                if type(inner) is not dict:
-                    continue
-                check = check_of(name)
-                if check is None:
-                    if type(name) is not str:
-                        return REFUSED
-                    if others is None:
-                        continue
-                    check, other_seen = others, True
-                found = check(inner)
-                if found is REFUSED:
-                    return REFUSED
-                made[name] = found
         if not required <= made.keys() or (others_required and not other_seen):
             return REFUSED
         if len(made) != len(value) and not ignore_extra:
