@@ -9,7 +9,6 @@ from streamrec.models.serving.contract import NAME, Metadata
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]+")
 TOPIC_MAX = 249  # characters of a topic's name, as Kafka has it
-DEFAULT_FEATURES_TOPIC = "features"
 
 _FIRST_VERSION = (1, 0)  # of an experiment that says none
 
@@ -80,7 +79,7 @@ def topics_of(
 def name_pipelines(
     models: ModelList,
     metadata_of: Callable[[Variant], Sequence[Metadata]],
-    features_topic: str = DEFAULT_FEATURES_TOPIC,
+    features_topic: str,
 ) -> tuple[NamedPipeline, ...]:
     """The pipelines of a list with their names and topics, in its order.
 
@@ -262,7 +261,6 @@ def _told(names: Iterable[str]) -> str:
 
 
 __all__ = [
-    "DEFAULT_FEATURES_TOPIC",
     "NamedPipeline",
     "PipelineTopics",
     "complaints_of",

@@ -29,7 +29,7 @@ def known(variant: Variant) -> Sequence[Metadata]:
 
 
 def test_a_model_has_its_topics_by_its_own_name_and_version() -> None:
-    (found,) = name_pipelines(ModelList((plain("m:Iris"),), prefix="shop"), known)
+    (found,) = name_pipelines(ModelList((plain("m:Iris"),), prefix="shop"), known, "seen")
     assert (found.name, found.version, found.pipeline.name) == ("iris", (1, 3), "iris")
     assert found.metadata == (IRIS,)
     assert found.topics == PipelineTopics(
@@ -52,14 +52,14 @@ def test_inputs_of_others_are_read_and_not_made() -> None:
 def test_an_experiments_topics_stay_where_its_models_change() -> None:
     variants = (Variant("m:Iris", "a"), Variant("m:Fraud", "s", 0.0, shadow=True))
     experiment = Pipeline(variants, "e", is_experiment=True, salt="e", place="experiments[0]")
-    (found,) = name_pipelines(ModelList((experiment,)), known)
+    (found,) = name_pipelines(ModelList((experiment,)), known, "seen")
     assert found.topics.outputs == "models.e.1.0.outputs"
     assert found.topics.shadows == "models.e.1.0.shadows"
     assert found.metadata == (IRIS, FRAUD)
 
 
 def test_each_method_of_a_class_is_a_pipeline_of_its_own() -> None:
-    found = name_pipelines(ModelList((plain("m:Both"), plain("m:Both", name="my"))), known)
+    found = name_pipelines(ModelList((plain("m:Both"), plain("m:Both", name="my"))), known, "seen")
     assert [(each.name, each.pipeline.variants[0].model) for each in found] == [
         ("iris", "m:Both.predict"),
         ("iris-predict_proba", "m:Both.predict_proba"),
@@ -98,5 +98,5 @@ def test_names_that_cannot_be_are_refused_once_models_are_known(
     pipelines: tuple[Pipeline, ...], told: str
 ) -> None:
     with pytest.raises(BadModelList) as raised:
-        name_pipelines(ModelList(pipelines), known)
+        name_pipelines(ModelList(pipelines), known, "seen")
     assert str(raised.value).startswith(told)
