@@ -71,7 +71,15 @@ def serve(job: Job) -> ServedList:
     loaded, named = _loaded(job)
     check_schemas(job.settings, [each for each, _ in named])
     allowances: dict[str, Allowance] = {}
-    served = [_Serving(job, loaded, each, rows, allowances).served() for each, rows in named]
+    lanes = job.settings.lanes
+    shards = [lane_shard(lane, all_workers()) for lane in range(lanes)]
+
+    def shard_of(partition: int) -> str:
+        return shards[partition % lanes]
+
+    served = [
+        _Serving(job, loaded, each, rows, allowances, shard_of).served() for each, rows in named
+    ]
     return ServedList(served, allowances)
 
 
@@ -137,6 +145,7 @@ class _Serving:
     named: NamedPipeline
     rows: PipelineRows
     allowances: dict[str, Allowance]
+    shard_of: Callable[[int], str]  # of a partition's lane
 
     def served(self) -> Served:
         pipeline = self.named.pipeline
@@ -165,13 +174,16 @@ class _Serving:
             else AvroAnswers(self.rows.output_schema),
         )
         name, (major, minor) = self.named.name, self.named.version
+        decode = self._decode()
         return Served(
             step=f"{name}:{major}:{minor}",
             rows=self.rows,
-            decode=self._decode(),
+            decode=decode,
             answer=answer,
             outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
-            shadows=[partial(self._shadow, n, each) for n, each in enumerate(pipeline.shadows)],
+            shadows=[
+                partial(self._shadow, n, each, decode) for n, each in enumerate(pipeline.shadows)
+            ],
             shadow_outputs=None
             if self.rows.shadows is None
             else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
@@ -204,9 +216,7 @@ class _Serving:
                     content_type=pipeline.content_type or "",
                 )
             readings[job.settings.topic(row)] = reading
-        lanes = job.settings.lanes
-        names = [lane_shard(lane, all_workers()) for lane in range(lanes)]
-        return DecodeInputs(readings, lambda partition: names[partition % lanes])
+        return DecodeInputs(readings, self.shard_of)
 
     def _outputs(self, topic: Topic, variants: Sequence[Variant], mode: str) -> Outputs:
         by = [self._by(variant, mode) for variant in variants]
@@ -223,7 +233,7 @@ class _Serving:
         experiment = self.named.name
         return ServedBy(metadata.qualified_name, metadata.version, experiment, variant.name, mode)
 
-    def _shadow(self, index: int, variant: Variant) -> ShadowShard:
+    def _shadow(self, index: int, variant: Variant, decode: DecodeInputs) -> ShadowShard:
         encode = None
         if self.rows.output_schema is not None:
             encode = AvroAnswers(self.rows.output_schema)
@@ -233,7 +243,7 @@ class _Serving:
             self.named.name,
             variant.name,
             encode,
-            self._decode(),
+            decode,
         )
 
 
