@@ -12,7 +12,7 @@ from streamrec.connectors.log import Headers
 from streamrec.connectors.out import Out, Sources, by_partition
 from streamrec.connectors.sizes import size_of, surely_fit
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.answers import with_ids
+from streamrec.dataflows.job.answers import SOURCE_HEADER, with_ids
 from streamrec.schemas import hashing
 from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoded
@@ -114,6 +114,8 @@ class Encode:
         sources = self._sources(records, n)
         headers = records.headers
         by = self._options.told_in_headers_of
+        if by is not None and records.tells_itself:
+            _check_told(headers)
         if by is not None and sources is not None and not records.tells_itself:
             headers = with_ids(headers, sources, by)
         targets = self._targets(column, sources)
@@ -240,6 +242,14 @@ class Encode:
                 f"record expected at most {largest} bytes, got {int(sizes[index])}",
             )
         return np.flatnonzero(is_small)
+
+
+def _check_told(headers: Sequence[Headers] | None) -> None:
+    """A restart would find none of records that do not tell which outputs they are."""
+    if headers is None or (headers and all(name != SOURCE_HEADER for name, _ in headers[0])):
+        raise ValueError(
+            f"records that tell themselves expected a header {SOURCE_HEADER!r}, got none"
+        )
 
 
 def _check_lengths(records: Records, n: int) -> None:
