@@ -8,12 +8,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from streamrec.connectors.backend import open_log
-from streamrec.connectors.log import Outgoing
+from streamrec.connectors.log import Log, Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.shop.faults import SchemaIds
 from streamrec.shop.shop import ShopBatch
@@ -69,6 +69,18 @@ class Pace:
         now_s = time.monotonic()
         self._next_s = max(self._next_s, now_s - 1.0) + count / self._rate
         time.sleep(max(0.0, self._next_s - now_s))
+
+
+def send_at_pace(
+    log: Log, topics: Sequence[str], left: Iterator[tuple[int, Outgoing]], pace: Pace
+) -> None:
+    """Write records, each to the topic of its number, as the pace lets them."""
+    with closing(log.writer()) as writer:
+        while step := list(islice(left, pace.step)):
+            pace.await_turn(len(step))
+            for number, topic in enumerate(topics):
+                writer.write(topic, [out for each, out in step if each == number])
+        writer.flush(120.0)
 
 
 def main() -> int:

@@ -15,7 +15,6 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 import fastavro
@@ -24,7 +23,7 @@ from benchmarks.join.flow import OFFERS, PURCHASES
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Headers, Outgoing
 from streamrec.dataflows.job.settings import load_settings
-from tests.proofs.chaos_feed import Pace
+from tests.proofs.chaos_feed import Pace, send_at_pace
 from tests.proofs.join_plain import HOUR_MS, SHARDS, partition_of
 
 START_MS = 1_767_225_600_000
@@ -140,12 +139,7 @@ def main() -> int:
         ids = [registry.latest(f"{topic}-value").id for topic in given.topics]
     pace = Pace(given.rate)
     left = outgoing(given.seed, given.events, ids, wrong_clocks=given.wrong_clocks)
-    with closing(log.writer()) as writer:
-        while step := list(islice(left, pace.step)):
-            pace.await_turn(len(step))
-            for number, topic in enumerate(given.topics):
-                writer.write(topic, [out for each, out in step if each == number])
-        writer.flush(120.0)
+    send_at_pace(log, given.topics, left, pace)
     return 0
 
 

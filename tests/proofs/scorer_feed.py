@@ -7,7 +7,6 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 import fastavro
@@ -15,7 +14,7 @@ import fastavro
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Headers, Outgoing
 from streamrec.dataflows.job.settings import load_settings
-from tests.proofs.chaos_feed import Pace
+from tests.proofs.chaos_feed import Pace, send_at_pace
 from tests.proofs.scorer_plain import DOES, NAMES
 
 _SHARES = (0.4, 0.2, 0.06, 0.06, 0.06, 0.22)  # of the records, by NAMES
@@ -115,12 +114,7 @@ def main() -> int:
     pace = Pace(given.rate)
     ids, schemas = [each.id for each in found], [each.schema for each in found]
     left = records(given.seed, given.events, ids, schemas, other_id)
-    with closing(log.writer()) as writer:
-        while step := list(islice(left, pace.step)):
-            pace.await_turn(len(step))
-            for number, topic in enumerate(given.topics):
-                writer.write(topic, [out for each, out in step if each == number])
-        writer.flush(120.0)
+    send_at_pace(log, given.topics, left, pace)
     return 0
 
 
