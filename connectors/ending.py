@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping
 
 from streamrec.connectors.log import Log
 
+_Place = tuple[str, str]  # group and topic
+
 
 class Ending:
     """For the sources and sinks of one dataflow in one process, whatever the number of workers."""
 
-    def __init__(self, log: Log, group: str) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._group = group
         self._lock = threading.Lock()
         self._sinks_open = 0
-        self._offsets: dict[str, dict[int, int]] = {}  # by topic
-        self._unanswered: dict[str, Callable[[], Mapping[int, int]]] = {}  # by topic
+        self._offsets: dict[_Place, dict[int, int]] = {}
+        self._unanswered: dict[_Place, Callable[[], Mapping[int, int]]] = {}
 
     def sink_opened(self) -> None:
         with self._lock:
@@ -29,6 +30,7 @@ class Ending:
 
     def source_ended(
         self,
+        group: str,
         topic: str,
         offsets: Mapping[int, int],
         unanswered: Callable[[], Mapping[int, int]] | None = None,
@@ -36,9 +38,9 @@ class Ending:
         """A source has reached its end, or was asked to stop, at these next offsets. `unanswered`
         is asked when the sinks have closed: the first offsets that then wait for an answer."""
         with self._lock:
-            self._offsets.setdefault(topic, {}).update(offsets)
+            self._offsets.setdefault((group, topic), {}).update(offsets)
             if unanswered is not None:
-                self._unanswered[topic] = unanswered
+                self._unanswered[group, topic] = unanswered
 
     def sink_closed(self) -> None:
         """A sink has flushed and closed; with the last one the ends are committed."""
@@ -49,13 +51,13 @@ class Ending:
             offsets, self._offsets = self._offsets, {}
         reader = self._log.reader()
         try:
-            for topic, ends in offsets.items():
+            for place, ends in offsets.items():
                 if ends:
-                    reader.commit(self._group, topic, self._answered(topic, ends))
+                    reader.commit(*place, self._answered(place, ends))
         finally:
             reader.close()
 
-    def _answered(self, topic: str, ends: Mapping[int, int]) -> dict[int, int]:
-        unanswered = self._unanswered.get(topic)
+    def _answered(self, place: _Place, ends: Mapping[int, int]) -> dict[int, int]:
+        unanswered = self._unanswered.get(place)
         waiting = {} if unanswered is None else unanswered()
         return {partition: min(at, waiting.get(partition, at)) for partition, at in ends.items()}

@@ -7,8 +7,9 @@ last one.
 
 - *A reader* is polled by whichever view is; what came for the others waits for them. Of a view
   behind which too much waits (its steps are slow) the partitions are given back, and taken up again
-  where they were when it has caught up: it holds up nobody. A partition that two views want, as
-  where outputs are read back that are also inputs, is read by a reader of the second one's own.
+  where they were when it has caught up: it holds up nobody. A partition that several
+  views want, as where models take one topic, is read once and dealt to each from where it is; one
+  that is far behind the others reads it by a reader of its own, until the next start.
 - *A writer* is flushed whole: one view's flush waits for what the others have written.
 - *Transactional writers* are one for a name: the sinks of a lane name the lane alone (`LogSink`).
   A commit commits what all topics of the lane have written since the last one. That may be a part
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 # What may wait for one view before its partitions are given back.
 _WAITING_MESSAGES = 8_000
 _WAITING_BYTES = 32 * 1024 * 1024
+# How far the reader goes back for one of several views of a partition.
+_BACK_MESSAGES = 8_000
 
 
 class _Closes(Protocol):
@@ -152,7 +155,7 @@ class _Part:
     waiting: deque[RawBatch] = field(default_factory=deque)
     messages: int = 0
     size: int = 0
-    is_away: bool = False  # its partitions were given back
+    is_away: bool = False  # nothing is dealt to it now
 
     def add(self, batch: RawBatch) -> None:
         self.waiting.append(batch)
@@ -180,37 +183,56 @@ class _Demultiplexer:
 
     def __init__(self, log: Log) -> None:
         self.reader: LogReader = log.reader(ends=True)
-        self._owners: dict[Place, _Part] = {}
+        self._wanting: dict[Place, list[_Part]] = {}  # to whom records of a partition are dealt
 
-    def has(self, topic: str, partitions: Iterable[int], part: _Part) -> bool:
-        """Whether another view reads one of these."""
-        owners = (self._owners.get((topic, p), part) for p in partitions)
-        return any(owner is not part for owner in owners)
+    def is_near(self, topic: str, positions: Mapping[int, int]) -> bool:
+        """Whether nobody reads these, or those who do are about there: the reader goes back as far
+        as it must, and they get nothing twice."""
+        return all(
+            self._next((topic, partition)) - at <= _BACK_MESSAGES
+            for partition, at in positions.items()
+            if (topic, partition) in self._wanting
+        )
 
     def assign(self, part: _Part, topic: str, positions: Mapping[int, int]) -> None:
-        self.reader.assign(topic, positions)
+        fresh: dict[int, int] = {}
+        back: dict[int, int] = {}
         for partition, at in positions.items():
-            self._owners[topic, partition] = part
-            part.wanted[topic, partition] = at
+            place = (topic, partition)
+            if place not in self._wanting:
+                fresh[partition] = at
+            elif at < self._next(place):
+                back[partition] = at
+            self._wanting.setdefault(place, []).append(part)
+            part.wanted[place] = at
+        if back:
+            self.reader.unassign(topic, list(back))
+        if fresh or back:
+            self.reader.assign(topic, fresh | back)
 
-    def unassign(self, part: _Part, topic: str, partitions: Iterable[int]) -> None:
-        places = [(topic, partition) for partition in partitions]
-        if not part.is_away:
-            self.reader.unassign(topic, [partition for _, partition in places])
-        part.waiting = deque(b for b in part.waiting if (b.topic, b.partition) not in places)
-        for place in places:
-            del part.wanted[place], self._owners[place]
-        part.messages = sum(map(len, part.waiting))
-        part.size = sum(map(_size, part.waiting))
+    def _next(self, place: Place) -> int:
+        """What the reader of a partition is dealt next, or earlier."""
+        return min(part.wanted[place] for part in self._wanting[place])
+
+    def _leave(self, part: _Part) -> None:
+        """Deal a view no more."""
+        for topic, positions in _by_topic(part.wanted).items():
+            alone = []
+            for partition in positions:
+                wanting = self._wanting[topic, partition]
+                wanting.remove(part)
+                if not wanting:
+                    del self._wanting[topic, partition]
+                    alone.append(partition)
+            if alone:
+                self.reader.unassign(topic, alone)
 
     def poll(self, part: _Part, max_messages: int, timeout_s: float) -> list[RawBatch]:
         """For one view: what waits for it, or else what has come."""
         give_up = time.monotonic() + timeout_s
         while True:
             taken = part.take(max_messages)
-            if part.is_away and not part.waiting:
-                self._bring_back(part)
-            if taken:
+            if taken or part.is_away:
                 return taken
             self._deal(self.reader.poll(max_messages, max(0.0, give_up - time.monotonic())))
             if not part.waiting and time.monotonic() >= give_up:
@@ -219,39 +241,42 @@ class _Demultiplexer:
     def _deal(self, batches: list[RawBatch]) -> None:
         for batch in batches:
             place = (batch.topic, batch.partition)
-            part = self._owners.get(place)
-            if part is None:  # a view that was closed
-                continue
-            at = part.wanted[place]
-            first = int(np.searchsorted(batch.offsets, at))  # no message twice, whatever is dealt
-            if first == len(batch):
-                continue
-            part.add(batch if not first else part_of(batch, first, len(batch)))
-            part.wanted[place] = int(batch.offsets[-1]) + 1
-            if part.messages > _WAITING_MESSAGES or part.size > _WAITING_BYTES:
-                self._send_away(part)
+            for part in list(self._wanting.get(place, ())):  # none: of a view that was closed
+                at = part.wanted[place]
+                # No message twice, whatever is dealt.
+                first = int(np.searchsorted(batch.offsets, at))
+                if first == len(batch):
+                    continue
+                part.add(batch if not first else part_of(batch, first, len(batch)))
+                part.wanted[place] = int(batch.offsets[-1]) + 1
+                if part.messages > _WAITING_MESSAGES or part.size > _WAITING_BYTES:
+                    part.is_away = True
+                    self._leave(part)
 
-    def _send_away(self, part: _Part) -> None:
-        if not part.is_away:
-            part.is_away = True
-            for topic, positions in _by_topic(part.wanted).items():
-                self.reader.unassign(topic, positions)
-
-    def _bring_back(self, part: _Part) -> None:
+    def bring_back(self, part: _Part) -> bool:
+        """Deal to a view again that took too little; False: others have gone too far ahead."""
+        wanted = _by_topic(part.wanted)
+        if not all(self.is_near(topic, positions) for topic, positions in wanted.items()):
+            return False
         part.is_away = False
-        for topic, positions in _by_topic(part.wanted).items():
-            self.reader.assign(topic, positions)
+        for topic, positions in wanted.items():
+            self.assign(part, topic, positions)
+        return True
 
     def position(self, part: _Part, topic: str, partition: int) -> int:
         for batch in part.waiting:
             if (batch.topic, batch.partition) == (topic, partition):
                 return int(batch.offsets[0])
-        at = part.wanted[topic, partition]
-        return at if part.is_away else max(at, self.reader.position(topic, partition))
+        at, place = part.wanted[topic, partition], (topic, partition)
+        if part.is_away or at > self._next(place):
+            return at
+        return max(at, self.reader.position(topic, partition))
 
     def drop(self, part: _Part) -> None:
-        for topic, positions in _by_topic(part.wanted).items():
-            self.unassign(part, topic, positions)
+        if not part.is_away:
+            self._leave(part)
+        part.wanted.clear()
+        part.waiting.clear()
 
     def close(self) -> None:
         self.reader.close()
@@ -278,16 +303,21 @@ class ReaderView:
         self._shared = counted.take()
         self._part = _Part()
         self._open_own = open_own
-        self._own: dict[str, LogReader] = {}  # by topic, where another view reads it
+        self._own: LogReader | None = None  # once it is far behind others of the same partitions
+        self._owns: set[Place] = set()
         self._closed = False
 
     def assign(self, topic: str, positions: Mapping[int, int]) -> None:
-        if topic not in self._own:
-            if not self._shared.has(topic, positions, self._part):
-                self._shared.assign(self._part, topic, positions)
-                return
-            self._own[topic] = self._open_own()
-        self._own[topic].assign(topic, positions)
+        if not self._part.is_away and self._shared.is_near(topic, positions):
+            self._shared.assign(self._part, topic, positions)
+        else:
+            self._assign_own(topic, positions)
+
+    def _assign_own(self, topic: str, positions: Mapping[int, int]) -> None:
+        if self._own is None:
+            self._own = self._open_own()
+        self._own.assign(topic, positions)
+        self._owns.update((topic, partition) for partition in positions)
 
     def unassign(self, topic: str, partitions: Iterable[int]) -> None:
         raise LogError(
@@ -296,28 +326,37 @@ class ReaderView:
 
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
         found: list[RawBatch] = []
-        for reader in self._own.values():
-            wait_s = 0.0 if self._part.wanted or found else timeout_s / len(self._own)
-            found += reader.poll(max_messages, wait_s)
-        if self._part.wanted and not found:
-            found = self._shared.poll(self._part, max_messages, timeout_s)
+        if self._own is not None:
+            found = self._own.poll(max_messages, 0.0 if self._part.wanted else timeout_s)
+        left = max_messages - sum(map(len, found))
+        if self._part.wanted and left > 0:
+            found = found + self._shared.poll(self._part, left, 0.0 if found else timeout_s)
+            if self._part.is_away and not self._part.waiting:
+                self._come_back()
         return found
+
+    def _come_back(self) -> None:
+        """Read on, for itself where others of the same partitions have gone too far ahead."""
+        if self._shared.bring_back(self._part):
+            return
+        behind, self._part = self._part, _Part()
+        for topic, positions in _by_topic(behind.wanted).items():
+            self._assign_own(topic, positions)
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         self._shared.reader.commit(group, topic, offsets)
 
     def position(self, topic: str, partition: int) -> int:
-        own = self._own.get(topic)
-        if own is not None:
-            return own.position(topic, partition)
+        if self._own is not None and (topic, partition) in self._owns:
+            return self._own.position(topic, partition)
         return self._shared.position(self._part, topic, partition)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        for reader in self._own.values():
-            reader.close()
+        if self._own is not None:
+            self._own.close()
         self._shared.drop(self._part)
         self._counted.give_back()
 

@@ -488,7 +488,7 @@ class _SharedReader:
         options = self.options
         if options.ending is not None and options.commit:
             unanswered = None if options.allowance is None else options.allowance.unanswered
-            options.ending.source_ended(options.topic, positions, unanswered)
+            options.ending.source_ended(options.group, options.topic, positions, unanswered)
         del self._queues[lane]
         if self.gate is not None:
             self.gate.close_lane(lane)

@@ -36,15 +36,17 @@ def build_flow(job: Job) -> Dataflow:
 
     flow = Dataflow(FLOW_ID)
     read = {
-        topic.name: job.read(flow, topic, allowance=served.allowances[topic.name])
-        for topic in served.inputs
+        each.step: [
+            job.read(flow, topic, allowance=each.allowances[topic.name], reader=each.reader(topic))
+            for topic in each.rows.inputs
+        ]
+        for each in served
     }
-    for each in served.pipelines:
-        step, rows = each.step, each.rows
-        raw = [read[topic.name] for topic in rows.inputs]
+    for each in served:
+        step, rows, raw = each.step, each.rows, read[each.step]
         inputs = op.merge(f"inputs {step}", *raw) if raw[1:] else raw[0]
         decoded = each_batch(f"decode {step}", inputs, each.decode, failing=f"bad {step}")
-        answers = job.later(each.answer, again=each.decode)
+        answers = job.later(each.answer, again=each.decode, reader=step)
         scored = answer_later(f"score {step}", decoded.good, answers, failing=f"failed {step}")
         unencodable = job.write(
             scored.good, rows.outputs, each.outputs, failing=f"unencodable {step}", group=step

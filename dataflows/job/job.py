@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -74,7 +74,12 @@ from streamrec.dataflows.job.saved_state import (
     source_start,
     state_directory,
 )
-from streamrec.dataflows.job.settings import Settings, load_settings, unknown_settings
+from streamrec.dataflows.job.settings import (
+    Settings,
+    group_of_reader,
+    load_settings,
+    unknown_settings,
+)
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
@@ -88,6 +93,19 @@ _logger = logging.getLogger(__name__)
 
 _ANY_SIZE = 1 << 40  # the broker will say
 MAIN = "recommender"  # whose consumer group is the one of the settings
+
+
+class _Input(NamedTuple):
+    """A topic that is read, and by whom of the dataflow."""
+
+    topic: Topic
+    timed: bool
+    reader: str
+
+    @property
+    def step(self) -> str:
+        """The id of the step that reads it."""
+        return f"{self.topic.read_step} for {self.reader}" if self.reader else self.topic.read_step
 
 
 class Job:
@@ -123,14 +141,13 @@ class Job:
         self._epochs = Epochs(durable_epoch)
         self._inputs_change = inputs_change
         self._stopping = stopping or Stopping().on_signals()
-        self._sources: list[Topic] = []
-        self._timed: list[bool] = []  # of each
+        self._inputs: list[_Input] = []
         self._ticking: Ticking | None = None
         self._timed_tables: dict[str, TimedTable] = {}
         self._has_begun = False
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
-        self._allowances: dict[str, Allowance] = {}  # by topic, on the log
+        self._allowances: dict[tuple[str, str], Allowance] = {}  # by topic, on the log, and reader
 
     # What build_flow wires.
 
@@ -141,15 +158,20 @@ class Job:
         *,
         timed: bool = False,
         allowance: Allowance | None = None,
+        reader: str = "",
     ) -> Stream[Any]:
         """Read a topic from where the settings say, or on from where the last run stopped. A
         dataflow may read several, each of them once, before it writes. Emits `RawBatch`es.
+
+        `reader`: where parts of a dataflow come and go (`inputs_change`), each may read the same
+        topic under a name of its own: it has a place there, and a consumer group, for itself.
 
         `timed`: records come up to a tick, then the tick (`LaneTick`), and so on, for steps that go
         by event time over all inputs (`InEventTime`): all of a dataflow's or none.
         Raises SettingsError where saved state is another flow's.
         """
-        self._check_alone(topic, self._sources, "read", "one stream may go to several steps")
+        others = [each.topic for each in self._inputs if each.reader == reader]
+        self._check_alone(topic, others, "read", "one stream may go to several steps")
         if self._written:
             raise StartError(
                 f"dataflow {self.flow_id!r} expected all of job.read before the first job.write, "
@@ -160,17 +182,23 @@ class Job:
                 f"dataflow {self.flow_id!r} expected topic {topic.name!r} timed or with an "
                 "allowance, got both: ticks say what is handed over"
             )
-        self._sources.append(topic)
-        self._timed.append(timed)
+        if timed and reader:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected topic {topic.name!r} timed or with a reader, "
+                f"got both ({reader!r}): all that is timed is read at one pace"
+            )
+        self._inputs.append(_Input(topic, timed, reader))
         if allowance is not None:
-            self._allowances[self.settings.topic(topic)] = allowance
+            self._allowances[self.settings.topic(topic), reader] = allowance
         self._check_timed_tables()
-        if any(self._timed) != all(self._timed):
+        untimed = [each.topic.name for each in self._inputs if not each.timed]
+        if untimed and len(untimed) < len(self._inputs):
             raise StartError(
                 f"dataflow {self.flow_id!r} expected all inputs timed or none, got "
-                f"{', '.join(t.name for t, is_timed in self._inputs() if not is_timed)} that is not"
+                f"{', '.join(untimed)} that is not"
             )
-        return op.input(topic.read_step, flow, self._source_of(topic, timed))
+        read = self._inputs[-1]
+        return op.input(read.step, flow, self._source_of(read))
 
     def keep(self, make: Callable[[], Kept]) -> Keep:
         """State of each shard of a step, in files under the recovery directory.
@@ -186,17 +214,21 @@ class Job:
             self._epochs,
         )
 
-    def later(self, ask: Ask, again: Again) -> AskLater:
+    def later(self, ask: Ask, again: Again, reader: str = "") -> AskLater:
         """Answers that come later, for `answer_later`.
 
         `ask` is given an item and returns at once: a list of what comes of it, or a future of one.
         Items say which records they are (`raw()`, as those of `decode_records` do), and a snapshot
         holds those that wait for an answer. After a restart `again`, which is what decodes them in
         the step before, makes items of them once more. A topic that is read with an `allowance`
-        has no more waiting than that says.
+        has no more waiting than that says. Items of what was read for a `reader` name it.
         """
         self._answers_late()
-        return AskLater(ask, again, self._allowances, self._stopping)
+        allowances = {topic: each for (topic, by), each in self._allowances.items() if not by}
+        allowances |= {
+            topic: each for (topic, by), each in self._allowances.items() if by == reader
+        }
+        return AskLater(ask, again, allowances, self._stopping)
 
     def write(
         self,
@@ -299,12 +331,12 @@ class Job:
     @property
     def sources(self) -> tuple[Topic, ...]:
         """The topics that the dataflow reads, in the order of its `read`s."""
-        return tuple(self._sources)
+        return tuple(dict.fromkeys(each.topic for each in self._inputs))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """What they are called on the log."""
-        return tuple(map(self.settings.topic, self._sources))
+        return tuple(map(self.settings.topic, self.sources))
 
     # What steps ask for.
 
@@ -403,11 +435,8 @@ class Job:
         parts = split_failed(failing, encoded)
         return parts.good, parts.failed
 
-    def _inputs(self) -> list[tuple[Topic, bool]]:
-        return list(zip(self._sources, self._timed, strict=True))
-
     def _check_timed_tables(self) -> None:
-        if self._timed_tables and not all(self._timed):
+        if self._timed_tables and not all(each.timed for each in self._inputs):
             raise StartError(
                 f"dataflow {self.flow_id!r} expected job.read(..., timed=True) beside the timed "
                 f"table {next(iter(self._timed_tables))!r}, got inputs without ticks"
@@ -416,7 +445,7 @@ class Job:
     def _begin(self) -> None:
         self._has_begun = True
         if self._inputs_change:
-            steps = [topic.read_step for topic in self._sources]
+            steps = [each.step for each in self._inputs]
             note_inputs(self.settings, steps, self._durable_epoch)
         self._on_built()
         if self._ticking is not None and process_index() == 0:
@@ -425,27 +454,27 @@ class Job:
     def _answers_late(self) -> None:
         self._opened_outputs().late = True
 
-    def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
-        settings, outputs = self.settings, self._opened_outputs()
-        check_shape(settings, self.flow_id, self._sources, self._inputs_change)
-        name = settings.topic(topic)
+    def _source_of(self, read: _Input) -> Source[Any]:
+        settings, outputs, reader = self.settings, self._opened_outputs(), read.reader
+        check_shape(settings, self.flow_id, self.sources, self._inputs_change)
+        name = settings.topic(read.topic)
         options = SourceOptions(
             topic=name,
-            group=settings.consumer_group,
+            group=group_of_reader(settings.consumer_group, reader),
             start=settings.start_from,
             follow=settings.follow,
             skip_lost=settings.lost_records == "skip",
             lanes=settings.lanes,
             batch_messages=settings.batch_messages,
             gather_ms=settings.gather_ms,
-            remember_start=source_start(settings, name),
+            remember_start=source_start(settings, name, reader),
             offsets_decide=state_directory(settings) is None,
             ending=outputs.ending,
             stopping=self._stopping,
-            report=self.report,
-            allowance=self._allowances.get(name),
+            report=self.report.of_reader(reader),
+            allowance=self._allowances.get((name, reader)),
         )
-        if timed:
+        if read.timed:
             outputs.late = True
             self._opened_ticking().add(name, options)
             options = replace(options, ticks=self._opened_ticking().gate)
@@ -469,14 +498,14 @@ class Job:
 
     def _opened_outputs(self) -> Outputs:
         if self._outputs is None:
-            if not self._sources:
+            if not self._inputs:
                 raise StartError(f"dataflow {self.flow_id!r} expected job.read before job.write")
             self._outputs = Outputs(
                 self.log,
                 self.registry,
                 self.settings,
                 self.flow_id,
-                lambda: [self.settings.topic(source) for source in self._sources],
+                lambda: self.inputs,
                 self._holding,
             )
         return self._outputs

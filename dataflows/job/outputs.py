@@ -57,7 +57,7 @@ class Outputs:
         self._starts: dict[str, Once[OutputStart]] = {}
         self._written: dict[str, list[Written]] = {}  # by group
         self.late = False  # outputs may come long after their input
-        self.ending = Ending(log, settings.consumer_group)
+        self.ending = Ending(log)
 
     def sink(self, topic: Topic, on_write: Callable[[int], object], group: str = "") -> LogSink:
         """Records of a topic without `answers` may repeat after a crash. `on_write` is told how

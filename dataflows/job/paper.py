@@ -22,7 +22,7 @@ from streamrec.connectors.ticks.tick import LaneTick, Tick
 from streamrec.connectors.ticks.timed_table import ByTicks
 from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.job.codecs import plain_decoder_of, plain_encoder_of, plain_value_of
-from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.job import Job, _Input
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.report import Report
@@ -137,8 +137,7 @@ class PaperJob(Job):
         self.topics_written: list[Topic] = []
         self._given = inputs or {}
         self._tables = tables or {}
-        self._sources = []
-        self._timed = []
+        self._inputs = []
         self._timed_tables = {}
         self._allowances = {}
         self._stopping = Stopping()
@@ -188,9 +187,11 @@ class PaperJob(Job):
     def _answers_late(self) -> None:
         """There is no sink that reads back."""
 
-    def _source_of(self, topic: Topic, timed: bool) -> Source[Any]:
-        self.topics_read.append(topic)
-        if timed and TICKS not in self.topics_read:
+    def _source_of(self, read: _Input) -> Source[Any]:
+        topic = read.topic
+        if topic not in self.topics_read:
+            self.topics_read.append(topic)
+        if read.timed and TICKS not in self.topics_read:
             self.topics_read.append(TICKS)
         items: list[Any] = []
         for each in self._given.get(topic.name, ()):

@@ -4,14 +4,17 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from streamrec.connectors.log import Log, LogError
 
 _logger = logging.getLogger(__name__)
 
 _LISTED = 16  # partitions
+
+_Place = tuple[str, str]  # topic, and who reads it
 
 
 class Report:
@@ -24,28 +27,35 @@ class Report:
         self._read = 0
         self._written: Counter[str] = Counter()  # by topic
         self._reasons: Counter[str] = Counter()
-        self._positions: dict[str, dict[int, int]] = {}  # by topic
+        self._positions: dict[_Place, dict[int, int]] = {}
         self._began_s = time.monotonic()
         self._last = (self._began_s, 0)
 
-    def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
+    def of_reader(self, reader: str) -> "ReaderReport":
+        """What a source of this reader tells."""
+        return ReaderReport(self, reader)
+
+    def began(
+        self, topic: str, positions: Mapping[int, int], resumed: int, reader: str = ""
+    ) -> None:
         """A worker reads these partitions from here; `resumed` of them from a snapshot."""
         if not positions:
             return
         with self._lock:
-            self._positions.setdefault(topic, {}).update(positions)
+            self._positions.setdefault((topic, reader), {}).update(positions)
         listed = ", ".join(f"{p}:{at}" for p, at in sorted(positions.items())[:_LISTED])
         more = f" and {len(positions) - _LISTED} more" if len(positions) > _LISTED else ""
         how = "" if not resumed else f", {resumed} of them where the last run was saved"
+        what = f"{topic} for {reader}" if reader else topic
         _logger.info(
-            "%s reads %s from partition:offset %s%s%s", self.flow_id, topic, listed, more, how
+            "%s reads %s from partition:offset %s%s%s", self.flow_id, what, listed, more, how
         )
 
-    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
+    def read(self, topic: str, count: int, positions: Mapping[int, int], reader: str = "") -> None:
         """Records were read; `positions` are the next offsets of their partitions."""
         with self._lock:
             self._read += count
-            self._positions.setdefault(topic, {}).update(positions)
+            self._positions.setdefault((topic, reader), {}).update(positions)
 
     def wrote(self, topic: str, count: int) -> None:
         """Records were written to a topic; "" for those that are not told."""
@@ -60,7 +70,8 @@ class Report:
         """How it is doing, since the last such line and in all."""
         now_s = time.monotonic()
         with self._lock:
-            read, positions = self._read, {t: dict(at) for t, at in self._positions.items()}
+            read = self._read
+            positions = [(topic, dict(at)) for (topic, _), at in self._positions.items()]
             (last_s, last), self._last = self._last, (now_s, read)
         rate = (read - last) / max(now_s - last_s, 1e-3)
         return f"{self.flow_id}: {read:,} read ({rate:,.0f}/s), {self._counts()}, lag " + (
@@ -89,11 +100,25 @@ class Report:
         return ", ".join(parts)
 
 
-def _lag(log: Log, positions: Mapping[str, Mapping[int, int]]) -> str:
+@dataclass(frozen=True, slots=True)
+class ReaderReport:
+    """What the sources of one reader tell of themselves."""
+
+    report: Report
+    reader: str  # "": the only one
+
+    def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
+        self.report.began(topic, positions, resumed, self.reader)
+
+    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
+        self.report.read(topic, count, positions, self.reader)
+
+
+def _lag(log: Log, positions: Sequence[tuple[str, Mapping[int, int]]]) -> str:
     lag = 0
     try:
         with closing(log.admin()) as admin:
-            for topic, at in positions.items():
+            for topic, at in positions:
                 ends = admin.ends(topic, committed=True)
                 lag += sum(max(0, ends.get(p, offset) - offset) for p, offset in at.items())
     except LogError as error:

@@ -150,7 +150,10 @@ def _check(path: Path, shape: Mapping[str, Any]) -> None:
             )
 
 
-def source_start(settings: Settings, topic: str) -> SourceStart | None:
-    """Remembers where a topic began; None: nothing is kept over a restart."""
+def source_start(settings: Settings, topic: str, reader: str = "") -> SourceStart | None:
+    """Remembers where a topic began for a reader; None: nothing is kept over a restart."""
     folder = state_directory(settings)
-    return None if folder is None else SourceStart(folder / "inputs" / f"{topic}.json")
+    if folder is None:
+        return None
+    place = folder / "inputs" / reader.replace(":", ".") if reader else folder / "inputs"
+    return SourceStart(place / f"{topic}.json")

@@ -290,6 +290,15 @@ def load_settings(**given: Any) -> Settings:
         raise SettingsError("; ".join(_explain(e) for e in error.errors())) from None
 
 
+def group_of_reader(group: str, reader: str) -> str:
+    """The consumer group of one that reads for itself, of several in a dataflow.
+
+    >>> group_of_reader("streamrec-scorer", "iris:1:0")
+    'streamrec-scorer-iris.1.0'
+    """
+    return f"{group}-{reader.replace(':', '.')}" if reader else group
+
+
 def variable_of(name: str) -> str:
     """The environment variable of a setting."""
     alias = Settings.model_fields[name].validation_alias

@@ -56,10 +56,9 @@ def gatherings(job: Job) -> Gatherings:
         new = [row.name for row in sources if row.name not in topics]
         topics |= {row.name: row for row in sources}
         called = [each.name or each.kind for each in named.pipeline.inputs]
-        major, minor = named.version
         found.append(
             Gathering(
-                f"{named.name}:{major}:{minor}",
+                named.step,
                 job,
                 dict(zip(named.topics.gathered, called, strict=True)),
                 gather,

@@ -1,7 +1,7 @@
 """The pipelines of a job, wired from its list of models: what each box of `dataflows.scorer` is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from streamrec.connectors.allowance import Allowance
@@ -48,39 +48,27 @@ class Served:
     decode: DecodeInputs
     answer: AnswerInputs
     outputs: Outputs
+    allowances: Mapping[str, Allowance]  # by input's row: how much may be read at once
     shadows: Sequence[Callable[[], ShadowShard]] = ()  # each makes that of one shard
     shadow_outputs: Outputs | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class ServedList:
-    """All of them, and how much of each topic may be read at once."""
-
-    pipelines: Sequence[Served]
-    allowances: Mapping[str, Allowance] = field(default_factory=dict)  # by topic's row
-
-    @property
-    def inputs(self) -> list[Topic]:
-        """The topics that are read, each once."""
-        found = {row.name: row for each in self.pipelines for row in each.rows.inputs}
-        return list(found.values())
+    def reader(self, topic: Topic) -> str:
+        """Under which name it reads one of its inputs: what others may take too, each has a place
+        in for itself, whoever comes and goes."""
+        return "" if topic is self.rows.own_inputs else self.step
 
 
-def serve(job: Job) -> ServedList:
+def serve(job: Job) -> list[Served]:
     """The pipelines that the settings list; loads their models. Raises StartError."""
     loaded, named = _loaded(job)
     check_schemas(job.settings, [each for each, _ in named])
-    allowances: dict[str, Allowance] = {}
     lanes = job.settings.lanes
     shards = [lane_shard(lane, all_workers()) for lane in range(lanes)]
 
     def shard_of(partition: int) -> str:
         return shards[partition % lanes]
 
-    served = [
-        _Serving(job, loaded, each, rows, allowances, shard_of).served() for each, rows in named
-    ]
-    return ServedList(served, allowances)
+    return [_Serving(job, loaded, each, rows, shard_of).served() for each, rows in named]
 
 
 def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
@@ -144,23 +132,21 @@ class _Serving:
     loaded: LoadedModels
     named: NamedPipeline
     rows: PipelineRows
-    allowances: dict[str, Allowance]
     shard_of: Callable[[int], str]  # of a partition's lane
 
     def served(self) -> Served:
         pipeline = self.named.pipeline
         cut_s = min(variant.cut_ms for variant in pipeline.variants) / 1000
-        allowances = [
-            self.allowances.setdefault(row.name, Allowance(records_max=None, cut_s=cut_s))
-            for row in self.rows.inputs
-        ]
+        allowances = {
+            row.name: Allowance(records_max=None, cut_s=cut_s) for row in self.rows.inputs
+        }
 
         def tell(count: int, took_s: float) -> None:
-            for allowance in allowances:
+            for allowance in allowances.values():
                 allowance.took(count, took_s)
 
         def on_move() -> None:
-            for allowance in allowances:
+            for allowance in allowances.values():
                 allowance.records_max = _LATER_RECORDS
 
         running = [self.loaded.running(variant, on_move) for variant in pipeline.served]
@@ -173,14 +159,14 @@ class _Serving:
             if self.rows.output_schema is None
             else AvroAnswers(self.rows.output_schema),
         )
-        name, (major, minor) = self.named.name, self.named.version
         decode = self._decode()
         return Served(
-            step=f"{name}:{major}:{minor}",
+            step=self.named.step,
             rows=self.rows,
             decode=decode,
             answer=answer,
             outputs=self._outputs(self.rows.outputs, pipeline.served, SERVED),
+            allowances=allowances,
             shadows=[
                 partial(self._shadow, n, each, decode) for n, each in enumerate(pipeline.shadows)
             ],
@@ -247,4 +233,4 @@ class _Serving:
         )
 
 
-__all__ = ["Served", "ServedList", "listed", "serve"]
+__all__ = ["Served", "listed", "serve"]

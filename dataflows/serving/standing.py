@@ -8,6 +8,7 @@ from functools import partial
 
 from streamrec.connectors.log import Log, LogAdmin, UnknownTopicError, schema_named
 from streamrec.connectors.reading import read_range
+from streamrec.dataflows.job.settings import group_of_reader
 from streamrec.dataflows.serving.topic_names import NamedPipeline
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 
@@ -44,11 +45,22 @@ class Standing:
 
 
 def standing_of(log: Log, named: NamedPipeline, groups: Sequence[str], now_ms: int) -> Standing:
-    """What the log says of a pipeline whose dataflow commits under one of `groups`. Raises
-    LogError."""
+    """What the log says of a pipeline whose dataflow commits under one of `groups`, or, of inputs
+    that others may take too, under one that is named after it. Raises LogError."""
     topics = named.topics
     with closing(log.admin()) as admin:
-        inputs = tuple(_inputs(admin, topic, groups, now_ms) for topic in topics.inputs)
+        inputs = tuple(
+            _inputs(
+                admin,
+                topic,
+                [
+                    group_of_reader(group, "" if topic == topics.own_inputs else named.step)
+                    for group in groups
+                ],
+                now_ms,
+            )
+            for topic in topics.inputs
+        )
         outputs = _standing(admin, topics.outputs, now_ms)
         errors = _standing(admin, topics.errors, now_ms)
         reasons = _reasons(log, admin, topics.errors) if errors.records else Counter()

@@ -41,6 +41,12 @@ class NamedPipeline:
     metadata: tuple[Metadata, ...]  # of each variant
     topics: PipelineTopics
 
+    @property
+    def step(self) -> str:
+        """What its steps are called, and its place in a topic that others take too."""
+        major, minor = self.version
+        return f"{self.name}:{major}:{minor}"
+
 
 def name_of(metadata: Metadata) -> str:
     """What a model is called where its entry does not say: its qualified name, and its method

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,21 @@ def offsets_read(
 
     wait_until(poll)
     return found
+
+
+class CountsReaders:
+    """A log that keeps the readers that were opened."""
+
+    def __init__(self, log: Log, opened: list[LogReader]) -> None:
+        self._log = log
+        self._opened = opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def reader(self, ends: bool = False) -> LogReader:
+        self._opened.append(self._log.reader(ends))
+        return self._opened[-1]
 
 
 def all_of(count: int) -> list[tuple[int, int]]:
@@ -106,6 +122,42 @@ def test_a_partition_that_two_views_want_is_read_by_both(log: Log, topics: list[
     second.close()
     assert sorted(offsets_read(first, topics[0], 20)) == all_of(20)
     first.close()
+
+
+def test_views_of_a_partition_read_each_from_its_own_place(
+    log: Log, topics: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is near shares the reader, which goes back for it; one that is far, or that takes
+    too little while the others go on, reads by a reader of its own. None misses any, or gets one
+    twice."""
+    monkeypatch.setattr(shared_log, "_WAITING_MESSAGES", 120)
+    monkeypatch.setattr(shared_log, "_BACK_MESSAGES", 60)
+    opened: list[LogReader] = []
+    shared = SharedLog(CountsReaders(log, opened))
+    write(log, topics[0], numbers(0, 400))
+    ahead, near, far, slow = (shared.reader() for _ in range(4))
+    ahead.assign(topics[0], {0: 150, 1: 150})
+    slow.assign(topics[0], {0: 150, 1: 150})
+    assert sorted(offsets_read(ahead, topics[0], 100)) == all_of(400)[150:200] + all_of(400)[350:]
+    near.assign(topics[0], {0: 140, 1: 200})
+    assert len(opened) == 1
+    far.assign(topics[0], {0: 0, 1: 0})
+    assert len(opened) == 2
+
+    whole = all_of(800)
+    assert sorted(offsets_read(near, topics[0], 60)) == whole[140:200]
+    for first in range(400, 800, 100):
+        write(log, topics[0], numbers(first, 100))
+        new = [(p, at) for p, at in whole if first // 2 <= at < first // 2 + 50]
+        for each in (ahead, near):
+            assert sorted(offsets_read(each, topics[0], 100)) == new
+    assert len(opened) == 2
+    assert sorted(offsets_read(slow, topics[0], 500)) == whole[150:400] + whole[550:]
+    assert len(opened) == 3  # the slow one was left behind
+    assert sorted(offsets_read(far, topics[0], 800)) == whole
+    assert [each.position(topics[0], 0) for each in (ahead, near, far, slow)] == [400] * 4
+    for each in (ahead, near, far, slow):
+        each.close()
 
 
 def test_what_views_write_stands_when_one_flushes_and_closing_one_leaves_the_others(

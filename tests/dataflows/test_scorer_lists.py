@@ -94,6 +94,29 @@ def test_a_list_that_changes_skips_nothing_and_repeats_nothing(
 
 
 @BOTH_LOGS
+def test_models_that_take_one_topic_have_each_a_place_of_their_own(
+    make_bench: Make, kafka: bool
+) -> None:
+    bench = make_bench(kafka)
+    bench.settings_of(TWICE)
+    shared = f'inputs = ["{bench.topic("twice", "inputs")}"]\n'
+    bench.send("twice", [{"n": 1}, {"n": 2}])
+    bench.run(TWICE, THRICE + shared)
+    bench.send("twice", [{"n": 3}])
+    bench.run(TWICE, ECHO + shared)  # which begins at the beginning
+    assert bench.said("twice") == [{"twice": 2}, {"twice": 4}, {"twice": 6}]
+    assert bench.said("thrice") == [{"twice": 3}, {"twice": 6}]
+    assert bench.said("echo") == [{"got": {"n": n}} for n in (1, 2, 3)]
+    bench.run(ECHO + shared, THRICE + shared)  # without the one whose topic it is
+    assert bench.said("thrice") == [{"twice": 3}, {"twice": 6}, {"twice": 9}]
+    assert len(bench.said("echo")) == 3
+    named = f"{bench.settings.consumer_group}-scorer"
+    with closing(bench.log.admin()) as admin:
+        for group in (named, f"{named}-echo.1.0", f"{named}-thrice.1.0"):
+            assert sum(admin.committed(group, bench.topic("twice", "inputs")).values()) == 3
+
+
+@BOTH_LOGS
 def test_json_and_avro_of_any_schema_are_read_under_a_registry(
     make_bench: Make, kafka: bool
 ) -> None:

@@ -259,11 +259,11 @@ def test_how_far_the_table_is_counts_in_the_status(shop: Shop) -> None:
     table = job.table(PRICES, timed=True)
     assert job.table(PRICES, timed=True) is table
     name = shop.settings.topic(PRICES)
-    assert job.report._positions == {name: {0: 1, 1: 0}}
+    assert job.report._positions == {(name, ""): {0: 1, 1: 0}}
     assert job.report.line(shop.log).endswith("lag 0")
     shop.price("i1", 2)
     until = time.monotonic() + 20
-    while job.report._positions[name] != {0: 2, 1: 0}:
+    while job.report._positions[name, ""] != {0: 2, 1: 0}:
         assert time.monotonic() < until
         time.sleep(0.01)
 
