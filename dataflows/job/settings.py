@@ -70,6 +70,12 @@ class Settings(_TopicNames):
         frozenset({"view"}),
         description="event types that ask for a recommendation, comma-separated",
     )
+    once_s: int = Field(
+        600,
+        ge=0,
+        description="seconds of event time for which a click's header event-id is remembered: one "
+        "that comes again fails as repeated; 0: ids are not looked at",
+    )
     top_k: int = Field(20, ge=1, le=200, description="items in a recommendation")
 
     model: str = Field(

@@ -1,0 +1,1 @@
+"""Commands of what is asked over the network."""

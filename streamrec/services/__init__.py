@@ -1,0 +1,1 @@
+"""Who is asked over the network, and who looks after them."""
