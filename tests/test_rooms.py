@@ -33,6 +33,8 @@ FLOORS = (
     ("dataflows.job",),
     ("dataflows.steps",),
     ("dataflows",),
+    ("services.http",),
+    ("services",),
     ("shop",),
     ("program",),
     ("__main__", "__init__"),

@@ -1,0 +1,1 @@
+"""What speaks HTTP: `ingress` takes events in, `api` gives recommendations out, both on `http`."""
