@@ -12,6 +12,7 @@ from streamrec.services.http.settings import HttpSettings, load_service
 from streamrec.services.ingress.settings import IngressSettings
 
 SERVICES: tuple[type[BaseSettings], ...] = (HttpSettings, IngressSettings)
+_ALL: tuple[type[BaseSettings], ...] = (Settings, *SERVICES)
 
 
 def settings_table(kind: type[BaseSettings] = Settings) -> str:
@@ -40,7 +41,7 @@ def settings(
 ) -> None:
     """Print every setting as it is now. Connects to nothing; secrets are not shown."""
     if markdown:
-        typer.echo("\n\n".join(settings_table(kind) for kind in (Settings, *SERVICES)))
+        typer.echo("\n\n".join(settings_table(kind) for kind in _ALL))
         return
     with opened() as (_, now):
         try:

@@ -92,6 +92,7 @@ class HttpApp:
         began_s = time.perf_counter() if self.guard.access_log else 0.0
         self.running += 1
         template = _UNKNOWN
+        say: Callable[[Problem], Reply] = Problem.reply
         try:
             request = Request(scope, receive, self.guard.limits)
             try:
@@ -104,17 +105,17 @@ class HttpApp:
                         request.headers.get(b"origin"), methods.keys()
                     )
                 else:
-                    template = route.path
+                    template, say = route.path, route.problem
                     self._check(request, route)
                     reply = await route.handler(request)
             except Problem as problem:
-                reply = problem.reply()
+                reply = say(problem)
             except ClientGone:
                 return
             except Exception as error:  # the edge: nothing may reach the client
                 _logger.error("%s %s: %s", request.method, template, type(error).__name__)
                 _logger.debug("where it came from", exc_info=error)
-                reply = Problem(500, "the service could not answer; its log says more").reply()
+                reply = say(Problem(500, "the service could not answer; its log says more"))
             sent = await self._send(request, reply, send)
         finally:
             self.running -= 1

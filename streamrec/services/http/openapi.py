@@ -29,7 +29,9 @@ def described(title: str, routes: Iterable["Route"]) -> dict[str, Any]:
     """The description, as an object."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path.replace("*}", "}"), {})[route.method.lower()] = _operation(
+            route
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": metadata.version("streamrec")},

@@ -6,18 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from streamrec.services.http.problems import Problem
 from streamrec.services.http.replies import Reply
 from streamrec.services.http.requests import Request
 
 Handler = Callable[[Request], Awaitable[Reply]]
-_PARAM = re.compile(r"\{([a-z_]+)\}")
+_Shape = tuple[str | None, ...]  # segments; None: any
+_PARAM = re.compile(r"\{([a-z_]+)\*?\}")
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path.
 
-    `path` may have `{params}`, each one segment. `scope` is what a key must be allowed, with the
+    `path` may have `{params}`, each one segment; the last may be `{param*}`, all segments that are
+    left. `scope` is what a key must be allowed, with the
     same params (`topics/{name}`); None: open to everybody. `takes` are the content types of the
     body, the first for one that says none; empty: there is no body; `*/*`: any.
     `key_in_query` lets keys stand in the query, for what browsers cannot give headers; such a route
@@ -35,6 +38,7 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)  # what each field of the query says
     statuses: Sequence[int] = ()  # beside 200 and those that every route may answer
     key_in_query: bool = False
+    problem: Callable[[Problem], Reply] = Problem.reply  # how this route says what is wrong
 
     @property
     def params(self) -> list[str]:
@@ -53,7 +57,8 @@ class Router:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._fixed: dict[str, dict[str, Route]] = {}
-        self._shaped: dict[int, list[tuple[tuple[str | None, ...], dict[str, Route]]]] = {}
+        self._shaped: dict[int, list[tuple[_Shape, dict[str, Route]]]] = {}
+        self._open: list[tuple[_Shape, dict[str, Route]]] = []  # that take all that is left
         for route in routes:
             if route.params:
                 self._add_shaped(route)
@@ -62,12 +67,13 @@ class Router:
 
     def _add_shaped(self, route: Route) -> None:
         shape = tuple(None if _PARAM.fullmatch(s) else s for s in route.path.split("/"))
-        same_length = self._shaped.setdefault(len(shape), [])
-        for known, methods in same_length:
+        ends_open = route.path.endswith("*}")
+        alike = self._open if ends_open else self._shaped.setdefault(len(shape), [])
+        for known, methods in alike:
             if known == shape:
                 methods[route.method] = route
                 return
-        same_length.append((shape, {route.method: route}))
+        alike.append((shape, {route.method: route}))
 
     def find(self, path: str, raw_path: bytes | None = None) -> Mapping[str, Route]:
         """The routes of a path, by method; empty: there is none."""
@@ -75,8 +81,11 @@ class Router:
         if found is not None:
             return found
         segments = _segments(path, raw_path)
-        for shape, methods in self._shaped.get(len(segments), ()):
-            if all(s is None or s == t for s, t in zip(shape, segments, strict=True)):
+        alike = [*self._shaped.get(len(segments), ()), *self._open]
+        for shape, methods in alike:
+            if len(segments) >= len(shape) and all(
+                s is None or s == t for s, t in zip(shape, segments, strict=False)
+            ):
                 return methods
         return {}
 
@@ -85,8 +94,12 @@ def params_of(route: Route, path: str, raw_path: bytes | None = None) -> dict[st
     """What the params of a route are in a path that fits it."""
     if "{" not in route.path:
         return {}
-    pairs = zip(route.path.split("/"), _segments(path, raw_path), strict=True)
-    return {template[1:-1]: found for template, found in pairs if template.startswith("{")}
+    templates, segments = route.path.split("/"), _segments(path, raw_path)
+    if route.path.endswith("*}"):
+        last = len(templates) - 1
+        segments = [*segments[:last], "/".join(segments[last:])]
+    pairs = zip(templates, segments, strict=True)
+    return {template.strip("{*}"): found for template, found in pairs if template[:1] == "{"}
 
 
 def _segments(path: str, raw_path: bytes | None) -> list[str]:

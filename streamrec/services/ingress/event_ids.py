@@ -28,7 +28,7 @@ class EventIds:
     def __init__(
         self, once_s: float, ids: int = _IDS, clock: Callable[[], float] = time.time
     ) -> None:
-        self._once_s = once_s
+        self.once_s = once_s
         self._ids = ids
         self._clock = clock
         self._known: OrderedDict[_Id, _Known] = OrderedDict()  # oldest first
@@ -37,7 +37,7 @@ class EventIds:
     def place_of(self, topic: str, event_id: str) -> Place | None:
         """Where an event was written; None: it was not, in the window."""
         found = self._known.get((topic, event_id))
-        if found is None or self._clock() - found[0] > self._once_s:
+        if found is None or self._clock() - found[0] > self.once_s:
             return None
         return found[1]
 
@@ -63,7 +63,7 @@ class EventIds:
             return
         self._known[topic, event_id] = (at_s, place)
         self._known.move_to_end((topic, event_id))
-        before_s = self._clock() - self._once_s
+        before_s = self._clock() - self.once_s
         while self._known:
             oldest = next(iter(self._known))
             if len(self._known) <= self._ids and self._known[oldest][0] >= before_s:
@@ -73,7 +73,7 @@ class EventIds:
     def read_back(self, log: Log, topics: Sequence[str]) -> int:
         """Read the ids of a window from the topics; how many there were. Blocks; to be called
         before the first request. Raises LogError."""
-        began_ms = int((self._clock() - self._once_s) * 1_000)
+        began_ms = int((self._clock() - self.once_s) * 1_000)
         found: list[tuple[int, _Id, Place]] = []
         for topic in topics:
             with closing(log.admin()) as admin:

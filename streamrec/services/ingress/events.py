@@ -106,7 +106,7 @@ class EventMaker:
         try:
             encoded = self._encoder.encode(value)
         except MisfitError as error:
-            raise Problem(422, _without_values(str(error)), field=error.field or None) from None
+            raise misfit_problem(error) from None
         for rule in self._rules:
             if which := rule.judge(value.get(rule.field), context.now_ms):
                 raise _broken(rule, which, value.get(rule.field))
@@ -131,6 +131,11 @@ class EventMaker:
                 value["user_id"] = context.hidden_as
             elif context.user_id is not None and "user_id" not in value:
                 value["user_id"] = context.user_id
+
+
+def misfit_problem(error: MisfitError) -> Problem:
+    """What a client is told of a value that does not fit its schema."""
+    return Problem(422, _without_values(str(error)), field=error.field or None)
 
 
 def told(value: Any) -> str:
@@ -167,7 +172,7 @@ def _broken(rule: Rule, which: int, got: Any) -> Problem:
         hint = f", which looks like {unit}"
     if isinstance(got, str):
         size = len(got.encode())
-        return _misfit(rule.field, f"expected {rule.expected[which - 1]}, got {size}")
+        return _misfit(rule.field, f"expected {rule.expected[which - 1]}, got {size} bytes")
     return _misfit(rule.field, f"expected {rule.expected[which - 1]}, got {told(got)}{hint}")
 
 
@@ -218,6 +223,7 @@ __all__ = [
     "Event",
     "EventKind",
     "EventMaker",
+    "misfit_problem",
     "schema_of",
     "told",
 ]

@@ -105,10 +105,11 @@ class Writer:
         self,
         items: Sequence[Item],
         settled: Callable[[Sequence[Written]], None] | None = None,
+        began: Callable[[], None] | None = None,
     ) -> list[Written]:
         """Where each message stands, or why it does not. Raises Problem (503): at once where the
         log is away or too much waits, else when it was not acknowledged in time. `settled` is told
-        once it is known, also after that."""
+        once it is known, also after that, where `began` was told that it will be."""
         if (why := self.why_away()) is not None:
             raise Problem(503, f"nothing was written: {why}", retry_after_s=1)
         if self.waiting + len(items) > self._queue_messages and self.waiting:
@@ -123,6 +124,8 @@ class Writer:
         job = _Job(items, self._loop.create_future(), give_up_s, settled)
         self._open.append(job)
         self.waiting += len(items)
+        if began is not None:
+            began()
         with self._wake:
             self._jobs.append(job)
             self._wake.notify()
