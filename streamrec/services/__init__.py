@@ -1,1 +1,1 @@
-"""Who is asked over the network, and who looks after them."""
+"""What speaks HTTP, `ingress` and `api` on `http`, and what looks after them."""

@@ -1,1 +1,1 @@
-"""Commands of what is asked over the network."""
+"""Commands that serve over HTTP, and those that look after their keys."""
