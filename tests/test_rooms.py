@@ -29,15 +29,17 @@ FLOORS = (
     ),
     ("models",),
     ("connectors",),
+    ("services.store",),
     ("dataflows.errors", "dataflows.engine"),
     ("dataflows.job",),
     ("dataflows.steps",),
     ("dataflows",),
     ("shop",),
+    ("services",),
     ("program",),
     ("__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 
