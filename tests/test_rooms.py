@@ -34,6 +34,8 @@ FLOORS = (
     ("dataflows.job",),
     ("dataflows.steps",),
     ("dataflows",),
+    ("services.http",),
+    ("services",),
     ("shop",),
     ("services",),
     ("program",),

@@ -19,6 +19,8 @@ from streamrec.models.sessions.variant_specs import parse_variants
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows
 
 _BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
+# Of HTTP services, which have settings of their own and look at these themselves.
+_OF_SERVICES = ("STREAMREC_HTTP_", "STREAMREC_INGRESS_", "STREAMREC_API_")
 _OF_KUBERNETES = re.compile(r"STREAMREC(_.*)?_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP).*)?)")
 
 
@@ -325,6 +327,8 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     told = []
     for name in sorted(set(environ) - known):
         if not name.startswith("STREAMREC_") or _OF_KUBERNETES.fullmatch(name):
+            continue
+        if name.startswith(_OF_SERVICES):
             continue
         near = _near(name, known)
         if near or not name.endswith("_TOPIC"):

@@ -23,6 +23,8 @@ from streamrec.program.running.run_cluster import CLUSTER_CONTEXT, run_cluster
 from streamrec.program.running.show_settings import settings
 from streamrec.program.running.state import state
 from streamrec.program.running.warm_up import warm_up
+from streamrec.program.services.ingress import ingress
+from streamrec.program.services.keys import keys
 from streamrec.program.serving.pipeline import pipeline
 from streamrec.program.shared import program
 
@@ -46,3 +48,5 @@ app.command()(describe)
 app.command()(settings)
 app.command()(kafka)
 app.command()(warm_up)
+app.command()(ingress)
+app.add_typer(keys, name="keys")

@@ -1,1 +1,1 @@
-"""What stands in front of the dataflows: stores, servers, and what they share."""
+"""What speaks HTTP: `ingress` takes events in, `api` gives recommendations out, both on `http`."""

@@ -43,8 +43,8 @@ class ValueStore(Protocol):
 
     def put(self, space: Space, items: Iterable[Item]) -> None:
         """Merge values into what is there; a key may come several times. Readers see it when this
-        returns, and a process that is killed afterwards takes nothing of it back. Raises StoreError,
-        after which a part of it may be there (on LMDB none)."""
+        returns, and a process that is killed afterwards takes nothing of it back. Raises
+        StoreError, after which a part of it may be there (on LMDB none)."""
 
     def sync(self) -> None:
         """Wait until what was put survives a power cut, as far as the back end can promise it.
