@@ -37,7 +37,6 @@ FLOORS = (
     ("services.http",),
     ("services",),
     ("shop",),
-    ("services",),
     ("program",),
     ("__main__", "__init__"),
 )

@@ -18,7 +18,7 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS
 from streamrec.dataflows.store import FLOW_ID, build_flow
 from streamrec.services.store.opening import open_store
-from streamrec.services.store.users import HISTORY_MAX, USERS, Event, UserValue, unpacked
+from streamrec.services.store.users import HISTORY_MAX, USERS, PastClick, UserValue, unpacked
 from tests.dataflows.main_job import START_MS, Answer, MainJob
 
 MakeJob = Callable[..., MainJob]
@@ -58,7 +58,7 @@ def expected(answers: Sequence[Answer]) -> dict[str, UserValue]:
         own = [answer for answer in answers if answer.fields["user_id"] == user]
         newest = max(own, key=_order)
         seen = {(_order(answer)[0], answer.fields["item_id"]) for answer in own}
-        history = [Event(*event) for event in sorted(seen, reverse=True)[:HISTORY_MAX]]
+        history = [PastClick(*event) for event in sorted(seen, reverse=True)[:HISTORY_MAX]]
         value = newest.record.value
         assert value is not None
         found[user] = UserValue(_order(newest), history, value)

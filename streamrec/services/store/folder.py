@@ -2,7 +2,7 @@
 
     store/current     the name of the file in use
     store/gate        a lock: held for each put, and while a file takes another's place
-    store/000001/     LMDB's files; one more with each rebuild
+    store/<name>/     LMDB's files; others with each rebuild
 
 Who puts looks each time, with the gate in hand, which file is in use; who gets looks twice a
 second. So a put is in the file that was in use when it began, and `Replacement.swap`, which waits
@@ -11,6 +11,8 @@ for it, takes in what the topic holds by then: nothing falls between the two.
 
 import fcntl
 import os
+import re
+import secrets
 import shutil
 import threading
 import time
@@ -24,6 +26,8 @@ from streamrec.services.store.lmdb_file import LmdbFile, opened
 LOOK_S = 0.5  # how often who reads looks for another file
 
 _CURRENT = "current"
+_NAME_BYTES = 8
+_NAME = re.compile(f"[0-9a-f]{{{2 * _NAME_BYTES}}}")
 
 
 class FolderStore:
@@ -96,7 +100,7 @@ class FolderStore:
 
     def _made(self) -> str:
         with explained(self.where):
-            name = next_name(self.folder)
+            name = new_name()
             opened(self.folder / name, make=True).close()
             set_current(self.folder, name)
         return name
@@ -129,22 +133,19 @@ class Replacement:
                 raise StoreError(
                     f"{self._where} expected one rebuild at a time, got another that runs"
                 ) from error
-            _remove_others(folder)  # of rebuilds that were killed
-            self._name = next_name(folder)
+            self._name = new_name()
+            with shut_gate(folder):  # or a file that is just being made would be taken for one
+                _remove_others(folder)  # of rebuilds that were killed
             self.store = opened(folder / self._name, make=True)
 
     def swap(self, complete: Callable[[], None]) -> None:
         """Put it in the place of the one in use. `complete` is called while nobody puts, to take in
         what came meanwhile."""
-        gate = opened_gate(self.folder, make=True)
-        try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
+        with shut_gate(self.folder):
             complete()
             self.store.sync()
             with explained(self._where):
                 set_current(self.folder, self._name)
-        finally:
-            os.close(gate)
 
     def close(self) -> None:
         """Remove what is not in use: the file before, or this one."""
@@ -176,14 +177,9 @@ def set_current(folder: Path, name: str) -> None:
         os.close(handle)
 
 
-def next_name(folder: Path) -> str:
-    """A name that no file here has had.
-
-    >>> next_name(Path("/nowhere"))
-    '000001'
-    """
-    last = int(current_name(folder) or 0)
-    return f"{max([last, *(int(path.name) for path in _files(folder))]) + 1:06}"
+def new_name() -> str:
+    """A name that no file has had: who has one open must not take another for it."""
+    return secrets.token_hex(_NAME_BYTES)
 
 
 def opened_gate(folder: Path, make: bool) -> int:
@@ -194,6 +190,17 @@ def opened_gate(folder: Path, make: bool) -> int:
         return os.open(folder / "gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
+@contextmanager
+def shut_gate(folder: Path) -> Iterator[None]:
+    """While nobody puts."""
+    gate = opened_gate(folder, make=True)
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(gate)
+
+
 def _remove_others(folder: Path) -> None:
     current = current_name(folder)
     for path in _files(folder):
@@ -202,7 +209,7 @@ def _remove_others(folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    return [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
 
 
 @contextmanager

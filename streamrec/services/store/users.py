@@ -26,7 +26,7 @@ _KEY_BYTES_MAX = 256
 _TAIL = 2  # bytes of an event behind its item
 
 
-class Asked(NamedTuple):
+class AskedAt(NamedTuple):
     """Which click a recommendation answers, and when that was."""
 
     time_ms: int  # event time, Unix ms
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     offset: int
 
 
-class Event(NamedTuple):
+class PastClick(NamedTuple):
     """A click of the history."""
 
     time_ms: int
@@ -44,8 +44,8 @@ class Event(NamedTuple):
 class UserValue(NamedTuple):
     """A value, taken apart."""
 
-    asked: Asked
-    history: list[Event]  # newest first
+    asked: AskedAt
+    history: list[PastClick]  # newest first
     record: bytes  # the recommendation, in wire format
 
 
@@ -69,10 +69,10 @@ def unpacked(value: bytes) -> UserValue:
     """The inverse, of a merged value too."""
     time_ms, partition, offset, size = _HEAD.unpack_from(value)
     history = [
-        Event(int.from_bytes(event[:8], "big"), event[8:-_TAIL].decode("utf-8", "replace"))
+        PastClick(int.from_bytes(event[:8], "big"), event[8:-_TAIL].decode("utf-8", "replace"))
         for event in _events(value[_BODY : _BODY + size])
     ]
-    return UserValue(Asked(time_ms, partition, offset), history, value[_BODY + size :])
+    return UserValue(AskedAt(time_ms, partition, offset), history, value[_BODY + size :])
 
 
 def record_of(value: bytes) -> bytes:
@@ -121,8 +121,8 @@ USERS = Space("users", merged)
 __all__ = [
     "HISTORY_MAX",
     "USERS",
-    "Asked",
-    "Event",
+    "AskedAt",
+    "PastClick",
     "UserValue",
     "merged",
     "packed",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamrec.services.store.users import (
     HISTORY_MAX,
-    Event,
+    PastClick,
     merged,
     packed,
     record_of,
@@ -48,7 +48,7 @@ def test_any_order_of_puts_with_any_repeats_gives_the_newest(seed: int) -> None:
 def test_a_value_says_what_was_put() -> None:
     value = packed(1_000, 3, 9, b"i1", b"\0record")
 
-    assert unpacked(value) == ((1_000, 3, 9), [Event(1_000, "i1")], b"\0record")
+    assert unpacked(value) == ((1_000, 3, 9), [PastClick(1_000, "i1")], b"\0record")
     assert record_of(value) == b"\0record"
 
 

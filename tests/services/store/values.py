@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streamrec.services.store.users import HISTORY_MAX, Event, packed, unpacked
+from streamrec.services.store.users import HISTORY_MAX, PastClick, packed, unpacked
 
 
 class Put(NamedTuple):
@@ -36,18 +36,18 @@ def some_puts(rng: random.Random, count: int, users: int = 3) -> list[Put]:
     ]
 
 
-def expected(puts: Sequence[Put]) -> dict[bytes, tuple[tuple[int, int, int], list[Event]]]:
+def expected(puts: Sequence[Put]) -> dict[bytes, tuple[tuple[int, int, int], list[PastClick]]]:
     """By user the newest place and the history, the plain way."""
     found = {}
     for user in {put.user for put in puts}:
         own = [put for put in puts if put.user == user]
         newest = max((put.time_ms, put.partition, put.offset) for put in own)
         seen = sorted({(put.time_ms, put.item) for put in own}, reverse=True)[:HISTORY_MAX]
-        found[user] = newest, [Event(time_ms, item.decode()) for time_ms, item in seen]
+        found[user] = newest, [PastClick(time_ms, item.decode()) for time_ms, item in seen]
     return found
 
 
-def told(value: bytes | None) -> tuple[tuple[int, int, int], list[Event]] | None:
+def told(value: bytes | None) -> tuple[tuple[int, int, int], list[PastClick]] | None:
     """What a value says, in the same form; the record must be that of the place."""
     if value is None:
         return None
