@@ -26,6 +26,7 @@ from streamrec.program.running.warm_up import warm_up
 from streamrec.program.services.api import api
 from streamrec.program.services.ingress import ingress
 from streamrec.program.services.keys import keys
+from streamrec.program.services.store import store
 from streamrec.program.serving.pipeline import pipeline
 from streamrec.program.shared import program
 
@@ -51,4 +52,5 @@ app.command()(kafka)
 app.command()(warm_up)
 app.command()(ingress)
 app.command()(api)
+app.add_typer(store, name="store")
 app.add_typer(keys, name="keys")

@@ -1,10 +1,27 @@
 """The store that `STREAMREC_STORE` names."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from streamrec.connectors.log_settings import without_passwords
 from streamrec.services.store.contract import StoreError, ValueStore
-from streamrec.services.store.folder import FolderStore
+from streamrec.services.store.folder import FolderStore, Replacement
+
+
+class Replacing(Protocol):
+    """A store that is made beside the one in use: filled, then swapped in; or closed, and gone."""
+
+    @property
+    def store(self) -> ValueStore: ...
+
+    def swap(self, complete: Callable[[], None]) -> None:
+        """Put it in the place of the one in use. `complete` is called while nobody puts, to take in
+        what came meanwhile. Raises StoreError."""
+
+    def close(self) -> None:
+        """Remove what is not in use: the one before, or this one."""
+
 
 _REDIS = ("redis://", "rediss://", "unix://")
 
@@ -35,4 +52,13 @@ redis://HOST:PORT/DB, got 'postgres://here'
     return RedisStore(named)
 
 
-__all__ = ["is_local", "open_store"]
+def open_replacement(named: str) -> Replacing:
+    """A new one beside the store in use. Raises StoreError."""
+    if is_local(named):
+        return Replacement(Path(named))
+    from streamrec.services.store.redis_swap import RedisReplacement
+
+    return RedisReplacement(named)
+
+
+__all__ = ["Replacing", "is_local", "open_replacement", "open_store"]

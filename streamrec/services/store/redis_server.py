@@ -29,9 +29,10 @@ T = TypeVar("T")
 PREFIX = "streamrec"
 CURRENT = f"{PREFIX}:current"
 GATE = f"{PREFIX}:gate"  # there while a generation takes another's place
+REBUILD = f"{PREFIX}:rebuild"  # there while one is being made
 FIRST = b"1"
 _CHUNK = 500
-_LOOK_S = 0.5
+LOOK_S = 0.5
 _GATE_WAIT_S = 0.02
 _ANSWER_S = 5.0
 
@@ -78,7 +79,7 @@ class RedisStore:
             return []
         now_s = self._clock_s()
         if now_s >= self._look_at_s:
-            self._look_at_s = now_s + _LOOK_S
+            self._look_at_s = now_s + LOOK_S
             self._look()
         prefix = _prefix(self._generation, space)
         found: list[bytes | None] = self._asked(self._client.mget, [prefix + key for key in keys])
@@ -126,6 +127,30 @@ class RedisStore:
     def _asked(self, ask: Callable[..., T], *arguments: Any) -> T:
         with told(self.where):
             return ask(*arguments)
+
+
+class GenerationStore(RedisStore):
+    """Of one generation, in use or not; written by one process alone."""
+
+    def __init__(self, url: str, generation: bytes) -> None:
+        super().__init__(url)
+        self._generation = generation
+        self.before_put: Callable[[], None] = lambda: None
+
+    def _look(self) -> None:
+        """It is given."""
+
+    def _put_once(self, space: Space, items: list[Item]) -> list[Item]:
+        self.before_put()
+        prefix = _prefix(self._generation, space)
+        keys = [prefix + key for key, _ in items]
+        held: list[bytes | None] = self._asked(self._client.mget, keys)
+        new = {
+            key: value if old is None else space.merge(old, value)
+            for key, (_, value), old in zip(keys, items, held, strict=True)
+        }
+        self._asked(self._client.mset, new)
+        return []
 
 
 def client_of(url: str, where: str) -> Any:
@@ -180,4 +205,14 @@ def _prefix(generation: bytes, space: Space) -> bytes:
     return b"%b:%b:%b/" % (PREFIX.encode(), generation, space.name.encode())
 
 
-__all__ = ["CURRENT", "FIRST", "GATE", "PREFIX", "RedisStore", "client_of", "told"]
+__all__ = [
+    "CURRENT",
+    "GATE",
+    "LOOK_S",
+    "PREFIX",
+    "REBUILD",
+    "GenerationStore",
+    "RedisStore",
+    "client_of",
+    "told",
+]

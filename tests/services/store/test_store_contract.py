@@ -12,7 +12,7 @@ from streamrec.services.store.contract import Space, ValueStore
 from streamrec.services.store.folder import FolderStore
 from streamrec.services.store.redis_server import RedisStore
 from streamrec.services.store.users import USERS
-from tests.services.store.conftest import RedisServer
+from tests.services.conftest import RedisServer
 from tests.services.store.values import expected, some_puts, told
 
 LARGEST = Space("largest", max)

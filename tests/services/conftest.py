@@ -11,6 +11,7 @@ import pytest
 from streamrec.connectors.local.free_ports import free_ports
 from streamrec.services.store.contract import StoreError
 from streamrec.services.store.redis_server import client_of, told
+from tests.dataflows.conftest import job_settings as job_settings
 
 PATIENCE_S = 30.0
 
