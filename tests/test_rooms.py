@@ -29,6 +29,7 @@ FLOORS = (
     ),
     ("models",),
     ("connectors",),
+    ("services.store",),
     ("dataflows.errors", "dataflows.engine"),
     ("dataflows.job",),
     ("dataflows.steps",),
@@ -39,7 +40,7 @@ FLOORS = (
     ("program",),
     ("__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 

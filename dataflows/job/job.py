@@ -31,6 +31,7 @@ from bytewax.outputs import Sink
 from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.log import Headers, Log, SchemaRegistry
+from streamrec.connectors.log_settings import without_passwords
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.per_thread import PerThread
@@ -87,6 +88,9 @@ from streamrec.dataflows.job.topics import ERRORS, Topic
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder
+from streamrec.services.store.contract import Space, StoreError
+from streamrec.services.store.opening import is_local, open_store
+from streamrec.services.store.sink import Puts, StoreSink, StoreSinkOptions
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -286,6 +290,11 @@ class Job:
         out, _ = self._encoded(topic.encode_step, op.merge(merged, *streams), encode, None)
         op.output(topic.write_step, out, self._sink(topic, group))
 
+    def put(self, step_id: str, up: KeyedStream[Puts | Failed], space: Space) -> None:
+        """Put into the store of the settings what a step made (`services.store.sink.Puts`): merged
+        into what is there, so that what a crash repeats changes nothing. Raises StartError."""
+        op.output(step_id, up, self._store_sink(space))
+
     @overload
     def table(self, topic: Topic) -> Table: ...
 
@@ -484,6 +493,29 @@ class Job:
         # Errors are told by reason.
         wrote = partial(self.report.wrote, "" if topic.is_errors else self.settings.topic(topic))
         return EngineSink(self._opened_outputs().sink(topic, wrote, group))
+
+    def _store_sink(self, space: Space) -> Sink[Any]:
+        named = self.settings.store
+        hosts = {address.rpartition(":")[0] for address in addresses()}
+        if is_local(named) and len(hosts) > 1:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected STREAMREC_STORE=redis://... where its "
+                f"processes run on several machines, got the folder {named!r}"
+            )
+        self.report.facts["store"] = without_passwords(named)
+        try:
+            store = open_store(named, make=True)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        options = StoreSinkOptions(
+            space,
+            self.settings.lanes,
+            self._opened_outputs().ending,
+            self._holding,
+            self._stopping,
+            partial(self.report.wrote, "the store"),
+        )
+        return EngineSink(StoreSink(store, options))
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)

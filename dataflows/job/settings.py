@@ -191,6 +191,12 @@ class Settings(_TopicNames):
         None, description="where shards keep their state; unset: `state` in the recovery directory"
     )
 
+    store: str = Field(
+        "data/store",
+        description="where dataflows.store keeps the newest recommendation of each user: a folder, "
+        "or redis://HOST:PORT/DB (rediss:// with TLS), Valkey too",
+    )
+
     status_s: float = Field(
         30.0, ge=0, description="seconds between lines of status: rate, lag, errors; 0: none"
     )

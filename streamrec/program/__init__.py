@@ -23,8 +23,10 @@ from streamrec.program.running.run_cluster import CLUSTER_CONTEXT, run_cluster
 from streamrec.program.running.show_settings import settings
 from streamrec.program.running.state import state
 from streamrec.program.running.warm_up import warm_up
+from streamrec.program.services.api import api
 from streamrec.program.services.ingress import ingress
 from streamrec.program.services.keys import keys
+from streamrec.program.services.store import store
 from streamrec.program.services.up import up
 from streamrec.program.serving.pipeline import pipeline
 from streamrec.program.shared import program
@@ -51,4 +53,6 @@ app.command()(up)
 app.command()(kafka)
 app.command()(warm_up)
 app.command()(ingress)
+app.command()(api)
+app.add_typer(store, name="store")
 app.add_typer(keys, name="keys")
