@@ -70,6 +70,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
 
     @override
     def snapshot(self) -> Sealed:
+        self._epochs.times.closing(id(self))
         if self._epoch is not None:
             self._epoch += 1
         self._epochs.closing(self._epoch, self._lane.ended)
@@ -85,8 +86,9 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
 class EngineSink(FixedPartitionedSink[Out, Sealed]):
     """The lanes of a `LogSink`; takes `(out.lane(lanes), out)`."""
 
-    def __init__(self, sink: LogSink) -> None:
+    def __init__(self, sink: LogSink, epochs: Epochs | None = None) -> None:
         self._sink = sink
+        self._epochs = epochs or Epochs(None)
 
     @override
     def list_parts(self) -> list[str]:
@@ -104,12 +106,13 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
         if resume_state is not None:
             ends = unseal(resume_state) or {}
             resume = SinkPosition.of_plain(ends, beside_of(resume_state))
-        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume), self._epochs)
 
 
 class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
-    def __init__(self, lane: SinkLane) -> None:
+    def __init__(self, lane: SinkLane, epochs: Epochs) -> None:
         self._lane = lane
+        self._epochs = epochs
         self._write_batch = leaving(lane.write_batch)
 
     @override
@@ -119,6 +122,7 @@ class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
     @override
     def snapshot(self) -> Sealed:
         position = leaving(self._lane.snapshot)()
+        self._epochs.times.closed()
         return seal(position.ends, beside=position.beside())
 
     @override
