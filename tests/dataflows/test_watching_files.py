@@ -123,6 +123,16 @@ def test_query_of_a_name_that_is_misspelt_is_found(served: dict[str, set[str]]) 
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_takes_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", ALERTS], capture_output=True, text=True)
+def test_prometheus_itself_takes_rules_and_queries(tmp_path: Path) -> None:
+    queries = [
+        {"record": f"query:{n}", "expr": query.replace("$__rate_interval", "1m")}
+        for n, query in enumerate(board_queries().values())
+    ]
+    path = tmp_path / "board.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": queries}]}))
+
+    done = subprocess.run(
+        ["promtool", "check", "rules", ALERTS, path], capture_output=True, text=True
+    )
+
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from streamrec.program.running.top import table_of
 from streamrec.services.metrics.http_measures import HttpMeasures
 from streamrec.services.metrics.notes import Note, write_note
+from streamrec.services.metrics.rows import ProcessRow
 from streamrec.services.metrics.watched import Watched, watch_process
 from tests.program.conftest import Shell
 
@@ -64,3 +66,33 @@ def test_nothing_that_runs_is_said(embedded_shell: Shell) -> None:
     assert (shown.status, shown.out) == (0, "")
     assert shown.err.startswith("no process that serves metrics, by the notes in ")
     assert json.loads(embedded_shell("top", "--json").out) == []
+
+
+def test_narrow_terminal_leaves_out_what_says_least() -> None:
+    row = ProcessRow(
+        pid=4_711,
+        kind="dataflow",
+        name="recommender",
+        state="ready",
+        up_s=100.0,
+        in_per_s=12_345.0,
+        out_per_s=12_000.0,
+        errors=20.0,
+        lag=1_000_000.0,
+        p99_s=0.0123,
+        epoch_s=10.0,
+        closing_s=0.25,
+        model="session-recommender fcfc20d3",
+        model_age_s=90_000.0,
+        cpu=0.5,
+        rss_bytes=5e8,
+    )
+
+    def columns(width: int) -> list[str]:
+        return [str(column.header) for column in table_of([row], width).columns]
+
+    assert {"model age", "model", "closing", "up"} <= set(columns(200))
+    narrow = columns(80)
+    assert {"model age", "model", "closing"}.isdisjoint(narrow)
+    assert narrow[:4] == ["pid", "process", "state", "in/s"]
+    assert {"errors", "lag", "p99", "cpu"} <= set(narrow)

@@ -1,7 +1,6 @@
 """`top`: all processes of this user on this machine, as they run."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,6 +15,11 @@ from streamrec.program.shared import CommandError, say
 from streamrec.services.metrics.looking import Looked, look_at_all
 from streamrec.services.metrics.notes import notes_folder, read_notes
 from streamrec.services.metrics.rows import ProcessRow, row_of
+
+_PRINTED_WIDTH = 200  # where it goes to no terminal
+_SAYS_LEAST = (  # first
+    *("model age", "closing", "up", "store age", "model", "epoch", "waiting", "memory", "out/s"),
+)
 
 
 def top(
@@ -41,14 +45,17 @@ def top(
         if as_json:
             typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         elif rows:
-            Console().print(table_of(rows))
+            console = Console()
+            width = console.width if console.is_terminal else _PRINTED_WIDTH
+            console.print(table_of(rows, width), width=width)
         else:
             say(f"no process that serves metrics, by the notes in {notes_folder()}")
         return
     try:
-        with Live(console=Console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        console = Console()
+        with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             for rows in _looks(every_s):
-                live.update(table_of(rows), refresh=True)
+                live.update(table_of(rows, console.width), refresh=True)
     except KeyboardInterrupt:
         return
 
@@ -68,8 +75,9 @@ def _looks(every_s: float) -> Iterator[list[ProcessRow]]:
         time.sleep(max(0.0, begun_s + every_s - time.monotonic()))
 
 
-def table_of(rows: Sequence[ProcessRow]) -> Table:
-    """For a terminal. Columns that nobody has anything for are left out."""
+def table_of(rows: Sequence[ProcessRow], width: int) -> Table:
+    """For a terminal. Columns that nobody has anything for are left out, and those that say least
+    where there is no room for all."""
     shown = {
         "pid": [str(row.pid) for row in rows],
         "process": [f"{row.kind} {row.name}" if row.kind != row.name else row.name for row in rows],
@@ -91,11 +99,15 @@ def table_of(rows: Sequence[ProcessRow]) -> Table:
         ],
         "up": [_seconds(row.up_s) for row in rows],
     }
-    kept = [name for name, cells in shown.items() if any(cells)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    kept = {name: cells for name, cells in shown.items() if any(cells)}
+    for name in _SAYS_LEAST:
+        if sum(max(map(len, (each, *cells))) + 2 for each, cells in kept.items()) <= width + 2:
+            break
+        kept.pop(name, None)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in kept:
         is_text = name in ("process", "state", "model")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "state")
     for index in range(len(rows)):
         table.add_row(*(shown[name][index] for name in kept))
     if not rows:
