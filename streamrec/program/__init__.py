@@ -22,6 +22,7 @@ from streamrec.program.running.run import run
 from streamrec.program.running.run_cluster import CLUSTER_CONTEXT, run_cluster
 from streamrec.program.running.show_settings import settings
 from streamrec.program.running.state import state
+from streamrec.program.running.top import top
 from streamrec.program.running.warm_up import warm_up
 from streamrec.program.services.api import api
 from streamrec.program.services.ingress import ingress
@@ -50,6 +51,7 @@ app.command(context_settings=ENGINE_CONTEXT)(replay)
 app.command()(describe)
 app.command()(settings)
 app.command()(up)
+app.command()(top)
 app.command()(kafka)
 app.command()(warm_up)
 app.command()(ingress)
