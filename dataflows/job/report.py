@@ -85,6 +85,11 @@ class Report:
         with self._lock:
             self._counts.gave(topic, is_errors, out, now_ms)
 
+    def put(self, place: str, count: int) -> None:
+        """So much was put somewhere else than on a topic."""
+        with self._lock:
+            self._counts.written[place] += count
+
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:
             self._counts.errors.update((str(each.reason), each.stage) for each in failed)
