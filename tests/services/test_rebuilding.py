@@ -31,9 +31,7 @@ def silent(text: str) -> None:
 
 
 @pytest.fixture(params=["lmdb", "redis"])
-def job(
-    request: pytest.FixtureRequest, job_settings: SettingsFor, tmp_path: Path
-) -> MainJob:
+def job(request: pytest.FixtureRequest, job_settings: SettingsFor, tmp_path: Path) -> MainJob:
     """A job whose settings name a store, on each back end in turn."""
     named = str(tmp_path / "store")
     if request.param == "redis":
