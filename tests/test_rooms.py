@@ -28,6 +28,7 @@ FLOORS = (
         "models.propensity",
     ),
     ("models",),
+    ("services.metrics", "services.traces"),
     ("connectors",),
     ("services.store",),
     ("dataflows.errors", "dataflows.engine"),

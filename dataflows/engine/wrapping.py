@@ -69,6 +69,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
 
     @override
     def snapshot(self) -> Sealed:
+        self._epochs.times.closing(id(self))
         if self._epoch is not None:
             self._epoch += 1
         self._epochs.closing(self._epoch, self._lane.ended)
@@ -103,8 +104,9 @@ class Lanes(Protocol):
 class EngineSink(FixedPartitionedSink[Any, Sealed]):
     """The lanes of a sink; takes items under the number of their lane, as text."""
 
-    def __init__(self, sink: Lanes) -> None:
+    def __init__(self, sink: Lanes, epochs: Epochs | None = None) -> None:
         self._sink = sink
+        self._epochs = epochs or Epochs(None)
 
     @override
     def list_parts(self) -> list[str]:
@@ -122,12 +124,13 @@ class EngineSink(FixedPartitionedSink[Any, Sealed]):
         if resume_state is not None:
             ends = unseal(resume_state) or {}
             resume = SinkPosition.of_plain(ends, beside_of(resume_state))
-        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume), self._epochs)
 
 
 class _EngineSinkLane(StatefulSinkPartition[Any, Sealed]):
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, epochs: Epochs) -> None:
         self._lane = lane
+        self._epochs = epochs
         self._write_batch = leaving(lane.write_batch)
 
     @override
@@ -137,6 +140,7 @@ class _EngineSinkLane(StatefulSinkPartition[Any, Sealed]):
     @override
     def snapshot(self) -> Sealed:
         position = leaving(self._lane.snapshot)()
+        self._epochs.times.closed()
         return seal(position.ends, beside=position.beside())
 
     @override

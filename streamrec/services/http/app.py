@@ -9,7 +9,7 @@ from typing import Any
 
 from streamrec.services.http.access import Access
 from streamrec.services.http.cors import Cors
-from streamrec.services.http.limits import ClientGone, RequestLimits
+from streamrec.services.http.limits import ClientGone, Deadlines, RequestLimits
 from streamrec.services.http.openapi import described
 from streamrec.services.http.problems import Problem
 from streamrec.services.http.rates import Rates
@@ -57,6 +57,7 @@ class HttpApp:
         self.guard = guard or Guard()
         self.running = 0  # requests that are not answered yet
         self._draining = False
+        self._deadlines = Deadlines()
         self._ready = ready
         self._lifespan = lifespan
         self._clock = clock
@@ -94,7 +95,7 @@ class HttpApp:
         template = _UNKNOWN
         say: Callable[[Problem], Reply] = Problem.reply
         try:
-            request = Request(scope, receive, self.guard.limits)
+            request = Request(scope, receive, self.guard.limits, self._deadlines)
             try:
                 methods = self._router.find(scope["path"], scope.get("raw_path"))
                 route = methods.get(request.method)

@@ -9,6 +9,8 @@ from streamrec.services.http.problems import Problem
 
 Receive = Callable[[], Awaitable[Any]]
 
+_LOOK_S = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
@@ -24,21 +26,59 @@ class ClientGone(Exception):
     """The client hung up before its request was whole: nobody is there to be answered."""
 
 
-async def read_body(receive: Receive, limits: RequestLimits, announced: bytes | None) -> bytes:
+class Deadlines:
+    """Ends tasks of one loop whose time is over, by one look at all of them every now and then: a
+    timer each costs a twentieth of a small request, and is hardly ever needed."""
+
+    def __init__(self) -> None:
+        self._ends_s: dict[asyncio.Task[Any], float] = {}  # in the order in which they began
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, task: "asyncio.Task[Any]", limit_s: float) -> None:
+        """From now on a task has so long."""
+        loop = task.get_loop()
+        self._ends_s[task] = loop.time() + limit_s
+        if self._timer is None:
+            self._timer = loop.call_later(_LOOK_S, self._look, loop)
+
+    def end(self, task: "asyncio.Task[Any]") -> bool:
+        """It has done what had its time; False: it was over before."""
+        return self._ends_s.pop(task, None) is not None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        over = [task for task, end_s in self._ends_s.items() if end_s <= now_s]
+        for task in over:
+            del self._ends_s[task]
+            task.cancel()
+        self._timer = loop.call_later(_LOOK_S, self._look, loop) if self._ends_s else None
+
+
+async def read_body(
+    receive: Receive, limits: RequestLimits, announced: bytes | None, deadlines: Deadlines
+) -> bytes:
     """The whole body; reading stops as soon as it is too long or too slow. `announced` is the
     header content-length. Raises Problem (400, 408, 413), ClientGone."""
     length = None if announced is None else _length(announced)
     if length is not None and length > limits.body_bytes:
         raise _too_long(limits, f"{length} bytes announced")
+    task = asyncio.current_task()
+    assert task is not None
+    deadlines.begin(task, limits.body_s)
     try:
-        async with asyncio.timeout(limits.body_s):
-            return await _read(receive, limits, length)
-    except TimeoutError:
+        body = await _read(receive, limits, length)
+    except asyncio.CancelledError:
+        if deadlines.end(task):  # somebody else wants this to end
+            raise
+        task.uncancel()
         raise Problem(
             408,
             f"body expected to be whole within {limits.body_s:g} s, got only a part of it",
             headers=[(b"connection", b"close")],
         ) from None
+    finally:
+        deadlines.end(task)
+    return body
 
 
 async def _read(receive: Receive, limits: RequestLimits, length: int | None) -> bytes:
@@ -76,4 +116,4 @@ def _too_long(limits: RequestLimits, got: str) -> Problem:
     )
 
 
-__all__ = ["ClientGone", "Receive", "RequestLimits", "read_body"]
+__all__ = ["ClientGone", "Deadlines", "Receive", "RequestLimits", "read_body"]

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from streamrec.services.http.access import Caller
 from streamrec.services.http.json_bodies import parse_body
-from streamrec.services.http.limits import Receive, RequestLimits, read_body
+from streamrec.services.http.limits import Deadlines, Receive, RequestLimits, read_body
 from streamrec.services.http.problems import Problem
 
 _QUERY_FIELDS = 100
@@ -15,15 +15,28 @@ _QUERY_FIELDS = 100
 class Request:
     """One request. Its parts are looked at when they are asked for."""
 
-    __slots__ = ("_headers", "_query", "_receive", "caller", "limits", "method", "params", "scope")
+    __slots__ = (
+        "_deadlines",
+        "_headers",
+        "_query",
+        "_receive",
+        "caller",
+        "limits",
+        "method",
+        "params",
+        "scope",
+    )
 
-    def __init__(self, scope: Any, receive: Receive, limits: RequestLimits) -> None:
+    def __init__(
+        self, scope: Any, receive: Receive, limits: RequestLimits, deadlines: Deadlines
+    ) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.limits = limits
         self.params: Mapping[str, str] = {}  # of the route's template
         self.caller: Caller | None = None  # None: the route is open to everybody
         self._receive = receive
+        self._deadlines = deadlines
         self._headers: dict[bytes, bytes] | None = None
         self._query: dict[str, str] | None = None
 
@@ -62,7 +75,8 @@ class Request:
 
     async def body(self) -> bytes:
         """The whole body. Raises Problem (400, 408, 413)."""
-        return await read_body(self._receive, self.limits, self.headers.get(b"content-length"))
+        announced = self.headers.get(b"content-length")
+        return await read_body(self._receive, self.limits, announced, self._deadlines)
 
     async def json(self) -> Any:
         """The body's one JSON value. Raises Problem (400, 408, 413)."""

@@ -81,8 +81,7 @@ class Router:
         if found is not None:
             return found
         segments = _segments(path, raw_path)
-        alike = [*self._shaped.get(len(segments), ()), *self._open]
-        for shape, methods in alike:
+        for shape, methods in [*self._shaped.get(len(segments), []), *self._open]:
             if len(segments) >= len(shape) and all(
                 s is None or s == t for s, t in zip(shape, segments, strict=False)
             ):
