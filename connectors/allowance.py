@@ -99,6 +99,11 @@ class Allowance:
                 del self._turns[lane]
             return count
 
+    def waiting(self) -> int:
+        """How many records wait for their answers."""
+        with self._lock:
+            return sum(each.records for each in self._waiting.values())
+
     def is_idle(self) -> bool:
         """Whether no record waits for its answer."""
         return not self._waiting

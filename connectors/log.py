@@ -53,9 +53,17 @@ class RawBatch:
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
     times_ms: NDArray[np.int64]  # (n,) the log's own, in no order; Unix ms or NO_TIMESTAMP_MS
+    # Which messages have headers, increasing; None: each is asked, which costs ten times as much.
+    headed: Callable[[], Sequence[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def with_headers(self) -> Sequence[int]:
+        """Which messages have any headers, increasing."""
+        if self.headed is not None:
+            return self.headed()
+        return [index for index in range(len(self)) if self.detail(index).headers]
 
 
 class Record(NamedTuple):

@@ -148,7 +148,8 @@ class SinkOptions:
     # Asked before records are handed to the writer and before an epoch is done: returns when this
     # process still is the one that may, and raises, or ends it, when it is not.
     holding: Callable[[], object] = lambda: None
-    on_write: Callable[[int], object] = lambda count: None  # told how many records were written
+    on_write: Callable[[Out], object] = lambda out: None  # told what was written
+    carried: Callable[[Out], Out] | None = None  # gives records their headers of traces
 
 
 class LogSink:
@@ -189,6 +190,8 @@ class SinkLane:
             if self._awaited or self._elsewhere:
                 out = self._without_written(out)
             if out.values:
+                if self._shared.options.carried is not None:
+                    out = self._shared.options.carried(out)
                 with self._shared.failing():
                     self._shared.write(self._lane, out)
 
@@ -353,7 +356,7 @@ class _SharedWriter:
         if self.readers:  # all lanes are open: what they would fetch is our own output
             self._close_readers()
         writer = self.writer or self.in_lanes[lane]
-        self.options.on_write(len(out.values))
+        self.options.on_write(out)
         writer.write_columns(
             self.options.topic, out.partition, out.keys, out.values, out.headers, out.times_ms
         )

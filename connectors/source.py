@@ -16,7 +16,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -51,8 +51,8 @@ class SourceReport(Protocol):
     def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
         """A worker reads these partitions from here; `resumed` of them from a snapshot."""
 
-    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
-        """Records were read; `positions` are the next offsets of their partitions."""
+    def read(self, topic: str, batches: Sequence[RawBatch], positions: Mapping[int, int]) -> None:
+        """Records were read, or none; `positions` are the next offsets of their partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class SourceLane:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
         options = self._shared.options
         if batches and options.report is not None:
-            options.report.read(options.topic, sum(map(len, batches)), self._next)
+            options.report.read(options.topic, batches, self._next)
         if not batches and self._shared.ended(self._lane, self._next):
             self._ended = True
             raise StopIteration
@@ -163,7 +163,7 @@ class SourceLane:
         for batch in batches:
             self._next[batch.partition] = int(batch.offsets[-1]) + 1
         if batches and shared.options.report is not None:
-            shared.options.report.read(shared.options.topic, sum(map(len, batches)), self._next)
+            shared.options.report.read(shared.options.topic, batches, self._next)
         if not queue and shared.ended(self._lane, self._next) and allowed.is_over():
             self._ended = True
             raise StopIteration
@@ -177,8 +177,8 @@ class SourceLane:
         handed = shared.take_gated(self._lane, self._round, self._next)
         self._round = shared.round
         if handed and shared.options.report is not None:
-            count = sum(len(each) for each in handed if isinstance(each, RawBatch))
-            shared.options.report.read(shared.options.topic, count, self._next)
+            batches = [each for each in handed if isinstance(each, RawBatch)]
+            shared.options.report.read(shared.options.topic, batches, self._next)
         if not handed and shared.gate is not None and shared.gate.has_ended(self._lane):
             self._ended = True
             raise StopIteration
@@ -204,7 +204,7 @@ class SourceLane:
         self._durable = self._shared.shown(self._lane, self._next)
         options = self._shared.options
         if options.report is not None:
-            options.report.read(options.topic, 0, self._durable)
+            options.report.read(options.topic, (), self._durable)
         return dict(self._next)
 
     def close(self) -> None:

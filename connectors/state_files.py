@@ -74,6 +74,7 @@ class StateFiles:
         self.folder = folder
         self._keep_s = keep_s
         self._clock_s = clock_s
+        self.written_bytes = 0  # of all files so far
         self._files: list[StateFile] = []
         self._sequence = 0
         self._superseded: list[tuple[int, float, StateFile]] = []
@@ -148,6 +149,7 @@ class StateFiles:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_durably(self.folder / name, content)
+            self.written_bytes += len(content)
         except OSError as error:
             raise StateFileError(
                 f"state file {name} in {self.folder} could not be written: {error}; nothing is "

@@ -28,7 +28,9 @@ FLOORS = (
         "models.propensity",
     ),
     ("models",),
+    ("services.metrics", "services.traces"),
     ("connectors",),
+    ("services.store",),
     ("dataflows.errors", "dataflows.engine"),
     ("dataflows.job",),
     ("dataflows.steps",),
@@ -39,7 +41,7 @@ FLOORS = (
     ("program",),
     ("__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 

@@ -7,14 +7,16 @@ worker are, and again only when that epoch is durable.
 from typing import Any
 
 from streamrec.connectors.per_thread import PerThread
+from streamrec.dataflows.engine.epoch_times import EpochTimes
 
 
 class Epochs:
     """Counts the epochs of each worker. `before` is the last one that is durable, 0: none is; None:
     not known, and then nothing is counted."""
 
-    def __init__(self, before: int | None) -> None:
+    def __init__(self, before: int | None, times: EpochTimes | None = None) -> None:
         self.before = before
+        self.times = times or EpochTimes()
         self._closing = PerThread[dict[str, Any]](dict)
 
     def closing(self, epoch: int | None, ended: bool) -> None:

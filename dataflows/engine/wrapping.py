@@ -14,8 +14,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
-from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
+from streamrec.connectors.sink import SinkPosition
 from streamrec.connectors.source import LogSource, SourceLane
 from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.engine.epochs import Epochs
@@ -70,6 +69,7 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
 
     @override
     def snapshot(self) -> Sealed:
+        self._epochs.times.closing(id(self))
         if self._epoch is not None:
             self._epoch += 1
         self._epochs.closing(self._epoch, self._lane.ended)
@@ -82,11 +82,31 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
         leaving(self._lane.close)()
 
 
-class EngineSink(FixedPartitionedSink[Out, Sealed]):
-    """The lanes of a `LogSink`; takes `(out.lane(lanes), out)`."""
+class Lane(Protocol):
+    """What writes one part of a sink."""
 
-    def __init__(self, sink: LogSink) -> None:
+    def write_batch(self, values: list[Any]) -> None: ...
+
+    def snapshot(self) -> SinkPosition:
+        """Waits until what was written is safe."""
+
+    def close(self) -> None: ...
+
+
+class Lanes(Protocol):
+    """A sink: of a log (`LogSink`), which takes `Out`s, or of a store (`StoreSink`)."""
+
+    def list_parts(self) -> list[str]: ...
+
+    def open_lane(self, name: str, resume: SinkPosition | None) -> Lane: ...
+
+
+class EngineSink(FixedPartitionedSink[Any, Sealed]):
+    """The lanes of a sink; takes items under the number of their lane, as text."""
+
+    def __init__(self, sink: Lanes, epochs: Epochs | None = None) -> None:
         self._sink = sink
+        self._epochs = epochs or Epochs(None)
 
     @override
     def list_parts(self) -> list[str]:
@@ -104,21 +124,23 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
         if resume_state is not None:
             ends = unseal(resume_state) or {}
             resume = SinkPosition.of_plain(ends, beside_of(resume_state))
-        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume))
+        return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume), self._epochs)
 
 
-class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
-    def __init__(self, lane: SinkLane) -> None:
+class _EngineSinkLane(StatefulSinkPartition[Any, Sealed]):
+    def __init__(self, lane: Lane, epochs: Epochs) -> None:
         self._lane = lane
+        self._epochs = epochs
         self._write_batch = leaving(lane.write_batch)
 
     @override
-    def write_batch(self, values: list[Out]) -> None:
+    def write_batch(self, values: list[Any]) -> None:
         self._write_batch(values)
 
     @override
     def snapshot(self) -> Sealed:
         position = leaving(self._lane.snapshot)()
+        self._epochs.times.closed()
         return seal(position.ends, beside=position.beside())
 
     @override

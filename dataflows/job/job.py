@@ -31,6 +31,7 @@ from bytewax.outputs import Sink
 from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.log import Headers, Log, SchemaRegistry
+from streamrec.connectors.log_settings import without_passwords
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.per_thread import PerThread
@@ -62,6 +63,7 @@ from streamrec.dataflows.job.encoding import ColumnsOf, Encode, EncodeOptions
 from streamrec.dataflows.job.kept import Keep, Kept
 from streamrec.dataflows.job.later import Again, Ask, AskLater
 from streamrec.dataflows.job.logs import configure_logs
+from streamrec.dataflows.job.measures import measure
 from streamrec.dataflows.job.once import Once
 from streamrec.dataflows.job.outputs import Outputs
 from streamrec.dataflows.job.parts import finished, split_failed, without_keys
@@ -84,9 +86,15 @@ from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.starting_elsewhere import settle_replay
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import ERRORS, Topic
+from streamrec.dataflows.job.traced import FlowTraces
 from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder
+from streamrec.services.metrics.watched import watch_process
+from streamrec.services.store.contract import Space, StoreError
+from streamrec.services.store.opening import is_local, open_store
+from streamrec.services.store.sink import Puts, StoreSink, StoreSinkOptions
+from streamrec.services.traces.spans import open_traces
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -138,7 +146,7 @@ class Job:
         self._begins = Once(self._begin)
         self._holding = holding or Holding()
         self._durable_epoch = durable_epoch
-        self._epochs = Epochs(durable_epoch)
+        self._epochs = Epochs(durable_epoch, self.report.epochs)
         self._inputs_change = inputs_change
         self._stopping = stopping or Stopping().on_signals()
         self._inputs: list[_Input] = []
@@ -279,12 +287,17 @@ class Job:
         )
 
         def encode(batch: list[Failed]) -> list[Out]:
-            self.report.failed(str(failed.reason) for failed in batch)
+            self.report.failed(batch)
             return encode_errors(batch)
 
         merged = "all failed" if topic is ERRORS else f"all failed, {topic.encode_step}"
         out, _ = self._encoded(topic.encode_step, op.merge(merged, *streams), encode, None)
         op.output(topic.write_step, out, self._sink(topic, group))
+
+    def put(self, step_id: str, up: KeyedStream[Puts | Failed], space: Space) -> None:
+        """Put into the store of the settings what a step made (`services.store.sink.Puts`): merged
+        into what is there, so that what a crash repeats changes nothing. Raises StartError."""
+        op.output(step_id, up, self._store_sink(space))
 
     @overload
     def table(self, topic: Topic) -> Table: ...
@@ -322,7 +335,7 @@ class Job:
                 name,
                 ticking.codec,
                 decode or JsonDecoder(found).decode,
-                partial(self.report.read, name, 0),
+                partial(self.report.read, name, ()),
             )
             self._check_timed_tables()
             self._timed_tables[name].open()
@@ -375,6 +388,14 @@ class Job:
         shared = Once(make)
         shared()
         return shared
+
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """By topic, on the log, and reader, how many records wait for an answer."""
+        return {place: allowance.waiting() for place, allowance in self._allowances.items()}
+
+    def is_stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping()
 
     def start_reporting(self) -> None:
         """Log how the dataflow starts, a line of status every so often, and how it ended."""
@@ -481,9 +502,34 @@ class Job:
         return EngineSource(LogSource(self.log, options), self._begins, self._epochs)
 
     def _sink(self, topic: Topic, group: str) -> Sink[Any]:
-        # Errors are told by reason.
-        wrote = partial(self.report.wrote, "" if topic.is_errors else self.settings.topic(topic))
-        return EngineSink(self._opened_outputs().sink(topic, wrote, group))
+        name, traces = self.settings.topic(topic), self.report.traces
+        wrote = partial(self.report.wrote, name, topic.is_errors)
+        carried = None if traces is None else partial(traces.carried, name)
+        sink = self._opened_outputs().sink(topic, wrote, group, carried)
+        return EngineSink(sink, self._epochs)
+
+    def _store_sink(self, space: Space) -> Sink[Any]:
+        named = self.settings.store
+        hosts = {address.rpartition(":")[0] for address in addresses()}
+        if is_local(named) and len(hosts) > 1:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected STREAMREC_STORE=redis://... where its "
+                f"processes run on several machines, got the folder {named!r}"
+            )
+        self.report.facts["store"] = without_passwords(named)
+        try:
+            store = open_store(named, make=True)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        options = StoreSinkOptions(
+            space,
+            self.settings.lanes,
+            self._opened_outputs().ending,
+            self._holding,
+            self._stopping,
+            partial(self.report.put, "the store"),
+        )
+        return EngineSink(StoreSink(store, options), self._epochs)
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)
@@ -516,7 +562,8 @@ def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool =
 
     Settles what a replay does to saved state, takes a lease of the recovery directory, makes a new
     one usable, and opens the log. Raises SettingsError, and InUseError when another process writes
-    there, and StateFileError for saved state that is not what was saved.
+    there, StateFileError for saved state that is not what was
+    saved, and TracesError for traces that cannot be had.
 
     `inputs_change`: the dataflow may read other topics than at its last start, as when it serves a
     list of models: added, removed, in another order. One that was removed goes on, once it is back,
@@ -532,10 +579,14 @@ def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool =
         _logger.warning("%s", told)
     watch = Watch(stopping, Peers(process_index(), addresses()), settings.join_s)
     watch.start()
+    seen = watch_process("dataflow", flow_id, settings.metrics_address, process_index())
+    seen.health.set("start", "it has not begun yet")
+    traces = open_traces(flow_id)
 
     def on_built() -> None:
         watch.runs()
         steady_process.settle()
+        seen.health.set("start", None)
         job.start_reporting()
 
     job = open_job_with(
@@ -546,6 +597,9 @@ def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool =
         inputs_change=inputs_change,
         share_clients=share_clients,
     )
+    measure(job, seen)
+    if traces is not None:
+        job.report.traces = FlowTraces(traces, flow_id)
     return job
 
 

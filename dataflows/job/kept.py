@@ -63,7 +63,9 @@ class KeptShard:
             self._files.remove_strays()
         is_base = self._files.wants_base
         table, facts = self.logic.changed(is_base)
+        before = self._files.written_bytes
         reference = self._files.write(table, is_base, facts, self._epochs.mark())
+        self._epochs.times.saved(self._files.written_bytes - before)
         return sealed_shard(self._shard, reference)
 
     def resume(self, snapshot: ShardSnapshot) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.log import Log, SchemaRegistry, UnreachableError
+from streamrec.connectors.out import Out
 from streamrec.connectors.shared_log import SharedLog
 from streamrec.connectors.sink import (
     LogSink,
@@ -59,9 +60,16 @@ class Outputs:
         self.late = False  # outputs may come long after their input
         self.ending = Ending(log)
 
-    def sink(self, topic: Topic, on_write: Callable[[int], object], group: str = "") -> LogSink:
-        """Records of a topic without `answers` may repeat after a crash. `on_write` is told how
-        many were written. An output stands in one topic of a group."""
+    def sink(
+        self,
+        topic: Topic,
+        on_write: Callable[[Out], object],
+        group: str = "",
+        carried: Callable[[Out], Out] | None = None,
+    ) -> LogSink:
+        """Records of a topic without `answers` may repeat after a crash. `on_write` is told what
+        was written, `carried` gives records their headers of traces. An output stands in one topic
+        of a group."""
         settings, name = self._settings, self._settings.topic(topic)
         at_least_once = settings.delivery == "at_least_once"
         if self._folder is None or topic.answers is None or at_least_once:
@@ -71,6 +79,7 @@ class Outputs:
                 ending=self.ending,
                 holding=self._holding,
                 on_write=on_write,
+                carried=carried,
             )
             return LogSink(self._log, options)
         transactions = None
@@ -96,6 +105,7 @@ class Outputs:
                 transactions=transactions,
                 holding=self._holding,
                 on_write=on_write,
+                carried=carried,
             ),
         )
 

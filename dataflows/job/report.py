@@ -8,26 +8,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from streamrec.connectors.log import Log, LogError
+from streamrec.connectors.log import Log, LogError, RawBatch
+from streamrec.connectors.out import Out
+from streamrec.dataflows.engine.epoch_times import EpochTimes
+from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.counts import FlowCounts, Place
+from streamrec.dataflows.job.traced import FlowTraces
 
 _logger = logging.getLogger(__name__)
 
 _LISTED = 16  # partitions
 
-_Place = tuple[str, str]  # topic, and who reads it
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model that answers in this process."""
+
+    name: str
+    version: str
+    made_s: float | None = None  # when its file was written, Unix seconds; None: it has none
 
 
 class Report:
-    """Counts of one process, by all of its workers. Each call takes a microsecond, once a batch."""
+    """Counts of one process, by all of its workers. Each call takes microseconds, once a batch."""
 
     def __init__(self, flow_id: str) -> None:
         self.flow_id = flow_id
         self.facts: dict[str, str] = {}  # what the lines name besides: model
+        self.models: list[ServedModel] = []
+        self.traces: FlowTraces | None = None  # None: nobody asked for them
+        self.epochs = EpochTimes(lambda: self._counts.read.total())
         self._lock = threading.Lock()
-        self._read = 0
-        self._written: Counter[str] = Counter()  # by topic
-        self._reasons: Counter[str] = Counter()
-        self._positions: dict[_Place, dict[int, int]] = {}
+        self._counts = FlowCounts()
+        self._positions: dict[Place, dict[int, int]] = {}
         self._began_s = time.monotonic()
         self._last = (self._began_s, 0)
 
@@ -51,51 +64,82 @@ class Report:
             "%s reads %s from partition:offset %s%s%s", self.flow_id, what, listed, more, how
         )
 
-    def read(self, topic: str, count: int, positions: Mapping[int, int], reader: str = "") -> None:
-        """Records were read; `positions` are the next offsets of their partitions."""
+    def read(
+        self,
+        topic: str,
+        batches: Sequence[RawBatch],
+        positions: Mapping[int, int],
+        reader: str = "",
+    ) -> None:
+        """Records were read, or none; `positions` are the next offsets of their partitions."""
+        if self.traces is not None:
+            self.traces.read(batches)
         with self._lock:
-            self._read += count
             self._positions.setdefault((topic, reader), {}).update(positions)
+            if batches:
+                self._counts.took((topic, reader), batches)
 
-    def wrote(self, topic: str, count: int) -> None:
-        """Records were written to a topic; "" for those that are not told."""
+    def wrote(self, topic: str, is_errors: bool, out: Out) -> None:
+        """Records were written to a topic, of errors or not."""
+        now_ms = time.time() * 1_000
         with self._lock:
-            self._written[topic] += count
+            self._counts.gave(topic, is_errors, out, now_ms)
 
-    def failed(self, reasons: Iterable[str]) -> None:
+    def put(self, place: str, count: int) -> None:
+        """So much was put somewhere else than on a topic."""
         with self._lock:
-            self._reasons.update(reasons)
+            self._counts.written[place] += count
+
+    def failed(self, failed: Iterable[Failed]) -> None:
+        with self._lock:
+            self._counts.errors.update((str(each.reason), each.stage) for each in failed)
+
+    def counts(self) -> FlowCounts:
+        """All there is so far."""
+        with self._lock:
+            return self._counts.copy()
+
+    def positions(self) -> dict[Place, dict[int, int]]:
+        """By topic and reader, the next offset of each partition that is read."""
+        with self._lock:
+            return {place: dict(at) for place, at in self._positions.items()}
 
     def line(self, log: Log) -> str:
         """How it is doing, since the last such line and in all."""
         now_s = time.monotonic()
+        positions = [(topic, at) for (topic, _), at in self.positions().items()]
         with self._lock:
-            read = self._read
-            positions = [(topic, dict(at)) for (topic, _), at in self._positions.items()]
+            read = self._counts.read.total()
             (last_s, last), self._last = self._last, (now_s, read)
         rate = (read - last) / max(now_s - last_s, 1e-3)
-        return f"{self.flow_id}: {read:,} read ({rate:,.0f}/s), {self._counts()}, lag " + (
+        return f"{self.flow_id}: {read:,} read ({rate:,.0f}/s), {self._told()}, lag " + (
             _lag(log, positions)
         )
 
     def summary(self) -> str:
         """What it did in all."""
         took_s = time.monotonic() - self._began_s
-        rate = self._read / max(took_s, 1e-3)
+        read = self._counts.read.total()
+        rate = read / max(took_s, 1e-3)
         return (
-            f"{self.flow_id} ended in good order: {self._read:,} read in {took_s:.1f} s "
-            f"({rate:,.0f}/s), {self._counts()}"
+            f"{self.flow_id} ended in good order: {read:,} read in {took_s:.1f} s "
+            f"({rate:,.0f}/s), {self._told()}"
         )
 
-    def _counts(self) -> str:
-        with self._lock:
-            written = [
-                f"{count:,} to {topic}" for topic, count in sorted(self._written.items()) if topic
-            ]
-            reasons = [f"{count:,} {reason}" for reason, count in self._reasons.most_common()]
-        parts = [", ".join(written) or "none written", f"{self._reasons.total():,} errors"]
+    def _told(self) -> str:
+        counts = self.counts()
+        written = [
+            f"{count:,} to {topic}"
+            for topic, count in sorted(counts.written.items())
+            if topic not in counts.errors_topics
+        ]
+        reasons = Counter[str]()
+        for (reason, _), count in counts.errors.items():
+            reasons[reason] += count
+        parts = [", ".join(written) or "none written", f"{reasons.total():,} errors"]
         if reasons:
-            parts[-1] += f" ({', '.join(reasons)})"
+            listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            parts[-1] += f" ({listed})"
         parts += [f"{name} {text}" for name, text in self.facts.items()]
         return ", ".join(parts)
 
@@ -110,8 +154,8 @@ class ReaderReport:
     def began(self, topic: str, positions: Mapping[int, int], resumed: int) -> None:
         self.report.began(topic, positions, resumed, self.reader)
 
-    def read(self, topic: str, count: int, positions: Mapping[int, int]) -> None:
-        self.report.read(topic, count, positions, self.reader)
+    def read(self, topic: str, batches: Sequence[RawBatch], positions: Mapping[int, int]) -> None:
+        self.report.read(topic, batches, positions, self.reader)
 
 
 def _lag(log: Log, positions: Sequence[tuple[str, Mapping[int, int]]]) -> str:

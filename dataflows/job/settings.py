@@ -17,6 +17,8 @@ from streamrec.models.kinds import KINDS, complaint_of
 from streamrec.models.serving.contract import NAME
 from streamrec.models.sessions.variant_specs import parse_variants
 from streamrec.models.users.features import DEFAULT_WINDOWS, EVENT_TYPES, declared, parse_windows
+from streamrec.services.metrics.address import DEFAULT as DEFAULT_METRICS_ADDRESS
+from streamrec.services.metrics.address import parse_address
 
 _BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
 # Of HTTP services, which have settings of their own and look at these themselves.
@@ -71,6 +73,12 @@ class Settings(_TopicNames):
     recommend_on: Annotated[frozenset[str], NoDecode] = Field(
         frozenset({"view"}),
         description="event types that ask for a recommendation, comma-separated",
+    )
+    once_s: int = Field(
+        600,
+        ge=0,
+        description="seconds of event time for which a click's header event-id is remembered: one "
+        "that comes again fails as repeated; 0: ids are not looked at",
     )
     top_k: int = Field(20, ge=1, le=200, description="items in a recommendation")
 
@@ -185,8 +193,20 @@ class Settings(_TopicNames):
         None, description="where shards keep their state; unset: `state` in the recovery directory"
     )
 
+    store: str = Field(
+        "data/store",
+        description="where dataflows.store keeps the newest recommendation of each user: a folder, "
+        "or redis://HOST:PORT/DB (rediss:// with TLS), Valkey too",
+    )
+
     status_s: float = Field(
         30.0, ge=0, description="seconds between lines of status: rate, lag, errors; 0: none"
+    )
+    metrics_address: str = Field(
+        DEFAULT_METRICS_ADDRESS,
+        description="where each process serves /metrics and /health: HOST:PORT, port 0: any that "
+        "is free, which the log and `streamrec top` tell; of several processes each takes the next "
+        "free port; off: nowhere",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="what is logged; DEBUG: tracebacks too"
@@ -194,6 +214,12 @@ class Settings(_TopicNames):
     log_format: Literal["text", "json"] = Field(
         "text", description="lines for people, or an object a line"
     )
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _check_metrics_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
 
     @model_validator(mode="after")
     def _check_delivery(self) -> Self:

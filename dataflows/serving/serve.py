@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.log import LogError
 from streamrec.dataflows.engine.flags import all_workers
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.paper import PaperJob
+from streamrec.dataflows.job.report import ServedModel
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
 from streamrec.dataflows.serving.answering import AnswerInputs
@@ -150,6 +152,16 @@ class _Serving:
                 allowance.records_max = _LATER_RECORDS
 
         running = [self.loaded.running(variant, on_move) for variant in pipeline.served]
+        self.job.report.models += [
+            ServedModel(
+                metadata.qualified_name
+                if not variant.name
+                else f"{self.named.name}:{variant.name}",
+                metadata.version,
+                _made_s(variant.model),
+            )
+            for variant, metadata in zip(pipeline.variants, self.named.metadata, strict=True)
+        ]
         answer = AnswerInputs(
             running,
             ChooseVariant.of(pipeline) if pipeline.is_experiment else None,
@@ -231,6 +243,12 @@ class _Serving:
             encode,
             decode,
         )
+
+
+def _made_s(model: str) -> float | None:
+    """When the file was written that a model is, Unix seconds; None: it is none."""
+    path = Path(model)
+    return path.stat().st_mtime if ":" not in model and path.is_file() else None
 
 
 __all__ = ["Served", "listed", "serve"]

@@ -4,6 +4,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from streamrec.connectors.log import Log
 from streamrec.connectors.reading import has_messages
 from streamrec.dataflows.errors.failed import Failed
+from streamrec.dataflows.job.report import ServedModel
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import SESSIONS
@@ -20,6 +22,7 @@ from streamrec.dataflows.steps.batches import Clicks, ShardClicks
 from streamrec.dataflows.steps.serving import Serving
 from streamrec.dataflows.steps.session_table import SessionTable
 from streamrec.dataflows.steps.variant_columns import InVariant
+from streamrec.models.artifact import MANIFEST
 from streamrec.models.contract import (
     ModelInfo,
     Ranking,
@@ -28,7 +31,7 @@ from streamrec.models.contract import (
     is_one_by_one,
     scope_of,
 )
-from streamrec.models.loading import BadModel, Model, ModelOptions, load_model
+from streamrec.models.loading import SHIPPED_MODEL, BadModel, Model, ModelOptions, load_model
 from streamrec.models.sessions.variant_specs import parse_variants
 from streamrec.models.sessions.variants import Variants, load_variants
 from streamrec.models.users import kernels
@@ -285,6 +288,7 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
     if variants is not None:
         told = (f"{ranker.name} {ranker.info.version[:12]}" for ranker in variants.rankers)
         job.report.facts["model"] = f"experiment {variants.experiment}: {', '.join(told)}"
+    job.report.models += _served(settings, info, variants)
     unknown = set(read) - set(features.names)
     if unknown:
         raise StartError(
@@ -301,6 +305,20 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
         table.follow(table.load(settings.session_history_s))
         serving.keeps.append(table)
     return serving
+
+
+def _served(settings: Settings, info: ModelInfo, variants: Variants | None) -> list[ServedModel]:
+    """What answers, for who watches."""
+    if variants is not None:
+        return [
+            ServedModel(f"{variants.experiment}:{each.name}", each.info.version)
+            for each in variants.rankers
+        ]
+    folder = settings.model_path or SHIPPED_MODEL if settings.model == "artifact" else None
+    if folder is None and Path(settings.model).is_dir():
+        folder = Path(settings.model)
+    made_s = None if folder is None else (folder / MANIFEST).stat().st_mtime
+    return [ServedModel(info.name, info.version, made_s)]
 
 
 def make_model(log: Log, name: str, path: Any, sessions_topic: str) -> Model:

@@ -1,1 +1,1 @@
-"""What speaks HTTP: `ingress` takes events in, `api` gives recommendations out, both on `http`."""
+"""What speaks HTTP, `ingress` and `api` on `http`, and what looks after them."""

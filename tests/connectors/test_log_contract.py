@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from streamrec.connectors.batch_part import part
 from streamrec.connectors.log import (
     Log,
     LogError,
@@ -21,7 +22,7 @@ from streamrec.connectors.log import (
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.hashing import murmur2
-from tests.connectors.log_reading import create, read, read_from, write
+from tests.connectors.log_reading import create, read, read_from, wait_until, write
 
 
 def test_records_come_back_as_they_were_written(log: Log, topic_name: str) -> None:
@@ -40,6 +41,28 @@ def test_records_come_back_as_they_were_written(log: Log, topic_name: str) -> No
         (m.key, m.value, m.headers or None, m.timestamp_ms) for m in written
     ]
     assert [r.offset for r in records] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_says_which_messages_have_headers(log: Log, topic_name: str) -> None:
+    create(log, topic_name)
+    headers: list[list[tuple[str, bytes | None]] | None] = [None, [("a", b"1")], [], [("b", None)]]
+    for start in (0, 2):  # in two rows
+        write(log, topic_name, [Outgoing(None, b"v", each) for each in headers[start : start + 2]])
+    write(log, topic_name, [Outgoing(None, b"v")])
+    with closing(log.reader()) as reader:
+        reader.assign(topic_name, {0: 1})
+        found: list[int] = []
+
+        def poll() -> bool:
+            for batch in reader.poll(10, 0.05):
+                offsets = batch.offsets.tolist()
+                found.extend(offsets[index] for index in batch.with_headers())
+                last = part(batch, len(batch) - 1, len(batch))
+                assert list(last.with_headers()) == [0] * (offsets[-1] in (1, 3))
+            return reader.position(topic_name, 0) == 5
+
+        wait_until(poll)
+    assert found == [1, 3]
 
 
 def test_a_message_without_a_timestamp_gets_the_time_of_writing(log: Log, topic_name: str) -> None:

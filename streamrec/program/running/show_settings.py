@@ -8,10 +8,11 @@ from pydantic_settings import BaseSettings
 from streamrec.connectors.log_settings import without_passwords
 from streamrec.dataflows.job.settings import Settings, SettingsError, variable_of
 from streamrec.program.shared import UsageError, opened
+from streamrec.services.api.settings import ApiSettings
 from streamrec.services.http.settings import HttpSettings, load_service
 from streamrec.services.ingress.settings import IngressSettings
 
-SERVICES: tuple[type[BaseSettings], ...] = (HttpSettings, IngressSettings)
+SERVICES: tuple[type[BaseSettings], ...] = (HttpSettings, IngressSettings, ApiSettings)
 _ALL: tuple[type[BaseSettings], ...] = (Settings, *SERVICES)
 
 

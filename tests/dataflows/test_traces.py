@@ -1,0 +1,101 @@
+"""One trace from an HTTP request over a record's header and the main job to the answer's header.
+
+The spans go over OTLP to a collector on loopback, and are parsed by OpenTelemetry's own classes.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.topics import ERRORS, RECOMMENDATIONS
+from streamrec.services.traces.spans import HEADER, TracesError, are_wanted, open_traces
+from tests.dataflows.faults.running import running
+from tests.dataflows.main_job import START_MS, MainJob
+from tests.services.traces.otlp_collector import collecting
+
+CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+NOT_SAMPLED = "00-11111111111111111111111111111111-2222222222222222-00"
+TRACE, CLIENTS_SPAN = CLIENT.split("-")[1:3]
+
+
+def test_trace_goes_from_a_request_to_the_answer_of_its_click(
+    make_job: Callable[..., MainJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    with collecting() as collector:
+        otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        for name, value in otel.items():
+            monkeypatch.setenv(name, value)
+        with running(job.settings, tmp_path, **otel) as process:
+            traces = open_traces("ingress")
+            assert traces is not None
+            span = traces.begin("POST /clicks", CLIENT, {"http.request.method": "POST"})
+            span.end({"http.response.status_code": 200})
+            click = job.encode(timestamp=START_MS)
+            (traced,) = job.send([(with_header(click, span.traceparent), None)])
+            others = [with_header(click, NOT_SAMPLED), with_header(click, "nonsense")]
+            broken = with_header(b"broken", span.traceparent)
+            job.send([*((each, None) for each in others), (broken, "not_wire_format")])
+            process.until_answered(job, 4)
+            collector.until(lambda: len(collector.named("recommender")) == 2)
+            collector.until(lambda: len(collector.named("recommender batch")) == 2)
+            process.stop()
+        traces.close()
+        collector.until(lambda: collector.named("POST /clicks"))
+
+    (request,) = collector.named("POST /clicks")
+    assert (request.service, request.trace, request.parent) == (
+        "streamrec-ingress",
+        TRACE,
+        CLIENTS_SPAN,
+    )
+    by_topic = {s.facts["messaging.destination.name"]: s for s in collector.named("recommender")}
+    answered = by_topic[job.settings.topic(RECOMMENDATIONS)]
+    failed = by_topic[job.settings.topic(ERRORS)]
+    for step in (answered, failed):
+        assert (step.service, step.trace) == ("streamrec-recommender", TRACE)
+        assert step.parent == request.span
+        assert 0 < step.took_ns < 60e9
+    linked = {link for batch in collector.named("recommender batch") for link in batch.links}
+    assert linked == {(TRACE, answered.span), (TRACE, failed.span)}
+    headers = {a.place: dict(a.headers).get(HEADER) for a in job.recommendations()}
+    assert headers.pop(traced) == f"00-{TRACE}-{answered.span}-01".encode()
+    assert list(headers.values()) == [None, None]
+    (error,) = job.errors()
+    assert dict(error.headers)[HEADER] == f"00-{TRACE}-{failed.span}-01".encode()
+
+
+def with_header(value: bytes, traceparent: str) -> Outgoing:
+    return Outgoing(b"u1", value, [(HEADER, traceparent.encode())])
+
+
+def test_traces_are_wanted_where_the_environment_names_who_takes_them() -> None:
+    assert not are_wanted({})
+    assert are_wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
+    assert are_wanted({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"})
+    off = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"}
+    assert not are_wanted(off)
+
+
+def test_nothing_of_it_is_imported_where_it_is_off() -> None:
+    code = (
+        "import sys\n"
+        "from streamrec.dataflows import recommender\n"
+        "from streamrec.services.traces.spans import open_traces\n"
+        "assert open_traces('x') is None\n"
+        "print([name for name in sys.modules if name.startswith('opentelemetry')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={})
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)  # as if it were not there
+
+    with pytest.raises(TracesError, match=r"expected the extra otel .*, got "):
+        open_traces("x")
