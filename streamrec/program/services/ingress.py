@@ -11,9 +11,7 @@ from streamrec.program.shared import CommandError, UsageError, hand_on_debug, op
 from streamrec.services.http.settings import HttpSettings, guard_of, load_service
 from streamrec.services.ingress.settings import IngressSettings
 
-_PATIENCE = Patience(
-    5.0
-)  # of one question: a service asks again, and says meanwhile that it is away
+_PATIENCE = Patience(5.0)  # of one question: a service asks again, and says what is away
 
 
 def ingress(
