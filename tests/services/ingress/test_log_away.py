@@ -21,8 +21,8 @@ from streamrec.connectors.log_settings import LogSettings
 from streamrec.connectors.patience import Patience
 from streamrec.services.ingress.event_ids import EVENT_ID
 from tests.connectors.log_reading import wait_until
-from tests.dataflows.faults.test_disk_and_size import fill
-from tests.dataflows.faults.test_disk_and_size import small_disk as small_disk
+from tests.dataflows.faults.conftest import small_disk as small_disk
+from tests.dataflows.faults.disks import fill
 from tests.services.ingress.serving import CLICK, Served, ingress
 
 
@@ -184,7 +184,7 @@ def test_a_broker_that_is_killed_under_load_loses_nothing_acknowledged_and_repea
                 await asyncio.sleep(0.2)
 
         async def one_after_the_other(number: int) -> list[tuple[str, Place]]:
-            acknowledged = []
+            acknowledged: list[tuple[str, Place]] = []
             async with httpx.AsyncClient(base_url=url, timeout=30) as client:
                 while not halt.is_set():
                     event_id = f"{number}-{len(acknowledged)}"
