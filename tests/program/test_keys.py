@@ -1,5 +1,7 @@
 """`keys`: made, listed, revoked; a running ingress follows."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from streamrec.connectors.log_settings import LogSettings
 from tests.connectors.log_reading import wait_until
 from tests.program.conftest import Shell
-from tests.services.ingress.processes import environment, started
+from tests.services.ingress.processes import INGRESS, environment, started
 from tests.services.ingress.serving import CLICK, job_settings
 
 
@@ -84,6 +86,39 @@ def run_main_job(environ: dict[str, str]) -> None:
     command = [sys.executable, "-m", "bytewax.run", "streamrec.dataflows.recommender"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+def test_several_processes_serve_one_address_and_one_that_dies_is_brought_back(
+    embedded_shell: Shell, tmp_path: Path
+) -> None:
+    log = LogSettings(embedded_log_path=tmp_path / "log.sqlite", kafka_options={})
+    environ = environment(log, job_settings("several"))
+    assert embedded_shell("topics", "create", **environ).status == 0
+    with started(environ, (*INGRESS, "--workers", "2"), ready=False) as running:
+        url, parent = str(running.client.base_url), running.process.pid
+
+        def asked() -> int:
+            try:
+                return httpx.post(
+                    f"{url}/clicks", json=CLICK
+                ).status_code  # a connection of its own
+            except httpx.TransportError:
+                return 0
+
+        def workers() -> set[int]:
+            found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            return {int(each) for each in found}
+
+        wait_until(lambda: [asked() for _ in range(8)] == [200] * 8)
+        before = workers()
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(workers() - before) == 1)
+        wait_until(lambda: [asked() for _ in range(8)] == [200] * 8)
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+    sent = len(embedded_shell("receive", environ["STREAMREC_CLICKS_TOPIC"], **environ).lines)
+    assert sent >= 16
 
 
 def test_an_ingress_that_others_reach_does_not_start_without_keys(embedded_shell: Shell) -> None:
