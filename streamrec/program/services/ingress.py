@@ -1,5 +1,6 @@
 """`ingress`: takes events in over HTTP."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -8,7 +9,12 @@ from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
 from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
-from streamrec.services.http.settings import HttpSettings, guard_of, load_service
+from streamrec.services.http.settings import (
+    HttpSettings,
+    guard_of,
+    load_service,
+    unknown_services,
+)
 from streamrec.services.ingress.settings import IngressSettings
 
 _PATIENCE = Patience(5.0)  # of one question: a service asks again, and says what is away
@@ -51,6 +57,8 @@ def ingress(
             guard = guard_of(http, settings.host)
         except SettingsError as error:
             raise UsageError(f"settings: {error}") from None
+        for told in unknown_services(os.environ, HttpSettings, IngressSettings):
+            say(f"note: {told}")
         index, count = worker_index(), http.workers
 
         def listening(url: str) -> None:

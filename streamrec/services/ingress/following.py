@@ -245,4 +245,4 @@ class _Round:
             return Problem(500, "the output could not be read as JSON or Avro")
 
 
-__all__ = ["PipelineAnswer", "Following"]
+__all__ = ["Following", "PipelineAnswer"]
