@@ -1,5 +1,6 @@
 """`ingress`: takes events in over HTTP."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -8,12 +9,15 @@ from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
 from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
-from streamrec.services.http.settings import HttpSettings, guard_of, load_service
+from streamrec.services.http.settings import (
+    HttpSettings,
+    guard_of,
+    load_service,
+    unknown_services,
+)
 from streamrec.services.ingress.settings import IngressSettings
 
-_PATIENCE = Patience(
-    5.0
-)  # of one question: a service asks again, and says meanwhile that it is away
+_PATIENCE = Patience(5.0)  # of one question: a service asks again, and says what is away
 
 
 def ingress(
@@ -27,6 +31,9 @@ def ingress(
     open_to_all: Annotated[
         bool, typer.Option("--open", help="Serve others than this machine without any key.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at this address.  [default: 1]")
+    ] = None,
 ) -> None:
     """Take clicks, impressions, outcomes, records and inputs of pipelines in over HTTP, until asked
     to stop.
@@ -36,6 +43,7 @@ def ingress(
     """
     # Here and not above: the other commands need not wait for the server.
     from streamrec.services.http.server import AddressError, serve
+    from streamrec.services.http.workers import own_command, run_workers, worker_index
     from streamrec.services.ingress.app import IngressApp
 
     hand_on_debug(context)
@@ -44,17 +52,32 @@ def ingress(
         configure_logs(job.log_level, job.log_format)
         try:
             settings = load_service(IngressSettings, **given)
-            http = load_service(HttpSettings, **({"open": True} if open_to_all else {}))
+            shared = {"open": open_to_all or None, "workers": workers}
+            http = load_service(HttpSettings, **{n: v for n, v in shared.items() if v is not None})
             guard = guard_of(http, settings.host)
         except SettingsError as error:
             raise UsageError(f"settings: {error}") from None
+        for told in unknown_services(os.environ, HttpSettings, IngressSettings):
+            say(f"note: {told}")
+        index, count = worker_index(), http.workers
+
+        def listening(url: str) -> None:
+            if index is None:
+                say(f"ingress listens on {url}")
+
         try:
+            if count > 1 and index is None:
+                command, port = own_command(), settings.port
+                raise typer.Exit(
+                    run_workers(count, command, settings.host, port, http.drain_s, listening)
+                )
             serve(
                 lambda: IngressApp(log, settings, job, guard).http,
                 settings.host,
                 settings.port,
                 drain_s=http.drain_s,
-                listening=lambda url: say(f"ingress listens on {url}"),
+                listening=listening,
+                shared=index is not None,
             )
         except AddressError as error:
             raise CommandError(str(error)) from None

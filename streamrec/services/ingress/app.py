@@ -29,7 +29,6 @@ from streamrec.services.ingress.writing import EventWriter
 
 _logger = logging.getLogger(__name__)
 
-ONCE_S = 600.0
 _AGAIN_S = 0.5
 
 
@@ -44,7 +43,7 @@ class IngressApp:
         names = {kind: job.topic(kind.topic) for kind in KINDS}
         self._names = names
         self._once_topics = [*names.values(), *settings.topics]
-        self.ids = EventIds(ONCE_S)
+        self.ids = EventIds(job.once_s)
         self.writer = Writer(
             log, settings.queue_events, settings.ack_timeout_s, list(names.values())
         )
@@ -135,4 +134,4 @@ def _tell(message: str, before: str) -> str:
     return message
 
 
-__all__ = ["ONCE_S", "IngressApp"]
+__all__ = ["IngressApp"]
