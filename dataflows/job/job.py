@@ -527,7 +527,7 @@ class Job:
             self._opened_outputs().ending,
             self._holding,
             self._stopping,
-            partial(self.report.wrote, "the store", False),
+            partial(self.report.put, "the store"),
         )
         return EngineSink(StoreSink(store, options), self._epochs)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 
 from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
+from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import IMPRESSIONS, SESSIONS
 from streamrec.models.users.features import declared
@@ -90,6 +91,7 @@ class ApiApp:
                     self._live = live_items(self._log, self._job)
                 with closing(self._log.registry()) as registry:
                     self._impressions.learn_schema(registry)
+                steady_process.settle()
                 return
             except (LogError, SchemaError, RegistryUnavailableError) as error:
                 if str(error) != told:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pydantic_core import to_json
+import orjson
 
 from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
 from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
@@ -114,7 +114,7 @@ class Handlers:
         record = self._users.record(value)
         names = self._feature_names(record["feature_set"])
         answer = of_user(user_id, unpacked(value), record, names, self._gap_ms, self._now_ms())
-        return Reply(200, to_json(answer))
+        return Reply(200, orjson.dumps(answer))
 
     def _everybody(
         self,
@@ -149,7 +149,7 @@ class Handlers:
     async def _reply(self, answer: Json, asking: Asking, now_ms: int) -> Reply:
         if asking.seen:
             await self._impressions.write(answer, now_ms)
-        return Reply(200, to_json(answer))
+        return Reply(200, orjson.dumps(answer))
 
     def _now_ms(self) -> int:
         return int(self._clock_s() * 1_000)
