@@ -22,6 +22,7 @@ from benchmarks import (
     steps,
 )
 from benchmarks.figures import Figure, print_figures, write_figures
+from benchmarks.front import measure as front
 from benchmarks.join import measure as join
 from benchmarks.place import Place, embedded_place, kafka_place
 from benchmarks.scorer import measure as scorer
@@ -57,6 +58,7 @@ BENCHMARKS = {
         Benchmark.of(join, "embedded", "kafka"),
         Benchmark.of(scaling),
         Benchmark.of(scorer),
+        Benchmark.of(front, "embedded", "kafka"),
     )
 }
 

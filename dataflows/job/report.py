@@ -85,10 +85,10 @@ class Report:
         with self._lock:
             self._counts.gave(topic, is_errors, out, now_ms)
 
-    def put(self, store: str, count: int) -> None:
-        """Values were put into a store."""
+    def put(self, place: str, count: int) -> None:
+        """So much was put somewhere else than on a topic."""
         with self._lock:
-            self._counts.written[store] += count
+            self._counts.written[place] += count
 
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:
