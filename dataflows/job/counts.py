@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 from streamrec.connectors.log import RawBatch
@@ -63,11 +62,11 @@ class FlowCounts:
         """As they are now, without what is only kept to measure by."""
         return FlowCounts(
             Counter(self.read),
-            deepcopy(self.batches),
+            {place: sizes.copy() for place, sizes in self.batches.items()},
             Counter(self.written),
             set(self.errors_topics),
             Counter(self.errors),
-            deepcopy(self.latencies),
+            {topic: seconds.copy() for topic, seconds in self.latencies.items()},
         )
 
 
