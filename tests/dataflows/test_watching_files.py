@@ -15,6 +15,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from streamrec.dataflows.job.job import Job, open_job_with
 from streamrec.dataflows.job.measures import measure
 from streamrec.dataflows.job.parts import each_batch
@@ -69,6 +70,7 @@ def _looked(job: MainJob, flow_id: str, build: FlowBuilder) -> Looked:
     requests = HttpMeasures("api")
     seen.registry.register(requests)
     requests.answered("GET", "/popular", 200, 0.001)
+    Cluster(ClusterOptions("dataflows.recommender", ())).measure(seen)
     opened = open_job_with(flow_id, job.settings)
     measure(opened, seen)
     run_main(build(opened))  # type: ignore[no-untyped-call]  # bytewax leaves it so
