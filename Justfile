@@ -42,6 +42,12 @@ verify *ARGS:
 faults *ARGS:
     STREAMREC_AWAY_S=60 python -m pytest tests/dataflows/faults "$@"
 
+# clicks in and recommendations out over HTTP, all together, and a page to open, until Ctrl-C
+[no-exit-message]
+[no-cd]
+up *ARGS:
+    @python -m streamrec up "$@"
+
 # put files into the project's format and mend what can be mended
 format:
     ruff check --fix

@@ -11,7 +11,7 @@ import sys
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from streamrec.connectors.kafka.reader import _DEFAULTS as READER_OPTIONS
-from streamrec.connectors.kafka.writer import _DEFAULTS as WRITER_OPTIONS
+from streamrec.connectors.kafka.writer import PRODUCER_DEFAULTS as WRITER_OPTIONS
 
 
 def main(servers: str, in_topic: str, out_topic: str, events: int, size: int, batch: int) -> None:

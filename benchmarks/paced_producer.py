@@ -10,7 +10,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.clicks import ClickLoad, ClickMaker
-from streamrec.connectors.kafka.writer import _DEFAULTS as WRITER_OPTIONS
+from streamrec.connectors.kafka.writer import PRODUCER_DEFAULTS as WRITER_OPTIONS
 from streamrec.schemas.placing import keys_of
 
 TICK_S = 0.001

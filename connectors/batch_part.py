@@ -1,7 +1,8 @@
 """Some consecutive messages of a batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from streamrec.connectors.log import Detail, RawBatch
 
@@ -34,7 +35,12 @@ def part(batch: RawBatch, start: int, stop: int) -> RawBatch:
         batch.values[start:stop],
         _DetailFrom(detail, first),
         batch.times_ms[start:stop],
+        partial(_headed, batch.with_headers, start, stop),
     )
+
+
+def _headed(of_all: Callable[[], Sequence[int]], start: int, stop: int) -> list[int]:
+    return [index - start for index in of_all() if start <= index < stop]
 
 
 __all__ = ["part"]

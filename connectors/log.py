@@ -53,9 +53,17 @@ class RawBatch:
     values: list[bytes | None]  # n values; None is a tombstone
     detail: Callable[[int], Detail]
     times_ms: NDArray[np.int64]  # (n,) the log's own, in no order; Unix ms or NO_TIMESTAMP_MS
+    # Which messages have headers, increasing; None: each is asked, which costs ten times as much.
+    headed: Callable[[], Sequence[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def with_headers(self) -> Sequence[int]:
+        """Which messages have any headers, increasing."""
+        if self.headed is not None:
+            return self.headed()
+        return [index for index in range(len(self)) if self.detail(index).headers]
 
 
 class Record(NamedTuple):
@@ -200,6 +208,59 @@ class LogWriter(Protocol):
         """Flush, then release. Raises WriteError like `flush`."""
 
 
+class Place(NamedTuple):
+    """Where a message stands in its topic."""
+
+    partition: int
+    offset: int
+
+
+class Appending:
+    """Messages that were handed over, and what has become of each: its place once the log has
+    acknowledged it, or why that cannot be; None: not known yet."""
+
+    __slots__ = ("_open", "results")
+
+    def __init__(self, count: int) -> None:
+        self.results: list[Place | LogError | None] = [None] * count
+        self._open = count
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known of each."""
+        return not self._open
+
+    def settle(self, index: int, result: "Place | LogError") -> None:
+        """Said of one, the first time."""
+        if self.results[index] is None:
+            self.results[index] = result
+            self._open -= 1
+
+    def settle_rest(self, error: LogError) -> None:
+        """Said of all of which nothing is known."""
+        for index, result in enumerate(self.results):
+            if result is None:
+                self.settle(index, error)
+
+
+class LogAppender(Protocol):
+    """Writes messages and tells of each where it stands, once all replicas that must have it do.
+    In order per partition. Not safe for use by several threads at once."""
+
+    def prepare(self, topic: str) -> None:
+        """Look a topic up, so that the first message waits for nothing. Raises UnknownTopicError,
+        UnreachableError."""
+
+    def begin(self, messages: Sequence[tuple[str, Outgoing]]) -> Appending:
+        """Hand over messages, each with its topic. One that the log does not take, as TooLargeError
+        has it, leaves the others alone. Raises WriteError once this is closed."""
+
+    def wait(self, appending: Appending, timeout_s: float) -> bool:
+        """Whether it is settled, after so long at most. What is not may still be written."""
+
+    def close(self) -> None: ...
+
+
 class TransactionalWriter(LogWriter, Protocol):
     """Writes in transactions: what is written is visible, to readers of what is committed, at once
     when `commit` returns and never before. The first write after a commit begins the next one."""
@@ -295,6 +356,8 @@ class Log(Protocol):
         """`ends`: keep `position`, which costs a little for each time a partition is read up."""
 
     def writer(self) -> LogWriter: ...
+
+    def appender(self) -> LogAppender: ...
 
     def transactional_writer(self, name: str, timeout_s: float) -> TransactionalWriter:
         """A writer with a name: opening it ends a transaction that an earlier one left open, and

@@ -36,6 +36,7 @@ from streamrec.connectors.log import (
     Headers,
     Log,
     LogAdmin,
+    LogAppender,
     LogError,
     LogReader,
     LogWriter,
@@ -114,6 +115,9 @@ class SharedLog:
 
     def writer(self) -> "WriterView":
         return WriterView(self._writers())
+
+    def appender(self) -> LogAppender:
+        return self._log.appender()
 
     def transactional_writer(self, name: str, timeout_s: float) -> "TransactionalView":
         thread = threading.get_ident()

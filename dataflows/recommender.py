@@ -1,8 +1,9 @@
 """The main job: clicks in, recommendations and errors out, learning from each click.
 
-    clicks ─▶ decode ─▶ user features ─▶ recommend ─▶ encode recommendations ─▶ recommendations
-                │             │              │ └────▶ encode sessions ────────▶ sessions
-                └─ bad ───────┴─ late ───────┴─ failed ─▶ encode errors ──────▶ errors
+    clicks ─▶ decode ─▶ once ─▶ user features ─▶ recommend ─▶ encode recommendations
+                │        │            │              │ │               └▶ recommendations
+                │        │            │              │ └▶ encode sessions ─▶ sessions
+                └─ bad ──┴─ repeated ─┴─ late ───────┴─ failed ─▶ encode errors ─▶ errors
 
 - `clicks`: key user_id, value `schemas/clicks.avsc`; event time in Unix milliseconds.
 - `recommendations`: key user_id, value `schemas/recommendations.avsc`; one record for each click
@@ -19,6 +20,7 @@ from bytewax.dataflow import Dataflow
 from streamrec.dataflows.job.job import Job, open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch, split
 from streamrec.dataflows.job.topics import CLICKS, RECOMMENDATIONS, SESSIONS
+from streamrec.dataflows.steps.count_once import count_once
 from streamrec.dataflows.steps.decode import decode_clicks
 from streamrec.dataflows.steps.encode import recommendation_columns, session_columns
 from streamrec.dataflows.steps.recommend import Learned, recommend
@@ -37,12 +39,13 @@ def build_flow(job: Job) -> Dataflow:
     clicks = each_batch(
         "decode", job.read(flow, CLICKS), decode_clicks(job, features), failing="bad"
     )
-    featured = by_shard("user features", clicks.good, job.keep(counted), failing="late")
+    once = by_shard("once", clicks.good, job.keep(count_once(job.settings)), failing="repeated")
+    featured = by_shard("user features", once.good, job.keep(counted), failing="late")
     answered = by_shard("recommend", featured.good, recommend(job, features), failing="failed")
     answers, learned = split("learned", answered.good, Learned)
     unencodable = job.write(answers, RECOMMENDATIONS, recommendation_columns, failing="unencodable")
     job.write(learned, SESSIONS, session_columns)
-    job.write_errors(clicks.failed, featured.failed, answered.failed, unencodable)
+    job.write_errors(clicks.failed, once.failed, featured.failed, answered.failed, unencodable)
     return flow
 
 

@@ -1,8 +1,8 @@
 """Purchase propensity: each click gives the user's window counts and the odds of buying.
 
-    clicks ─▶ decode ─▶ user features ─▶ score ─▶ encode scores ─▶ scores
-                │             │             │           │
-                └─ bad ───────┴─ late ──────┴─ failed ──┴─ unencodable ─▶ encode errors ─▶ errors
+    clicks ─▶ decode ─▶ once ─▶ user features ─▶ score ─▶ encode scores ─▶ scores
+                │        │            │            │           │
+                └─ bad ──┴─ repeated ─┴─ late ─────┴─ failed ──┴─▶ encode errors ─▶ errors
 
 - `clicks`: key user_id, value `schemas/clicks.avsc`; event time in Unix milliseconds.
 - `scores`: key user_id, value `schemas/scores.avsc`; one record for each click, also over a crash.
@@ -19,6 +19,7 @@ from bytewax.dataflow import Dataflow
 from streamrec.dataflows.job.job import Job, open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch
 from streamrec.dataflows.job.topics import CLICKS, SCORES
+from streamrec.dataflows.steps.count_once import count_once
 from streamrec.dataflows.steps.decode import decode_clicks
 from streamrec.dataflows.steps.score import score_clicks, score_columns, scoring_features
 from streamrec.dataflows.steps.user_features import user_features
@@ -35,10 +36,11 @@ def build_flow(job: Job) -> Dataflow:
     clicks = each_batch(
         "decode", job.read(flow, CLICKS), decode_clicks(job, features), failing="bad"
     )
-    featured = by_shard("user features", clicks.good, job.keep(counted), failing="late")
+    once = by_shard("once", clicks.good, job.keep(count_once(job.settings)), failing="repeated")
+    featured = by_shard("user features", once.good, job.keep(counted), failing="late")
     scored = each_batch("score", featured.good, score_clicks(features), failing="failed")
     unencodable = job.write(scored.good, SCORES, score_columns, failing="unencodable")
-    job.write_errors(clicks.failed, featured.failed, scored.failed, unencodable)
+    job.write_errors(clicks.failed, once.failed, featured.failed, scored.failed, unencodable)
     return flow
 
 

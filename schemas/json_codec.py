@@ -25,7 +25,12 @@ _TYPE_NAMES = {"boolean": bool, "string": str, "array": list, "map": dict, "reco
 
 
 class MisfitError(Exception):
-    """A value does not fit its schema; the message says which field, what was expected, and got."""
+    """A value does not fit its schema; the message says which field, what was expected, and got.
+    `field` is the path of it; empty: the value itself, or it is not of a schema."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnreadableError(Exception):
@@ -68,7 +73,7 @@ class JsonEncoder:
         if kind in ("bytes", "fixed"):
             return _fit_bytes(schema, value, path)
         if not _is_scalar(schema, kind, value):
-            raise MisfitError(f"{_at(path)}expected {_name(schema)}, got {value!r}")
+            raise _misfit(path, f"expected {_name(schema)}, got {value!r}")
         if isinstance(value, str):
             _check_text(value, path, _name(schema))
         return value
@@ -84,21 +89,21 @@ class JsonEncoder:
                 if len(others) == 1 and isinstance(value, dict | list):
                     raise  # it names the field within
         expected = " or ".join(_name(branch) for branch in branches)
-        raise MisfitError(f"{_at(path)}expected {expected}, got {value!r}")
+        raise _misfit(path, f"expected {expected}, got {value!r}")
 
     def _fit_record(self, schema: Mapping[str, Any], value: Any, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise MisfitError(f"{_at(path)}expected an object ({_name(schema)}), got {value!r}")
+            raise _misfit(path, f"expected an object ({_name(schema)}), got {value!r}")
         names = [field["name"] for field in schema["fields"]]
         if unknown := [name for name in value if name not in names]:
-            raise MisfitError(f"{_at(path)}expected fields {names}, got also {unknown}")
+            raise _misfit(path, f"expected fields {names}, got also {unknown}")
         fitted = {}
         for field in schema["fields"]:
             inner = f"{path}.{field['name']}" if path else field["name"]
             if field["name"] in value:
                 fitted[field["name"]] = self._fit(field["type"], value[field["name"]], inner)
             elif "default" not in field:
-                raise MisfitError(f"{_at(inner)}expected {_name(field['type'])}, got nothing")
+                raise _misfit(inner, f"expected {_name(field['type'])}, got nothing")
         return fitted
 
 
@@ -181,21 +186,18 @@ def _check_text(value: str, path: str, expected: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise MisfitError(
-            f"{_at(path)}expected {expected} of whole characters, got {value!r}"
-        ) from None
+        raise _misfit(path, f"expected {expected} of whole characters, got {value!r}") from None
 
 
 def _fit_bytes(schema: Any, value: Any, path: str) -> bytes:
     try:
         fitted = value.encode("latin-1")
     except (AttributeError, UnicodeEncodeError):
-        raise MisfitError(
-            f"{_at(path)}expected bytes as a string of the characters U+0000 to U+00FF, "
-            f"got {value!r}"
+        raise _misfit(
+            path, f"expected bytes as a string of the characters U+0000 to U+00FF, got {value!r}"
         ) from None
     if isinstance(schema, dict) and schema["type"] == "fixed" and len(fitted) != schema["size"]:
-        raise MisfitError(f"{_at(path)}expected {schema['size']} bytes, got {len(fitted)}")
+        raise _misfit(path, f"expected {schema['size']} bytes, got {len(fitted)}")
     assert isinstance(fitted, bytes)
     return fitted
 
@@ -218,8 +220,8 @@ def _is_scalar(schema: Any, kind: str, value: Any) -> bool:
     return kind in _TYPE_NAMES and isinstance(value, _TYPE_NAMES[kind])
 
 
-def _at(path: str) -> str:
-    return f"field {path} " if path else ""
+def _misfit(path: str, message: str) -> MisfitError:
+    return MisfitError(f"field {path} {message}" if path else message, path)
 
 
 def _name(schema: Any) -> str:

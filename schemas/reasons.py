@@ -21,6 +21,7 @@ class Reason(StrEnum):
     FAILS_RESOLUTION = "fails_resolution", "ResolutionError"
     INVALID_VALUE = "invalid_value", "InvalidValueError"
     TOO_LATE = "too_late", "TooLateError"
+    REPEATED = "repeated", "RepeatedError"
     STATE_FULL = "state_full", "StateFullError"
     MODEL_FAILED = "model_failed", "ValueError"
     MODEL_TIMEOUT = "model_timeout", "ModelTimeoutError"

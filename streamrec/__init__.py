@@ -6,8 +6,8 @@ imported when it is used first, so that `import streamrec` costs nothing.
 *A dataflow of one's own* (docs/your-own-dataflow.md): `open_job`, `Job`, `PaperJob`, `batch_of`,
 `Topic`, `each_batch`, `by_shard`, `split`, `Parts`, `Kept`, `ByKey`, `Records`, `Reason`, `Failed`;
 the topics `CLICKS`, `RECOMMENDATIONS`, `SCORES`, `SESSIONS`, `ERRORS`, and others like the last
-(`errors_topic`); the steps `decode_clicks` and `user_features` with `declared`, what they emit
-(`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
+(`errors_topic`); the steps `decode_clicks`, `count_once` and `user_features` with `declared`, what
+they emit (`Click`, `Clicks`, `ShardClicks`), and columns (`Numbers`, `Bytes`, `Lists`, `strings`,
 `constant`); for records of any topic `decode_records`, what it emits (`RecordBatch`,
 `ShardRecords`), and what is valid, as data (`Rule`, `TextLength`, `Between`, `OneOf`,
 `EventTime`); over several inputs with timers (docs/timed-dataflow.md) `InEventTime`, `TimedRows`,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         errors_topic,
     )
     from streamrec.dataflows.steps.batches import Click, Clicks, ShardClicks
+    from streamrec.dataflows.steps.count_once import count_once
     from streamrec.dataflows.steps.decode import decode_clicks
     from streamrec.dataflows.steps.decode_records import decode_records
     from streamrec.dataflows.steps.held import Output, TimedRecord, Timer
@@ -92,6 +93,7 @@ _MODULE_OF = {
         "dataflows.job.topics": "CLICKS ERRORS RECOMMENDATIONS SCORES SESSIONS TABLE_CONFIGS Topic "
         "errors_topic",
         "dataflows.steps.batches": "Click Clicks ShardClicks",
+        "dataflows.steps.count_once": "count_once",
         "dataflows.steps.decode": "decode_clicks",
         "dataflows.steps.decode_records": "decode_records",
         "dataflows.steps.held": "Output TimedRecord Timer",
@@ -175,6 +177,7 @@ __all__ = [
     "check_predictor",
     "check_recommender",
     "constant",
+    "count_once",
     "declared",
     "decode_clicks",
     "decode_records",

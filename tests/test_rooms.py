@@ -30,16 +30,18 @@ FLOORS = (
     ("models",),
     ("services.metrics", "services.traces"),
     ("connectors",),
+    ("services.store",),
     ("dataflows.errors", "dataflows.engine"),
     ("dataflows.job",),
     ("dataflows.steps",),
     ("dataflows",),
+    ("services.http",),
     ("services",),
     ("shop",),
     ("program",),
     ("__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 

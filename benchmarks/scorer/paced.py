@@ -15,7 +15,7 @@ from benchmarks.place import Place
 from benchmarks.processes import BenchmarkError, Progress, Running
 from benchmarks.scorer.outputs import messages_of
 from benchmarks.scorer.records import Values, key_of, number_of
-from streamrec.connectors.kafka.writer import _DEFAULTS as WRITER_OPTIONS
+from streamrec.connectors.kafka.writer import PRODUCER_DEFAULTS as WRITER_OPTIONS
 
 RATE = 200  # records a second
 BY_BROKER = {"message.timestamp.type": "LogAppendTime"}  # of topics of outputs

@@ -11,6 +11,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from streamrec.connectors.embedded.admin import EmbeddedAdmin
+from streamrec.connectors.embedded.appender import EmbeddedAppender
 from streamrec.connectors.embedded.claims import Claims
 from streamrec.connectors.embedded.file import EmbeddedFile, Synchronous
 from streamrec.connectors.embedded.reader import EmbeddedReader
@@ -49,6 +50,9 @@ class EmbeddedLog:
 
     def writer(self) -> EmbeddedWriter:
         return EmbeddedWriter(self._file, self._claims)
+
+    def appender(self) -> EmbeddedAppender:
+        return EmbeddedAppender(self._file, self._claims)
 
     def transactional_writer(self, name: str, timeout_s: float) -> NoReturn:
         raise LogError(

@@ -209,7 +209,10 @@ class EmbeddedReader:
         if len(spans) > 1:
             joined = np.concatenate(offsets)
             times_ms = np.concatenate([span.times_ms for span in spans])
-        return RawBatch(place.topic, place.partition, joined, values, _DetailOf(spans), times_ms)
+        detail = _DetailOf(spans)
+        return RawBatch(
+            place.topic, place.partition, joined, values, detail, times_ms, detail.with_headers
+        )
 
     def _fetch_into(
         self,
@@ -280,6 +283,16 @@ class _DetailOf:
                 return details[start + index]
             index -= end - start
         raise IndexError("index is beyond the batch")
+
+    def with_headers(self) -> list[int]:
+        found: list[int] = []
+        first = 0
+        for details, start, end, _ in self._spans:
+            found += [
+                first + index - start for index in details.with_headers() if start <= index < end
+            ]
+            first += end - start
+        return found
 
 
 def _out_of_range(

@@ -106,6 +106,14 @@ class RowDetails:
             self._timestamps[index] if self._timestamps else self._row.ms_max,
         )
 
+    def with_headers(self) -> list[int]:
+        """Which records have any: nothing is unpacked where none has."""
+        if self._row.headers is None:
+            return []
+        if self._keys is None:
+            self._unpack()
+        return [index for index, headers in enumerate(self._headers) if headers]
+
     def _unpack(self) -> None:
         row = self._row
         if row.timestamps is not None:

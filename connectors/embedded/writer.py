@@ -37,7 +37,7 @@ _DRAIN_RECORDS = 1_000
 _DRAIN_BYTES = 1_048_576
 _ROW_RECORDS = 2_000
 _ROW_BYTES = 4_194_304
-_TOPIC_AGE_S = 1.0  # how long a topic's partitions and options are believed; they may change
+TOPIC_AGE_S = 1.0  # how long a topic's partitions and options are believed; they may change
 _INSERT = f"INSERT INTO batches VALUES ({', '.join('?' * 13)})"
 _EXTEND = (
     "UPDATE partitions SET high = high + ?, bytes = bytes + ? WHERE id = ? RETURNING high, bytes"
@@ -45,7 +45,7 @@ _EXTEND = (
 
 
 @dataclass(slots=True)
-class _Pending:
+class Pending:
     """What waits to be written to one partition."""
 
     rules: TopicRules
@@ -57,6 +57,25 @@ class _Pending:
     headers: dict[int, Headers] = field(default_factory=dict)
     size: int = 0
 
+    def add(
+        self, key: bytes | None, value: bytes | None, headers: Headers | None, ms: int, size: int
+    ) -> None:
+        """One message, with its time and its bytes."""
+        if headers:
+            self.headers[len(self.values)] = headers
+        self.keys.append(key)
+        self.values.append(value)
+        self.stamp(1, ms)
+        self.size += size
+
+    def stamp(self, count: int, ms: int) -> None:
+        """So many messages have this time."""
+        if self.stamps_ms and self.stamps_ms[-1] == ms:
+            self.stamp_counts[-1] += count
+        else:
+            self.stamps_ms.append(ms)
+            self.stamp_counts.append(count)
+
 
 class EmbeddedWriter:
     """A LogWriter. After a failed `flush` it accepts nothing more: open another one."""
@@ -67,7 +86,7 @@ class EmbeddedWriter:
         self._where = file.where
         self._db = file.connect()
         self._topics: dict[str, tuple[float, TopicRules]] = {}
-        self._pending: dict[int, _Pending] = {}  # by the partition's id
+        self._pending: dict[int, Pending] = {}  # by the partition's id
         self._records = 0
         self._bytes = 0
         self._sticky = 0
@@ -93,13 +112,11 @@ class EmbeddedWriter:
                 rules.check(partition, size)
                 placed.append((partition, size, message))
             for partition, size, message in placed:
-                pending = self._pending_of(rules, partition)
-                if message.headers:
-                    pending.headers[len(pending.values)] = message.headers
-                pending.keys.append(message.key)
-                pending.values.append(message.value)
                 ms = now_ms if message.timestamp_ms is None else message.timestamp_ms
-                self._added(pending, 1, size, ms)
+                self._pending_of(rules, partition).add(
+                    message.key, message.value, message.headers, ms, size
+                )
+                self._counted(1, size)
             self._drain_or_linger()
 
     def write_columns(
@@ -131,14 +148,15 @@ class EmbeddedWriter:
             pending.keys += keys
             pending.values += values
             now_ms = time.time_ns() // 1_000_000
+            pending.size += size
             if times_ms is None:
-                self._added(pending, len(values), size, now_ms)
+                pending.stamp(len(values), now_ms)
             else:
                 stamps_ms = np.where(times_ms < 0, now_ms, times_ms)
                 starts = np.flatnonzero(np.diff(stamps_ms, prepend=-1))
                 pending.stamps_ms += stamps_ms[starts].tolist()
                 pending.stamp_counts += np.diff(starts, append=len(stamps_ms)).tolist()
-                self._counted(pending, len(values), size)
+            self._counted(len(values), size)
             self._drain_or_linger()
 
     def flush(self, timeout_s: float) -> None:
@@ -172,26 +190,17 @@ class EmbeddedWriter:
             return known[1]
         with explained(self._where):
             rules = load_topic(self._db, self._where, topic)
-        self._topics[topic] = (now + _TOPIC_AGE_S, rules)
+        self._topics[topic] = (now + TOPIC_AGE_S, rules)
         return rules
 
-    def _pending_of(self, rules: TopicRules, partition: int) -> _Pending:
+    def _pending_of(self, rules: TopicRules, partition: int) -> Pending:
         row_id = rules.ids[partition]
         pending = self._pending.get(row_id)
         if pending is None:
-            pending = self._pending[row_id] = _Pending(rules, partition)
+            pending = self._pending[row_id] = Pending(rules, partition)
         return pending
 
-    def _added(self, pending: _Pending, count: int, size: int, ms: int) -> None:
-        if pending.stamps_ms and pending.stamps_ms[-1] == ms:
-            pending.stamp_counts[-1] += count
-        else:
-            pending.stamps_ms.append(ms)
-            pending.stamp_counts.append(count)
-        self._counted(pending, count, size)
-
-    def _counted(self, pending: _Pending, count: int, size: int) -> None:
-        pending.size += size
+    def _counted(self, count: int, size: int) -> None:
         self._records += count
         self._bytes += size
 
@@ -231,34 +240,39 @@ class EmbeddedWriter:
                     if self._claims is not None:
                         self._claims.check(self._db)
                     for row_id, part in pending.items():
-                        self._append(row_id, part)
+                        append_part(self._db, self._where, row_id, part)
                 checkpoint_if_large(self._db, self._file.path)
         except Exception as error:  # noqa: BLE001  # whatever it is, a flush must not succeed now
             self._failure = WriteError(f"{error}; {count} messages were not written")
             self._failure.__cause__ = error
 
-    def _append(self, row_id: int, part: _Pending) -> None:
-        total = len(part.values)
-        stamps = np.repeat(np.array(part.stamps_ms, np.int64), part.stamp_counts)
-        step = min(_ROW_RECORDS, max(1, _ROW_BYTES // (part.size // total + 1)))
-        for start in range(0, total, step):
-            end = min(start + step, total)
-            headers = {
-                index - start: pairs
-                for index, pairs in part.headers.items()
-                if start <= index < end
-            }
-            row = pack(part.keys[start:end], part.values[start:end], stamps[start:end], headers)
-            ends = self._db.execute(_EXTEND, (row.span, row.size, row_id)).fetchall()
-            if not ends:
-                raise WriteError(
-                    f"{self._where}: topic {part.rules.name!r} was deleted while it was written to"
-                )
-            high, held = ends[0]
-            self._db.execute(_INSERT, ((row_id << OFFSET_BITS) + high - row.span, *row))
-        apply_retention(self._db, row_id, held, part.rules)
-        if part.rules.compact:
-            compact_if_due(self._db, row_id, part.rules.compaction_lag_ms)
+
+def append_part(db: sqlite3.Connection, where: str, row_id: int, part: Pending) -> int:
+    """Write what waits for one partition, inside a transaction; its first offset. Raises
+    WriteError, sqlite3.Error."""
+    total = len(part.values)
+    first: int | None = None
+    stamps = np.repeat(np.array(part.stamps_ms, np.int64), part.stamp_counts)
+    step = min(_ROW_RECORDS, max(1, _ROW_BYTES // (part.size // total + 1)))
+    for start in range(0, total, step):
+        end = min(start + step, total)
+        headers = {
+            index - start: pairs for index, pairs in part.headers.items() if start <= index < end
+        }
+        row = pack(part.keys[start:end], part.values[start:end], stamps[start:end], headers)
+        ends = db.execute(_EXTEND, (row.span, row.size, row_id)).fetchall()
+        if not ends:
+            raise WriteError(
+                f"{where}: topic {part.rules.name!r} was deleted while it was written to"
+            )
+        high, held = ends[0]
+        first = high - row.span if first is None else first
+        db.execute(_INSERT, ((row_id << OFFSET_BITS) + high - row.span, *row))
+    apply_retention(db, row_id, held, part.rules)
+    if part.rules.compact:
+        compact_if_due(db, row_id, part.rules.compaction_lag_ms)
+    assert first is not None
+    return first
 
 
 def _size_of(items: Sequence[bytes | None]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from streamrec.connectors.kafka.admin import KafkaAdmin
+from streamrec.connectors.kafka.appender import KafkaAppender
 from streamrec.connectors.kafka.client import checked_options
 from streamrec.connectors.kafka.lease_board import TopicBoard, ensure_topic
 from streamrec.connectors.kafka.reader import KafkaReader
@@ -52,6 +53,9 @@ class KafkaLog:
         writer = KafkaWriter(self._where, self._options, self.patience)
         self._writers.add(writer)
         return writer
+
+    def appender(self) -> KafkaAppender:
+        return KafkaAppender(self._where, self._options, self.patience)
 
     def transactional_writer(self, name: str, timeout_s: float) -> KafkaTransactionalWriter:
         return KafkaTransactionalWriter(self._where, self._options, self.patience, name, timeout_s)

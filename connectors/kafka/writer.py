@@ -33,7 +33,7 @@ from streamrec.connectors.log import (
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.sizes import size_of, surely_fit
 
-_DEFAULTS = {
+PRODUCER_DEFAULTS = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",  # Java's default for keys
     # A full batch leaves at once; this is how long a part of one waits for more.
@@ -48,8 +48,8 @@ _DEFAULTS = {
     "topic.metadata.propagation.max.ms": 5_000,
     "reconnect.backoff.max.ms": 1_000,
 }
-_OVERHEAD_BYTES = 128  # what a batch of one message adds to its key, value and headers, at most
-_FULL_QUEUE_WAIT_S = 0.05
+OVERHEAD_BYTES = 128  # what a batch of one message adds to its key, value and headers, at most
+FULL_QUEUE_WAIT_S = 0.05
 # Only failures are reported, so an acknowledgement does not wake librdkafka's flush, which then
 # sleeps for 100 ms: ask it again and again.
 _FLUSH_STEP_S = 0.002
@@ -71,7 +71,7 @@ class KafkaWriter:
         self._admin = KafkaAdmin(where, options, patience)
         self._producer = Producer(
             {
-                **_DEFAULTS,
+                **PRODUCER_DEFAULTS,
                 **options,
                 "error_cb": self._faults.report,
                 "delivery.report.only.error": True,
@@ -108,7 +108,7 @@ class KafkaWriter:
             raise ValueError(f"expected a key for each of {len(values)} values, got {len(keys)}")
         limit = self._limit(topic)
         self._check_partition(topic, partition)
-        if not surely_fit(limit - _OVERHEAD_BYTES, keys, values, headers):
+        if not surely_fit(limit - OVERHEAD_BYTES, keys, values, headers):
             for key, value, own in zip(keys, values, headers or repeat(None), strict=False):
                 self._check_size(topic, size_of(key, value, own), limit)
         self.handed_over += len(values)
@@ -172,12 +172,8 @@ class KafkaWriter:
             )
 
     def _check_size(self, topic: str, size: int, limit: int) -> None:
-        if size + _OVERHEAD_BYTES > limit:
-            raise TooLargeError(
-                f"{self._where}: topic {topic!r}: expected a message of at most "
-                f"{limit - _OVERHEAD_BYTES} bytes, got {size}; raise the topic's "
-                "max.message.bytes, or send less"
-            )
+        if size + OVERHEAD_BYTES > limit:
+            raise too_large(self._where, topic, size, limit)
 
     def _produce(
         self,
@@ -194,7 +190,7 @@ class KafkaWriter:
                 # By place, which the client takes in less time than by name.
                 self._producer.produce(topic, value, key, partition, None, None, ms, headers)  # type: ignore[arg-type]  # None is what is left out
             except BufferError:
-                self._producer.poll(_FULL_QUEUE_WAIT_S)
+                self._producer.poll(FULL_QUEUE_WAIT_S)
                 self._raise_failure()
             except KafkaException as exception:
                 error = exception.args[0]
@@ -213,7 +209,7 @@ class KafkaWriter:
             rest = rest[queued:]
             for message in rest:
                 message.pop("_error", None)
-            self._producer.poll(_FULL_QUEUE_WAIT_S)
+            self._producer.poll(FULL_QUEUE_WAIT_S)
             self._raise_failure()
 
     def _produce_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> int:
@@ -267,6 +263,13 @@ class KafkaWriter:
             raise self._failure
         if self._faults.failure is not None:
             raise as_write_error(self._faults.failure)
+
+
+def too_large(where: str, topic: str, size: int, limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"{where}: topic {topic!r}: expected a message of at most {limit - OVERHEAD_BYTES} bytes, "
+        f"got {size}; raise the topic's max.message.bytes, or send less"
+    )
 
 
 def as_write_error(error: LogError, hint: str = "") -> WriteError:

@@ -14,8 +14,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from typing_extensions import override
 
 from streamrec.connectors.log import RawBatch
-from streamrec.connectors.out import Out
-from streamrec.connectors.sink import LogSink, SinkLane, SinkPosition
+from streamrec.connectors.sink import SinkPosition
 from streamrec.connectors.source import LogSource, SourceLane
 from streamrec.connectors.ticks.tick import LaneTick
 from streamrec.dataflows.engine.epochs import Epochs
@@ -83,10 +82,29 @@ class _EngineSourceLane(StatefulSourcePartition[RawBatch | LaneTick, Sealed]):
         leaving(self._lane.close)()
 
 
-class EngineSink(FixedPartitionedSink[Out, Sealed]):
-    """The lanes of a `LogSink`; takes `(out.lane(lanes), out)`."""
+class Lane(Protocol):
+    """What writes one part of a sink."""
 
-    def __init__(self, sink: LogSink, epochs: Epochs | None = None) -> None:
+    def write_batch(self, values: list[Any]) -> None: ...
+
+    def snapshot(self) -> SinkPosition:
+        """Waits until what was written is safe."""
+
+    def close(self) -> None: ...
+
+
+class Lanes(Protocol):
+    """A sink: of a log (`LogSink`), which takes `Out`s, or of a store (`StoreSink`)."""
+
+    def list_parts(self) -> list[str]: ...
+
+    def open_lane(self, name: str, resume: SinkPosition | None) -> Lane: ...
+
+
+class EngineSink(FixedPartitionedSink[Any, Sealed]):
+    """The lanes of a sink; takes items under the number of their lane, as text."""
+
+    def __init__(self, sink: Lanes, epochs: Epochs | None = None) -> None:
         self._sink = sink
         self._epochs = epochs or Epochs(None)
 
@@ -109,14 +127,14 @@ class EngineSink(FixedPartitionedSink[Out, Sealed]):
         return _EngineSinkLane(leaving(self._sink.open_lane)(for_part, resume), self._epochs)
 
 
-class _EngineSinkLane(StatefulSinkPartition[Out, Sealed]):
-    def __init__(self, lane: SinkLane, epochs: Epochs) -> None:
+class _EngineSinkLane(StatefulSinkPartition[Any, Sealed]):
+    def __init__(self, lane: Lane, epochs: Epochs) -> None:
         self._lane = lane
         self._epochs = epochs
         self._write_batch = leaving(lane.write_batch)
 
     @override
-    def write_batch(self, values: list[Out]) -> None:
+    def write_batch(self, values: list[Any]) -> None:
         self._write_batch(values)
 
     @override

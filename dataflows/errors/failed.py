@@ -1,7 +1,7 @@
 """Records that failed, and where they came from: what a step says of a row, and what it keeps."""
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from streamrec.connectors.log import Detail, Headers, RawBatch
 from streamrec.schemas.reasons import Reason
+
+EVENT_ID = "event-id"  # header: what a sender calls a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,12 @@ class Failed:
 class Origins:
     """The raw messages of a batch, whatever partitions they came from, by row."""
 
-    __slots__ = ("batches", "ends")
+    __slots__ = ("_event_ids", "batches", "ends")
 
     def __init__(self, batches: Sequence[RawBatch]) -> None:
         self.batches = batches
         self.ends = np.cumsum([len(batch) for batch in batches])
+        self._event_ids: dict[int, bytes] | None = None
 
     def times_ms(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The log's times of some rows, increasing: (len(rows),), Unix ms or NO_TIMESTAMP_MS."""
@@ -72,6 +75,22 @@ class Origins:
         which = int(np.searchsorted(self.ends, row, side="right"))
         batch = self.batches[which]
         return batch.detail(row - int(self.ends[which]) + len(batch)).headers
+
+    def event_ids(self) -> Mapping[int, bytes]:
+        """What senders call their records, so that one sent twice counts once: by row, of those
+        that have the header `event-id`. Looked up once for all shards."""
+        if self._event_ids is None:
+            found: dict[int, bytes] = {}
+            first = 0
+            for batch in self.batches:
+                for index in batch.with_headers():
+                    for name, value in batch.detail(index).headers:
+                        if name == EVENT_ID and value:
+                            found[first + index] = value
+                            break
+                first += len(batch)
+            self._event_ids = found
+        return self._event_ids
 
     def fail(
         self,
@@ -122,7 +141,10 @@ class Origins:
             offsets = batch.offsets[inside]
             detail = partial(_detail_of, batch, inside)
             times_ms = batch.times_ms[inside]
-            picked.append(RawBatch(batch.topic, batch.partition, offsets, values, detail, times_ms))
+            headed = partial(_headed_of, batch, inside)
+            picked.append(
+                RawBatch(batch.topic, batch.partition, offsets, values, detail, times_ms, headed)
+            )
             placed[chosen] = np.arange(count, count + len(chosen))
             count += len(chosen)
         return Origins(picked), placed
@@ -142,7 +164,15 @@ def _origins_from(
 ) -> Origins:
     return Origins(
         [
-            RawBatch(topic, partition, offsets, values, details.__getitem__, details.times_ms)
+            RawBatch(
+                topic,
+                partition,
+                offsets,
+                values,
+                details.__getitem__,
+                details.times_ms,
+                details.with_headers,
+            )
             for topic, partition, offsets, values, details in parts
         ]
     )
@@ -150,6 +180,11 @@ def _origins_from(
 
 def _detail_of(batch: RawBatch, inside: Sequence[int], index: int) -> Detail:
     return batch.detail(inside[index])
+
+
+def _headed_of(batch: RawBatch, inside: Sequence[int]) -> list[int]:
+    headed = frozenset(batch.with_headers())
+    return [index for index, row in enumerate(inside) if row in headed] if headed else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +205,11 @@ class Details:
             [detail.headers for detail in found] if any(d.headers for d in found) else None,
             np.array([detail.timestamp_ms for detail in found], np.int64),
         )
+
+    def with_headers(self) -> list[int]:
+        if self.headers is None:
+            return []
+        return [index for index, headers in enumerate(self.headers) if headers]
 
     def __getitem__(self, index: int) -> Detail:
         headers = [] if self.headers is None else self.headers[index]

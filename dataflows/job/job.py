@@ -31,6 +31,7 @@ from bytewax.outputs import Sink
 from streamrec.connectors.allowance import Allowance
 from streamrec.connectors.backend import open_log, require_log
 from streamrec.connectors.log import Headers, Log, SchemaRegistry
+from streamrec.connectors.log_settings import without_passwords
 from streamrec.connectors.out import Out
 from streamrec.connectors.patience import Patience
 from streamrec.connectors.per_thread import PerThread
@@ -90,6 +91,9 @@ from streamrec.schemas.json_codec import JsonDecoder
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder
 from streamrec.services.metrics.watched import watch_process
+from streamrec.services.store.contract import Space, StoreError
+from streamrec.services.store.opening import is_local, open_store
+from streamrec.services.store.sink import Puts, StoreSink, StoreSinkOptions
 from streamrec.services.traces.spans import open_traces
 
 T = TypeVar("T")
@@ -289,6 +293,11 @@ class Job:
         merged = "all failed" if topic is ERRORS else f"all failed, {topic.encode_step}"
         out, _ = self._encoded(topic.encode_step, op.merge(merged, *streams), encode, None)
         op.output(topic.write_step, out, self._sink(topic, group))
+
+    def put(self, step_id: str, up: KeyedStream[Puts | Failed], space: Space) -> None:
+        """Put into the store of the settings what a step made (`services.store.sink.Puts`): merged
+        into what is there, so that what a crash repeats changes nothing. Raises StartError."""
+        op.output(step_id, up, self._store_sink(space))
 
     @overload
     def table(self, topic: Topic) -> Table: ...
@@ -498,6 +507,29 @@ class Job:
         carried = None if traces is None else partial(traces.carried, name)
         sink = self._opened_outputs().sink(topic, wrote, group, carried)
         return EngineSink(sink, self._epochs)
+
+    def _store_sink(self, space: Space) -> Sink[Any]:
+        named = self.settings.store
+        hosts = {address.rpartition(":")[0] for address in addresses()}
+        if is_local(named) and len(hosts) > 1:
+            raise StartError(
+                f"dataflow {self.flow_id!r} expected STREAMREC_STORE=redis://... where its "
+                f"processes run on several machines, got the folder {named!r}"
+            )
+        self.report.facts["store"] = without_passwords(named)
+        try:
+            store = open_store(named, make=True)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        options = StoreSinkOptions(
+            space,
+            self.settings.lanes,
+            self._opened_outputs().ending,
+            self._holding,
+            self._stopping,
+            self.report.stored,
+        )
+        return EngineSink(StoreSink(store, options), self._epochs)
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)

@@ -32,6 +32,7 @@ from streamrec.schemas.header_ids import SchemaKey, name_of
 from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder, MisfitError
 from streamrec.schemas.plain import ValueDecoder, ValueEncoder
 from streamrec.schemas.wire import WireDecoder, WireEncoder
+from streamrec.services.store.contract import Space
 
 T = TypeVar("T")
 
@@ -205,6 +206,9 @@ class PaperJob(Job):
     def _sink(self, topic: Topic, group: str) -> Sink[Any]:
         self.topics_written.append(topic)
         return TestingSink(self.written.setdefault(topic.name, []))
+
+    def _store_sink(self, space: Space) -> Sink[Any]:
+        return TestingSink([])
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return lambda: self._partition_count

@@ -85,6 +85,11 @@ class Report:
         with self._lock:
             self._counts.gave(topic, is_errors, out, now_ms)
 
+    def stored(self, count: int) -> None:
+        """Values were put into the store."""
+        with self._lock:
+            self._counts.written["the store"] += count
+
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:
             self._counts.errors.update((str(each.reason), each.stage) for each in failed)

@@ -21,6 +21,8 @@ from streamrec.services.metrics.address import DEFAULT as DEFAULT_METRICS_ADDRES
 from streamrec.services.metrics.address import parse_address
 
 _BESIDE = {"STREAMREC_AWAY_S", "STREAMREC_DATA", "STREAMREC_PYTHON"}  # of scripts and tests
+# Of HTTP services, which have settings of their own and look at these themselves.
+_OF_SERVICES = ("STREAMREC_HTTP_", "STREAMREC_INGRESS_", "STREAMREC_API_")
 _OF_KUBERNETES = re.compile(r"STREAMREC(_.*)?_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP).*)?)")
 
 
@@ -71,6 +73,12 @@ class Settings(_TopicNames):
     recommend_on: Annotated[frozenset[str], NoDecode] = Field(
         frozenset({"view"}),
         description="event types that ask for a recommendation, comma-separated",
+    )
+    once_s: int = Field(
+        600,
+        ge=0,
+        description="seconds of event time for which a click's header event-id is remembered: one "
+        "that comes again fails as repeated; 0: ids are not looked at",
     )
     top_k: int = Field(20, ge=1, le=200, description="items in a recommendation")
 
@@ -183,6 +191,12 @@ class Settings(_TopicNames):
     )
     state_dir: Path | None = Field(
         None, description="where shards keep their state; unset: `state` in the recovery directory"
+    )
+
+    store: str = Field(
+        "data/store",
+        description="where dataflows.store keeps the newest recommendation of each user: a folder, "
+        "or redis://HOST:PORT/DB (rediss:// with TLS), Valkey too",
     )
 
     status_s: float = Field(
@@ -333,6 +347,8 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     told = []
     for name in sorted(set(environ) - known):
         if not name.startswith("STREAMREC_") or _OF_KUBERNETES.fullmatch(name):
+            continue
+        if name.startswith(_OF_SERVICES):
             continue
         near = _near(name, known)
         if near or not name.endswith("_TOPIC"):

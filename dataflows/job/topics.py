@@ -62,6 +62,20 @@ SCORES = Topic(
     doc="where dataflows.scoring writes",
     answers=("source_partition", "source_offset"),  # scores answer one topic only
 )
+IMPRESSIONS = Topic(
+    "impressions",
+    "impressions.avsc",
+    "recommendation_id",
+    key_doc="recommendation_id, by which they are joined with outcomes",
+    doc="where is told what of a recommendation was shown",
+)
+OUTCOMES = Topic(
+    "outcomes",
+    "outcomes.avsc",
+    "recommendation_id",
+    key_doc="recommendation_id, by which they are joined with impressions",
+    doc="where is told what came of a recommendation",
+)
 TICKS = Topic(
     # One partition, since their order is what they are for; kept as long as what they cut.
     "ticks",
@@ -82,7 +96,17 @@ REDRIVES = Topic(
     beside=ERRORS,
 )
 
-TOPICS = (CLICKS, RECOMMENDATIONS, ERRORS, SESSIONS, SCORES, TICKS, REDRIVES)
+TOPICS = (
+    CLICKS,
+    RECOMMENDATIONS,
+    ERRORS,
+    SESSIONS,
+    SCORES,
+    IMPRESSIONS,
+    OUTCOMES,
+    TICKS,
+    REDRIVES,
+)
 
 
 def errors_topic(name: str, **options: Any) -> Topic:

@@ -13,13 +13,13 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.answers import IDS, OUTPUT_HEADER, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import ModelAnswers
+from streamrec.dataflows.serving.request_ids import REQUEST_ID
 from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
 from streamrec.schemas.header_ids import VALUE_SCHEMA_ID
 from streamrec.schemas.place_texts import place_texts
 from streamrec.schemas.served import ServedBy, served_alone, served_columns
 
-REQUEST_ID = "streamrec-request-id"
 MODEL = "streamrec-model"
 TOOK_US = "streamrec-took-us"
 EXPERIMENT = "streamrec-experiment"

@@ -13,14 +13,12 @@ from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks, click_rows
+from streamrec.dataflows.steps.click_rules import MAX_ID_BYTES, MAX_PRICE_CENTS, RULES
 from streamrec.dataflows.steps.records import fill_places
 from streamrec.dataflows.steps.rules import (
     MAX_TIME_MS,
     SECONDS,
-    Between,
-    EventTime,
     Rule,
-    TextLength,
     message_of,
     settled,
 )
@@ -35,17 +33,7 @@ from streamrec.schemas.row_values import AvroRows
 if TYPE_CHECKING:  # steps run without the engine, which a job wires
     from streamrec.dataflows.job.job import Job
 
-MAX_ID_BYTES = 256
-MAX_PRICE_CENTS = 10**12  # so that a session's sum cannot overflow
-
-# What a valid click is, beyond its schema.
-RULES: tuple[Rule, ...] = (
-    TextLength("user_id", 1, MAX_ID_BYTES),
-    TextLength("item_id", 1, MAX_ID_BYTES),
-    EventTime("timestamp"),
-    Between("price_cents", 0, MAX_PRICE_CENTS),
-)
-# By what the kernel answers (0: valid), the row above and which of what it expects.
+# By what the kernel answers (0: valid), the row of RULES and which of what it expects.
 BROKEN = {1: (0, 1), 2: (1, 1), 3: (2, 1), 7: (2, 2), 4: (2, 3), 6: (2, 4), 5: (3, 1)}
 
 

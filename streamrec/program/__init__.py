@@ -24,6 +24,11 @@ from streamrec.program.running.show_settings import settings
 from streamrec.program.running.state import state
 from streamrec.program.running.top import top
 from streamrec.program.running.warm_up import warm_up
+from streamrec.program.services.api import api
+from streamrec.program.services.ingress import ingress
+from streamrec.program.services.keys import keys
+from streamrec.program.services.store import store
+from streamrec.program.services.up import up
 from streamrec.program.serving.pipeline import pipeline
 from streamrec.program.shared import program
 
@@ -46,5 +51,10 @@ app.command(context_settings=ENGINE_CONTEXT)(replay)
 app.command()(describe)
 app.command()(settings)
 app.command()(top)
+app.command()(up)
 app.command()(kafka)
 app.command()(warm_up)
+app.command()(ingress)
+app.command()(api)
+app.add_typer(store, name="store")
+app.add_typer(keys, name="keys")

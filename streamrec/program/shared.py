@@ -145,11 +145,11 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def opened(*, make: bool = False) -> Iterator[tuple[Log, Settings]]:
+def opened(*, make: bool = False, patience: Patience = _PATIENCE) -> Iterator[tuple[Log, Settings]]:
     """The log that the environment names, and the settings. Only with `make` an embedded log that
     is missing is made."""
     try:
         settings = load_settings()
     except SettingsError as error:
         raise UsageError(f"settings: {error}") from None
-    yield open_log(settings, _PATIENCE, make=make), settings
+    yield open_log(settings, patience, make=make), settings

@@ -1,1 +1,1 @@
-"""What people and programs ask over the network: clicks in, recommendations out, how it goes."""
+"""What speaks HTTP, `ingress` and `api` on `http`, and what looks after them."""

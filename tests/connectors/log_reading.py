@@ -10,6 +10,7 @@ from streamrec.connectors.leases.lease import Lease
 from streamrec.connectors.log import (
     Log,
     LogAdmin,
+    LogAppender,
     LogReader,
     LogWriter,
     Outgoing,
@@ -85,6 +86,9 @@ class Silent:
 
     def writer(self) -> LogWriter:
         return self._log.writer()
+
+    def appender(self) -> LogAppender:
+        return self._log.appender()
 
     def transactional_writer(self, name: str, timeout_s: float) -> TransactionalWriter:
         return self._log.transactional_writer(name, timeout_s)

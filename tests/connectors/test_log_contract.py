@@ -6,12 +6,15 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from streamrec.connectors.batch_part import part
 from streamrec.connectors.log import (
     Log,
     LogError,
     OffsetBounds,
     OffsetOutOfRangeError,
     Outgoing,
+    Place,
+    TooLargeError,
     TopicSpec,
     UnknownTopicError,
     WriteError,
@@ -19,7 +22,7 @@ from streamrec.connectors.log import (
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.schemas.columns import Bytes
 from streamrec.schemas.hashing import murmur2
-from tests.connectors.log_reading import create, read, read_from, write
+from tests.connectors.log_reading import create, read, read_from, wait_until, write
 
 
 def test_records_come_back_as_they_were_written(log: Log, topic_name: str) -> None:
@@ -38,6 +41,28 @@ def test_records_come_back_as_they_were_written(log: Log, topic_name: str) -> No
         (m.key, m.value, m.headers or None, m.timestamp_ms) for m in written
     ]
     assert [r.offset for r in records] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_says_which_messages_have_headers(log: Log, topic_name: str) -> None:
+    create(log, topic_name)
+    headers: list[list[tuple[str, bytes | None]] | None] = [None, [("a", b"1")], [], [("b", None)]]
+    for start in (0, 2):  # in two rows
+        write(log, topic_name, [Outgoing(None, b"v", each) for each in headers[start : start + 2]])
+    write(log, topic_name, [Outgoing(None, b"v")])
+    with closing(log.reader()) as reader:
+        reader.assign(topic_name, {0: 1})
+        found: list[int] = []
+
+        def poll() -> bool:
+            for batch in reader.poll(10, 0.05):
+                offsets = batch.offsets.tolist()
+                found.extend(offsets[index] for index in batch.with_headers())
+                last = part(batch, len(batch) - 1, len(batch))
+                assert list(last.with_headers()) == [0] * (offsets[-1] in (1, 3))
+            return reader.position(topic_name, 0) == 5
+
+        wait_until(poll)
+    assert found == [1, 3]
 
 
 def test_a_message_without_a_timestamp_gets_the_time_of_writing(log: Log, topic_name: str) -> None:
@@ -361,3 +386,66 @@ def test_a_closed_writer_takes_nothing_and_closing_twice_is_harmless(
 
 def test_the_target_is_described_without_secrets(log: Log) -> None:
     assert log.describe_target().startswith(("embedded log '", "kafka '"))
+
+
+def test_what_is_appended_is_told_where_it_stands(log: Log, topic_name: str) -> None:
+    create(log, topic_name, partitions=3)
+    create(log, f"{topic_name}-b")
+    write(
+        log, topic_name, [Outgoing(None, b"before", partition=partition) for partition in (0, 1, 2)]
+    )
+    messages = [
+        (topic_name, Outgoing(b"%d" % i, b"v%d" % i, [("n", b"%d" % i)] if i % 2 else None))
+        for i in range(60)
+    ]
+    messages.insert(7, (f"{topic_name}-b", Outgoing(None, b"other")))
+    with closing(log.appender()) as appender:
+        appending = appender.begin(messages)
+        assert appender.wait(appending, 20)
+        again = appender.begin(messages[:1])
+        assert appender.wait(again, 20)
+    assert appending.results[7] == Place(0, 0)
+    places = [p for i, p in enumerate(appending.results) if i != 7] + again.results
+    records = read_from(log, topic_name, dict.fromkeys(range(3), 0), 64)
+    by_place = {Place(r.partition, r.offset): r for r in records}
+    assert len(set(places)) == 61
+    for (_, message), place in zip(
+        [m for m in messages if m[0] == topic_name], places, strict=False
+    ):
+        assert isinstance(place, Place)
+        record = by_place[place]
+        assert (record.key, record.value) == (message.key, message.value)
+        assert (record.headers or None) == message.headers
+
+
+def test_an_append_that_is_not_taken_leaves_the_others_alone(log: Log, topic_name: str) -> None:
+    create(log, topic_name, max_message_bytes="300000")
+    with closing(log.appender()) as appender:
+        appending = appender.begin(
+            [
+                (topic_name, Outgoing(None, b"first")),
+                (topic_name, Outgoing(None, bytes(300_001))),
+                (f"{topic_name}-none", Outgoing(None, b"nowhere")),
+                (topic_name, Outgoing(None, b"last")),
+            ]
+        )
+        assert appender.wait(appending, 20)
+    assert [type(result) for result in appending.results] == [
+        Place,
+        TooLargeError,
+        UnknownTopicError,
+        Place,
+    ]
+    assert [r.value for r in read_from(log, topic_name, {0: 0}, 2)] == [b"first", b"last"]
+
+
+def test_an_appender_is_prepared_for_topics_that_are_there(log: Log, topic_name: str) -> None:
+    create(log, topic_name)
+    appender = log.appender()
+    appender.prepare(topic_name)
+    with pytest.raises(UnknownTopicError, match=topic_name):
+        appender.prepare(f"{topic_name}-none")
+    appender.close()
+    appender.close()
+    with pytest.raises(WriteError, match="closed"):
+        appender.begin([(topic_name, Outgoing(None, b"v"))])

@@ -9,12 +9,8 @@ import pytest
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Detail, Headers, RawBatch
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.steps.batches import ShardClicks
-from streamrec.dataflows.steps.decode import (
-    MAX_ID_BYTES,
-    MAX_PRICE_CENTS,
-    DecodeClicks,
-    Decoded,
-)
+from streamrec.dataflows.steps.click_rules import MAX_ID_BYTES, MAX_PRICE_CENTS
+from streamrec.dataflows.steps.decode import DecodeClicks, Decoded
 from streamrec.dataflows.steps.rules import MAX_TIME_MS
 from streamrec.models.users import kernels
 from streamrec.schemas import load

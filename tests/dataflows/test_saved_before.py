@@ -96,7 +96,8 @@ def assert_resumed(before: Saved, after: Saved) -> None:
     """Outputs alone would not tell: a dataflow that begins anew reads all clicks again, and what it
     has written, and drops each answer when it comes again."""
     assert after.began == before.next
-    assert after.steps() == before.steps()
+    new = {step for step in after.steps() if step.endswith(".once")}  # was not there then
+    assert after.steps() - new == before.steps()
     # Of river's rankers. Some learn less from the rest than they had learned: begun anew, it shows.
     for shard, ranker in before.of_step("recommender.recommend").items():
         if ranker is not None:

@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
 from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
 from streamrec.program import app
-from streamrec.program.running.show_settings import settings_table
+from streamrec.program.running.show_settings import SERVICES, settings_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
-def test_documented_settings_are_those_that_exist() -> None:
-    assert settings_table() in DOCS.read_text(), (
+@pytest.mark.parametrize("kind", [Settings, *SERVICES])
+def test_documented_settings_are_those_that_exist(kind: type[BaseSettings]) -> None:
+    assert settings_table(kind) in DOCS.read_text(), (
         "docs/settings.md expected the table of `streamrec settings --markdown`"
     )
 

@@ -12,7 +12,7 @@ from streamrec.dataflows.job.modules import FlowError, on_paper
 from streamrec.dataflows.job.topology import describe
 
 PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
-DATAFLOWS = ("dataflows.recommender", "dataflows.scoring")
+DATAFLOWS = ("dataflows.recommender", "dataflows.scoring", "dataflows.store")
 
 
 @pytest.mark.parametrize("module", DATAFLOWS)

@@ -1,13 +1,14 @@
 """JSON of records: what every reader of JSON takes, and nothing else."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamrec.schemas.json_text import parse_record
+from streamrec.schemas.json_text import _parse_slowly, parse_record
 
 JSON = st.recursive(
     st.none()
@@ -23,6 +24,37 @@ JSON = st.recursive(
 def test_what_json_can_say_comes_back(value: Any, ascii_only: bool) -> None:
     content = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert parse_record(content) == value
+
+
+NUMBERS = st.sampled_from(
+    ["0", "-0", "-0.0", "1e400", "9e18", "1e-400", "18446744073709551616", "-9223372036854775809"]
+) | st.sampled_from(
+    ["9223372036854775807", "1.7976931348623159e308", "123456789012345678", "2.5", "NaN", "01"]
+)
+TOKENS = st.lists(
+    st.sampled_from(['"a"', '"b"', "{", "}", "[", "]", ":", ",", " ", "\n", '"', "\\", "null"])
+    | NUMBERS,
+    max_size=14,
+).map("".join)
+# Objects in which fields may stand twice, with or without white space.
+OBJECTS = st.recursive(
+    NUMBERS | st.sampled_from(['"a"', '"a\\":"', '"\\u0061"', "true"]),
+    lambda inner: st.lists(
+        st.tuples(st.sampled_from(['"a"', '"b" ', '"\\u0061"', '""', '"a:"']), inner), max_size=4
+    ).map(lambda pairs: "{" + ", ".join(f"{name}: {value}" for name, value in pairs) + "}"),
+)
+
+
+@settings(max_examples=500)
+@given(text=TOKENS | OBJECTS)
+def test_the_fast_way_takes_and_says_what_the_strict_one_does(text: str) -> None:
+    def outcome(parse: Callable[[bytes], Any]) -> str:
+        try:
+            return repr(parse(text.encode()))
+        except ValueError as error:
+            return f"refused: {error}"
+
+    assert outcome(parse_record) == outcome(_parse_slowly)
 
 
 @given(content=st.binary(max_size=40) | JSON.map(lambda v: json.dumps(v).encode()[:-1]))

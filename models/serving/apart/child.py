@@ -80,7 +80,6 @@ def main(arguments: list[str]) -> int:
     if header is None:
         return 0
     start: FirstMessage = unpacked(channel.receive_body(header.length))
-    os.nice(start.nice)
     predictor = _made_warm(start, channel)
     if predictor is None:
         return 1

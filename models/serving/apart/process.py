@@ -18,6 +18,7 @@ from streamrec.models.serving.apart.wire import HEADER_BYTES, FirstMessage, Head
 
 _PROGRAM = "streamrec.models.serving.apart.child"
 _READ_BYTES = 1 << 20
+_IDLE = 19  # of niceness
 
 
 class ModelProcess:
@@ -49,6 +50,7 @@ class ModelProcess:
         finally:
             theirs.close()
             os.close(their_output)
+        _give_way(self._process.pid, limits.nice)
         self._socket.setblocking(False)
         self.printed = Printed(name, output)
         self.started_s = time.monotonic()
@@ -63,7 +65,6 @@ class ModelProcess:
         start = FirstMessage(
             tuple(path or os.getcwd() for path in sys.path),  # noqa: PTH109 - a str, as the path
             plan.folder,
-            limits.nice,
             memory,
             pickle.dumps(plan),
         )
@@ -162,6 +163,16 @@ class ModelProcess:
         self.printed.close()
         self._socket.close()
         self._progress.close()
+
+
+def _give_way(pid: int, nice: int) -> None:
+    """Make a process take what others leave: from outside, so that it does so as it starts, too."""
+    if not nice:
+        return
+    with suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice))
+        if nice == _IDLE and sys.platform == "linux":
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 __all__ = ["ModelProcess"]

@@ -36,7 +36,9 @@ class Limits:
     cut_ms: float = 100.0  # how long a batch is meant to take
     start_s: float = 120.0  # to load and warm the model
     pause_s: float = 0.0  # the least time between two starts of a process
-    nice: int = 0  # added to the process' niceness: 10 gives way to everything else
+    nice: int = (
+        0  # of the process, from its first instruction on; 19: runs only where all else idles
+    )
     spare: bool = False  # a second warm process stands by: twice the memory, no wait after a kill
 
     def __post_init__(self) -> None:

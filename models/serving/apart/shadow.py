@@ -10,8 +10,8 @@ from streamrec.models.serving.apart.settings import Limits, Plan
 from streamrec.models.serving.apart.tickets import Finished, Line
 from streamrec.models.serving.contract import Input
 
-_NICE = 10
-_PAUSE_S = 1.0  # the least between two starts: starting takes much of a processor
+_NICE = 19
+_PAUSE_S = 5.0  # the least between two starts: starting takes much of a processor
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Shadow:
 
 
 def shadow_predictor(plan: Plan, limits: Limits, name: str) -> ApartPredictor:
-    """With a process that takes only what others leave, and is started at most once a second."""
+    """With a process that takes only what others leave, and is started at most every `_PAUSE_S`."""
     pause_s = max(limits.pause_s, _PAUSE_S)
     return ApartPredictor(
         plan, replace(limits, nice=max(limits.nice, _NICE), pause_s=pause_s), name

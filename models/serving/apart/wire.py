@@ -42,7 +42,6 @@ class FirstMessage:
 
     path: tuple[str, ...]
     folder: str | None
-    nice: int
     memory_bytes: int | None
     plan: bytes  # a pickled Plan
 

@@ -15,17 +15,20 @@ from tests.dataflows.main_job import START_MS, MainJob, places, reasons_by_place
 
 _PATIENCE_S = 150.0  # for a machine that is busy with other things
 _STOP_S = 60.0
+MAIN = "dataflows.recommender"
 
 
 class RunningJob:
-    """A process that runs the main job. `log` is what it has printed."""
+    """A process that runs the main job, or another dataflow. `log` is what it has printed."""
 
-    def __init__(self, settings: Settings, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, dataflow: str = MAIN, **environment: str
+    ) -> None:
         self._settings = settings
         self._recovery = folder / "recovery"
         self._path = folder / f"job-{time.monotonic_ns()}.log"
         variables = environment_of(settings) | {"STREAMREC_FOLLOW": "true"} | environment
-        command = [sys.executable, "-m", "bytewax.run", "dataflows.recommender"]
+        command = [sys.executable, "-m", "bytewax.run", dataflow]
         flags = ["-r", str(self._recovery), "-s", "1", "-b", "0"]
         with self._path.open("wb") as output:
             self._process = subprocess.Popen(
@@ -100,8 +103,10 @@ class RunningJob:
 
 
 @contextmanager
-def running(settings: Settings, folder: Path, **environment: str) -> Iterator[RunningJob]:
-    job = RunningJob(settings, folder, **environment)
+def running(
+    settings: Settings, folder: Path, dataflow: str = MAIN, **environment: str
+) -> Iterator[RunningJob]:
+    job = RunningJob(settings, folder, dataflow, **environment)
     try:
         yield job
     finally:
@@ -116,6 +121,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     found |= {f"STREAMREC_{n.upper()}_TOPIC": getattr(settings, f"{n}_topic") for n in names}
     found["STREAMREC_CONSUMER_GROUP"] = settings.consumer_group
     found["STREAMREC_MODEL"] = settings.model
+    found["STREAMREC_STORE"] = settings.store
     found["EMBEDDED_LOG_PATH"] = str(settings.embedded_log_path)
     if settings.kafka_bootstrap_servers is not None:
         assert settings.schema_registry_url is not None

@@ -1,10 +1,8 @@
 """A disk that is full, a record of 10 MB, and retention that overtook reading, on real parts."""
 
 import os
-import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,37 +17,10 @@ from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from tests.connectors.log_reading import read_from
+from tests.dataflows.faults.disks import fill
 from tests.dataflows.main_job import MainJob, places, reasons_by_place
 
 MB = 1_000_000
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB: what is written beyond that fails with the real ENOSPC."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs the right to mount a tmpfs, which this user does not have")
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a tmpfs: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room on a disk; the file that takes it."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as handle:
-        size = 65_536
-        while size:
-            try:
-                handle.write(b"x" * size)
-            except OSError:
-                size //= 2
-    return ballast
 
 
 def test_disk_full_for_state_files_names_the_file_and_keeps_what_was_saved(

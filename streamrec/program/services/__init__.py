@@ -1,0 +1,1 @@
+"""Commands that serve over HTTP, and those that look after their keys."""

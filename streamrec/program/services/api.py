@@ -1,0 +1,60 @@
+"""`api`: gives recommendations out over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from streamrec.connectors.patience import Patience
+from streamrec.dataflows.job.logs import configure_logs
+from streamrec.dataflows.job.settings import SettingsError
+from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
+from streamrec.services.api.settings import ApiSettings
+from streamrec.services.http.settings import HttpSettings, guard_of, load_service
+
+_PATIENCE = Patience(5.0)  # of one question: a service asks again
+
+
+def api(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0: a free one.  [default: 8081]")
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Serve others than this machine without any key.")
+    ] = False,
+) -> None:
+    """Give out recommendations over HTTP, and what is known of items and users, until asked to
+    stop.
+
+    They come from the store that `streamrec run --flow dataflows.store` keeps, and from an index
+    that follows the topic of sessions. Settings are STREAMREC_STORE, STREAMREC_API_... and
+    STREAMREC_HTTP_...: `streamrec settings`.
+    """
+    # Here and not above: the other commands need not wait for the server and the models.
+    from streamrec.services.api.app import ApiApp
+    from streamrec.services.http.server import AddressError, serve
+    from streamrec.services.store.contract import StoreError
+
+    hand_on_debug(context)
+    given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
+    with opened(patience=_PATIENCE) as (log, job):
+        configure_logs(job.log_level, job.log_format)
+        try:
+            settings = load_service(ApiSettings, **given)
+            http = load_service(HttpSettings, **({"open": True} if open_to_all else {}))
+            guard = guard_of(http, settings.host)
+        except SettingsError as error:
+            raise UsageError(f"settings: {error}") from None
+        try:
+            serve(
+                lambda: ApiApp(log, job, guard).http,
+                settings.host,
+                settings.port,
+                drain_s=http.drain_s,
+                listening=lambda url: say(f"api listens on {url}"),
+            )
+        except (AddressError, StoreError) as error:
+            raise CommandError(str(error)) from None

@@ -1,0 +1,60 @@
+"""`ingress`: takes events in over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from streamrec.connectors.patience import Patience
+from streamrec.dataflows.job.logs import configure_logs
+from streamrec.dataflows.job.settings import SettingsError
+from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
+from streamrec.services.http.settings import HttpSettings, guard_of, load_service
+from streamrec.services.ingress.settings import IngressSettings
+
+_PATIENCE = Patience(
+    5.0
+)  # of one question: a service asks again, and says meanwhile that it is away
+
+
+def ingress(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0: a free one.  [default: 8080]")
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Serve others than this machine without any key.")
+    ] = False,
+) -> None:
+    """Take clicks, impressions, outcomes, records and inputs of pipelines in over HTTP, until asked
+    to stop.
+
+    Each is answered once the log has acknowledged it. SIGTERM lets what runs finish. Settings are
+    STREAMREC_INGRESS_... and STREAMREC_HTTP_...: `streamrec settings`.
+    """
+    # Here and not above: the other commands need not wait for the server.
+    from streamrec.services.http.server import AddressError, serve
+    from streamrec.services.ingress.app import IngressApp
+
+    hand_on_debug(context)
+    given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
+    with opened(patience=_PATIENCE) as (log, job):
+        configure_logs(job.log_level, job.log_format)
+        try:
+            settings = load_service(IngressSettings, **given)
+            http = load_service(HttpSettings, **({"open": True} if open_to_all else {}))
+            guard = guard_of(http, settings.host)
+        except SettingsError as error:
+            raise UsageError(f"settings: {error}") from None
+        try:
+            serve(
+                lambda: IngressApp(log, settings, job, guard).http,
+                settings.host,
+                settings.port,
+                drain_s=http.drain_s,
+                listening=lambda url: say(f"ingress listens on {url}"),
+            )
+        except AddressError as error:
+            raise CommandError(str(error)) from None

@@ -1,0 +1,174 @@
+"""What each route of the API answers."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
+from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
+from streamrec.services.api.known import KnownUsers
+from streamrec.services.api.live import LiveItems, ScoredItem
+from streamrec.services.api.seen import Impressions
+from streamrec.services.api.session_body import Session, items_of, session_of_body
+from streamrec.services.http.problems import Problem
+from streamrec.services.http.replies import Reply
+from streamrec.services.http.requests import Request
+from streamrec.services.store.users import unpacked
+
+FeatureNames = Callable[[str], Sequence[str] | None]  # of a declaration's digest; None: another's
+
+
+class Handlers:
+    """The functions of the routes, over the store and the index of the process."""
+
+    def __init__(
+        self,
+        users: KnownUsers,
+        live: Callable[[], LiveItems],
+        sessions_topic: str,
+        gap_ms: int,
+        feature_names: FeatureNames,
+        impressions: Impressions,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`live` raises Problem (503) until the index is loaded."""
+        self._users = users
+        self._live = live
+        self._topic = sessions_topic
+        self._gap_ms = gap_ms
+        self._feature_names = feature_names
+        self._impressions = impressions
+        self._clock_s = clock_s
+
+    async def of_user(self, request: Request) -> Reply:
+        """GET /recommendations/{user}"""
+        user_id = checked_id(request.params["user"], "user")
+        asking, now_ms = asking_of(request.query), self._now_ms()
+        value = self._users.value(user_id)
+        if value is None:
+            answer = self._everybody("popular", [], asking, now_ms, user_id=user_id)
+        else:
+            # Popular items are asked for where the list is not full without them.
+            record = self._users.record(value)
+            answer = of_record(record, asking, _Late(self._live), now_ms)
+        return await self._reply(answer, asking, now_ms)
+
+    async def of_session(self, request: Request) -> Reply:
+        """POST /recommendations"""
+        body = _object(await request.json())
+        asking, session, now_ms = asking_of_body(body), self._session(body), self._now_ms()
+        wanted = asking.first + asking.n + len(asking.exclude)
+        found = self._live().recommend(session.items, session.times_ms, wanted)
+        answer = self._everybody("session", found, asking, now_ms, user_id=session.user_id)
+        return await self._reply(answer, asking, now_ms)
+
+    async def rank(self, request: Request) -> Reply:
+        """POST /rank"""
+        body = _object(await request.json())
+        items, session, now_ms = items_of(body), self._session(body), self._now_ms()
+        ranked, rest = self._live().rank(session.items, session.times_ms, items)
+        info, lists = self._live().info, self._live().lists()
+        behind = [ScoredItem(item, 0.0, 0) for item in rest]
+        asking = asking_of_body(body)._replace(n=len(items), first=0, exclude=frozenset())
+        answer = of_everybody("rank", ranked, asking, info, lists, self._topic, now_ms, fill=behind)
+        del answer["next"]
+        return await self._reply(answer, asking, now_ms)
+
+    async def neighbours(self, request: Request) -> Reply:
+        """GET /items/{item}/neighbours"""
+        item_id = checked_id(request.params["item"], "item")
+        asking, now_ms = asking_of(request.query), self._now_ms()
+        found = self._live().around(item_id, asking.first + asking.n + len(asking.exclude))
+        if found is None:
+            raise Problem(404, "item expected one that was clicked, got another")
+        return await self._reply(
+            self._everybody("neighbours", found, asking, now_ms, fill=False, item_id=item_id),
+            asking,
+            now_ms,
+        )
+
+    async def popular(self, request: Request) -> Reply:
+        """GET /popular"""
+        asking, now_ms = asking_of(request.query), self._now_ms()
+        found = self._live().lists().popular
+        return await self._reply(
+            self._everybody("popular", found, asking, now_ms, fill=False), asking, now_ms
+        )
+
+    async def latest(self, request: Request) -> Reply:
+        """GET /latest"""
+        asking, now_ms = asking_of(request.query), self._now_ms()
+        found = self._live().lists().latest
+        return await self._reply(
+            self._everybody("latest", found, asking, now_ms, fill=False), asking, now_ms
+        )
+
+    async def user(self, request: Request) -> Reply:
+        """GET /users/{user}"""
+        user_id = checked_id(request.params["user"], "user")
+        value = self._users.value(user_id)
+        if value is None:
+            raise Problem(404, "user expected one with a recommendation, got another")
+        record = self._users.record(value)
+        names = self._feature_names(record["feature_set"])
+        answer = of_user(user_id, unpacked(value), record, names, self._gap_ms, self._now_ms())
+        return Reply(200, to_json(answer))
+
+    def _everybody(
+        self,
+        kind: str,
+        found: Sequence[ScoredItem],
+        asking: Asking,
+        now_ms: int,
+        fill: bool = True,
+        **more: Any,
+    ) -> Json:
+        lists = self._live().lists()
+        behind = lists.popular if fill else ()
+        return of_everybody(
+            kind, found, asking, self._live().info, lists, self._topic, now_ms, behind, **more
+        )
+
+    def _session(self, body: Json) -> Session:
+        """The session of a request: as it says it, or that of the user whom it names."""
+        session = session_of_body(body)
+        if session.items or session.user_id is None:
+            return session
+        value = self._users.value(session.user_id)
+        if value is None:
+            return session
+        history = unpacked(value).history[::-1]
+        return Session(
+            [event.item_id for event in history],
+            [event.time_ms for event in history],
+            session.user_id,
+        )
+
+    async def _reply(self, answer: Json, asking: Asking, now_ms: int) -> Reply:
+        if asking.seen:
+            await self._impressions.write(answer, now_ms)
+        return Reply(200, to_json(answer))
+
+    def _now_ms(self) -> int:
+        return int(self._clock_s() * 1_000)
+
+
+class _Late:
+    """What is popular, made when it is looked at."""
+
+    def __init__(self, live: Callable[[], LiveItems]) -> None:
+        self._live = live
+
+    def __iter__(self) -> Iterator[ScoredItem]:
+        return iter(self._live().lists().popular)
+
+
+def _object(body: Any) -> Json:
+    if not isinstance(body, dict):
+        raise Problem(422, f"body expected an object, got {type(body).__name__}")
+    return body
+
+
+__all__ = ["FeatureNames", "Handlers"]

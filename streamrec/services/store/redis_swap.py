@@ -1,0 +1,101 @@
+"""Another generation of keys on a Redis or Valkey server, which takes the other's place."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+from streamrec.services.store.contract import StoreError
+from streamrec.services.store.redis_server import (
+    CURRENT,
+    GATE,
+    LOOK_S,
+    PREFIX,
+    REBUILD,
+    GenerationStore,
+    client_of,
+    told,
+)
+
+GATE_S = 30.0  # for how long it stays shut when who shut it has died
+_ALONE_S = 60.0  # the same of a rebuild; held anew with each put
+_KEYS_AT_ONCE = 1_000
+
+# KEYS: what is held. ARGV: by whom. Only its holder lets go of it.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+# KEYS: current, gate. ARGV: by whom the gate is shut, the generation that is to be current.
+_SWAP = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1
+"""
+
+
+class RedisReplacement:
+    """Filled, then swapped in; or closed, and gone. As `folder.Replacement`."""
+
+    def __init__(self, url: str) -> None:
+        """Raises StoreError, also while another is being made."""
+        self._own = secrets.token_hex(8)
+        self.store = GenerationStore(url, self._own.encode())
+        self._where = self.store.where
+        self._client = client_of(url, self._where)
+        self._swapped = False
+        with told(self._where):
+            if not self._client.set(REBUILD, self._own, nx=True, px=int(_ALONE_S * 1_000)):
+                raise StoreError(
+                    f"{self._where} expected one rebuild at a time, got another that runs, or was "
+                    f"killed less than {_ALONE_S:.0f} s ago"
+                )
+        self.store.before_put = self._go_on
+
+    def swap(self, complete: Callable[[], None]) -> None:
+        """As `folder.Replacement.swap`."""
+        with told(self._where):
+            self._client.set(GATE, self._own, px=int(GATE_S * 1_000))
+        try:
+            complete()
+            with told(self._where):
+                if not self._client.eval(_SWAP, 2, CURRENT, GATE, self._own, self._own):
+                    raise StoreError(
+                        f"{self._where} expected to be swapped within {GATE_S:.0f} s, got a gate "
+                        "that is open again; the one before stays in use: try again"
+                    )
+            self._swapped = True
+        finally:
+            self._release(GATE)
+
+    def close(self) -> None:
+        """Remove what is not in use: the generation before, or this one."""
+        if self._swapped:
+            time.sleep(2 * LOOK_S)  # until every reader has seen that there is another
+        with told(self._where):
+            current = self._client.get(CURRENT) or b"1"
+            keys = []
+            for key in self._client.scan_iter(f"{PREFIX}:*/*", count=_KEYS_AT_ONCE):
+                if not key.startswith(f"{PREFIX}:".encode() + current + b":"):
+                    keys.append(key)
+                if len(keys) >= _KEYS_AT_ONCE:
+                    self._client.unlink(*keys)
+                    keys = []
+            if keys:
+                self._client.unlink(*keys)
+        self._release(REBUILD)
+        self._client.close()
+        self.store.close()
+
+    def _go_on(self) -> None:
+        """Say that this rebuild is still running."""
+        with told(self._where):
+            if not self._client.set(REBUILD, self._own, xx=True, px=int(_ALONE_S * 1_000)):
+                raise StoreError(f"{self._where} expected this rebuild to be the only one")
+
+    def _release(self, key: str) -> None:
+        with told(self._where):
+            self._client.eval(_RELEASE, 1, key, self._own)
+
+
+__all__ = ["RedisReplacement"]

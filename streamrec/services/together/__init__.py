@@ -1,0 +1,1 @@
+"""All parts of the product on this machine, started and ended together."""

@@ -1,0 +1,90 @@
+"""The store's flow, killed and on a full disk: nothing is lost, nothing goes back in time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from bytewax.testing import run_main
+
+from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.store import FLOW_ID, build_flow
+from streamrec.services.store.contract import StoreError, StoreFullError
+from streamrec.services.store.folder import FolderStore
+from tests.dataflows.faults.disks import fill
+from tests.dataflows.faults.running import running
+from tests.dataflows.main_job import MainJob
+from tests.services.store.recommended import USERS_ASKED, newest, offsets, send
+
+
+def run_store(settings: Settings) -> None:
+    run_main(build_flow(open_job_with(FLOW_ID, settings)))  # type: ignore[no-untyped-call]
+
+
+def test_a_store_whose_disk_is_full_stops_the_flow_and_the_next_start_completes_it(
+    embedded_job: Callable[..., MainJob], small_disk: Path
+) -> None:
+    folder = small_disk / "store"
+    job = embedded_job(store=str(folder))
+    send(job, 0, 400)
+    run_store(job.settings)
+    send(job, 400, 1_600)
+    ballast = fill(small_disk)
+
+    with pytest.raises(StoreFullError, match=r"the disk is full, or failed: free space"):
+        run_store(job.settings)
+
+    with closing(FolderStore(folder)) as store:
+        assert offsets(store) == newest(400)  # as it was, and readable
+        ballast.unlink()
+        run_store(job.settings)
+        assert offsets(store) == newest(2_000)
+
+
+def test_a_store_that_cannot_be_made_on_a_full_disk_is_told(
+    embedded_job: Callable[..., MainJob], small_disk: Path
+) -> None:
+    job = embedded_job(store=str(small_disk / "store"))
+    send(job, 0, 10)
+    fill(small_disk)
+
+    with pytest.raises(StoreError, match=r"No space left on device"):
+        run_store(job.settings)
+
+
+@pytest.fixture
+def readings(tmp_path: Path) -> Iterator[Callable[[], list[int]]]:
+    """Reads the store, and says that nothing has gone back since it was read last."""
+    store, before = FolderStore(tmp_path / "store"), [-1] * len(USERS_ASKED)
+
+    def read() -> list[int]:
+        nonlocal before
+        now = offsets(store)
+        assert all(a <= b for a, b in zip(before, now, strict=True))
+        before = now
+        return now
+
+    yield read
+    store.close()
+
+
+def test_a_flow_that_is_killed_loses_nothing_and_nothing_goes_back_in_time(
+    embedded_job: Callable[..., MainJob], tmp_path: Path, readings: Callable[[], list[int]]
+) -> None:
+    job, sent = embedded_job(store=str(tmp_path / "store")), 0
+
+    def has_begun(first: int) -> Callable[[], bool]:
+        return lambda: max(readings()) >= first
+
+    for _ in range(2):
+        with running(job.settings, tmp_path, "dataflows.store") as flow:
+            for first in range(sent, sent + 7_000, 700):
+                send(job, first, 700)
+                flow.until(has_begun(first), "progress")
+            flow.kill()  # in the middle of what was sent last
+        sent += 7_000
+    with running(job.settings, tmp_path, "dataflows.store") as flow:
+        flow.until(flow.says("store reads"), "the beginning")
+        flow.until(lambda: readings() == newest(sent), "the newest of all")
+        flow.stop()
