@@ -81,6 +81,13 @@ class FlowMeasures(Collector):
         for topic, seconds in sorted(counts.latencies.items()):
             seconds.add_to(latencies, [flow, topic])
         yield latencies
+        if counts.newest_stored_ms is not None:
+            yield _gauge(
+                "streamrec_store_newest_timestamp_seconds",
+                "Event time of the newest recommendation in the store, Unix seconds.",
+                flow,
+                counts.newest_stored_ms / 1_000,
+            )
 
     def _epochs(self) -> Iterator[Metric]:
         flow, epochs = self._flow, self._job.report.epochs

@@ -14,6 +14,7 @@ from streamrec.dataflows.engine.epoch_times import EpochTimes
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.counts import FlowCounts, Place
 from streamrec.dataflows.job.traced import FlowTraces
+from streamrec.services.store.contract import Item
 
 _logger = logging.getLogger(__name__)
 
@@ -85,10 +86,11 @@ class Report:
         with self._lock:
             self._counts.gave(topic, is_errors, out, now_ms)
 
-    def stored(self, count: int) -> None:
-        """Values were put into the store."""
+    def stored(self, items: Sequence[Item]) -> None:
+        """Values of users were put into the store."""
+        now_ms = time.time() * 1_000
         with self._lock:
-            self._counts.written["the store"] += count
+            self._counts.stored(items, now_ms)
 
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:

@@ -44,7 +44,7 @@ class StoreSinkOptions:
     ending: Ending | None = None  # is told when a lane has put for the last time
     holding: Callable[[], object] = lambda: None  # returns when this process still may write
     stopping: Callable[[], bool] = lambda: False  # whether waiting is to end
-    on_write: Callable[[int], object] = lambda count: None  # told how many values were put
+    on_write: Callable[[list[Item]], object] = lambda items: None  # told what was put
 
 
 @dataclass
@@ -72,7 +72,7 @@ class StoreSink:
         self.options.holding()
         self._wait_for(lambda: self.store.put(self.options.space, items))
         self.unsynced = True
-        self.options.on_write(len(items))
+        self.options.on_write(items)
 
     def sync(self) -> None:
         """For all lanes: the first snapshot of an epoch does it for the others."""

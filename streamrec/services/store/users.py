@@ -26,6 +26,11 @@ _KEY_BYTES_MAX = 256
 _TAIL = 2  # bytes of an event behind its item
 
 
+def asked_ms(value: bytes) -> int:
+    """Event time of the click that a value's recommendation answers, Unix ms."""
+    return int(_TIME.unpack_from(value)[0])
+
+
 class AskedAt(NamedTuple):
     """Which click a recommendation answers, and when that was."""
 
