@@ -84,8 +84,11 @@ def fields_schema() -> str:
 
 
 def _fields(columns: Columns) -> list[list[bytes] | list[int]]:
+    buffers: dict[int, bytes] = {}
     return [
-        _texts(columns[name]) if isinstance(columns[name], Bytes) else _numbers(columns[name])
+        _texts(columns[name], buffers)
+        if isinstance(columns[name], Bytes)
+        else _numbers(columns[name])
         for name in (
             "user_id",
             "requested_at",
@@ -104,9 +107,12 @@ def _numbers(column: Column) -> list[int]:
     return numbers
 
 
-def _texts(column: Column) -> list[bytes]:
+def _texts(column: Column, buffers: dict[int, bytes]) -> list[bytes]:
+    """`buffers`: those that columns share, by the array's id."""
     assert isinstance(column, Bytes)
-    data = column.data.tobytes()
+    data = buffers.get(id(column.data))
+    if data is None:
+        data = buffers[id(column.data)] = column.data.tobytes()
     ends = column.starts + column.lengths
     return [data[a:b] for a, b in zip(column.starts.tolist(), ends.tolist(), strict=True)]
 

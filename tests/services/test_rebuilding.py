@@ -1,7 +1,7 @@
 """A store that is made anew from the topic, beside the one that is read and written."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -31,9 +31,7 @@ def silent(text: str) -> None:
 
 
 @pytest.fixture(params=["lmdb", "redis"])
-def job(
-    request: pytest.FixtureRequest, job_settings: SettingsFor, tmp_path: Path
-) -> Iterator[MainJob]:
+def job(request: pytest.FixtureRequest, job_settings: SettingsFor, tmp_path: Path) -> MainJob:
     """A job whose settings name a store, on each back end in turn."""
     named = str(tmp_path / "store")
     if request.param == "redis":

@@ -12,9 +12,13 @@ def up(
     ] = Path("data/up"),
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Of the page; 0 takes a free one.")
+    ] = 8000,
+    ingress_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Of what takes clicks in.")
     ] = 8080,
-    ingress_port: Annotated[int, typer.Option(min=0, max=65_535)] = 8081,
-    api_port: Annotated[int, typer.Option(min=0, max=65_535)] = 8082,
+    api_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Of what gives recommendations out.")
+    ] = 8081,
     visits: Annotated[
         int,
         typer.Option(min=0, help="Visits to the page's shop, on an empty topic, to learn from."),

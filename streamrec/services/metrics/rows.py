@@ -61,7 +61,9 @@ def row_of(
         errors_per_s=_rate(now, before, up_s, *_ERRORS),
         lag=now.total("streamrec_lag_records"),
         p99_s=_p99(now, before),
-        waiting=now.total("streamrec_waiting_records", "streamrec_queue_records"),
+        waiting=now.total(
+            "streamrec_waiting_records", "streamrec_storing_records", "streamrec_queue_records"
+        ),
         epoch_s=_mean(now, before, "streamrec_epoch_duration_seconds"),
         closing_s=_mean(now, before, "streamrec_epoch_closing_seconds"),
         store_age_s=_age(now, "streamrec_store_newest_timestamp_seconds", now_s),

@@ -1,7 +1,8 @@
 """The sink over a store: values by key, merged into what is there.
 
 - *Unit of parallelism*: a lane, as in `connectors.source`: what comes of partition p of the input
-  is put by lane `p % lanes`. Lanes take turns.
+  is put by lane `p % lanes`. The lanes of a process hand over to one thread (`store.putting`),
+  which puts together what has come meanwhile.
 - *A snapshot* holds nothing: it waits until what the lanes of this process have put is synced, so
   that the engine never takes an epoch for done of which a power cut could take something back.
 - *After a crash* the engine repeats what came after the last snapshot, which changes nothing: a
@@ -9,22 +10,17 @@
 - *A store that is away* is waited for, and said; a full disk stops the flow.
 """
 
-import logging
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 
 from streamrec.connectors.ending import Ending
 from streamrec.connectors.sink import SinkPosition
 from streamrec.connectors.source import lane_name
-from streamrec.services.store.contract import Item, Space, StoreAwayError, ValueStore
-
-_logger = logging.getLogger(__name__)
-
-_RETRY_S = 1.0
-_SAY_S = 30.0
+from streamrec.services.store.contract import Item, Space, ValueStore
+from streamrec.services.store.putting import Putting, waited_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,66 +43,70 @@ class StoreSinkOptions:
     on_write: Callable[[list[Item]], object] = lambda items: None  # told what was put
 
 
-@dataclass
 class StoreSink:
     """Writes one space. For any engine that routes `Puts` to the lane `puts.shard`."""
 
-    store: ValueStore
-    options: StoreSinkOptions
-    lanes_open: int = 0
-    unsynced: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, store: ValueStore, options: StoreSinkOptions) -> None:
+        self.options = options
+        self._store = store
+        self._putting = Putting(store, options.space, options.stopping)
+        self._lanes_open = 0
+        self._unsynced = False
+        self._failed = False
+        self._lock = threading.Lock()
 
     def list_parts(self) -> list[str]:
         return [lane_name(lane) for lane in range(self.options.lanes)]
 
     def open_lane(self, name: str, resume: SinkPosition | None) -> "StoreLane":
         """One of `list_parts`."""
-        with self.lock:
-            self.lanes_open += 1
+        with self._lock:
+            self._lanes_open += 1
         if self.options.ending is not None:
             self.options.ending.sink_opened()
         return StoreLane(self)
 
+    @property
+    def waiting(self) -> int:
+        """How many values wait to be put."""
+        return self._putting.waiting
+
     def put(self, items: list[Item]) -> None:
-        self.options.holding()
-        self._wait_for(lambda: self.store.put(self.options.space, items))
-        self.unsynced = True
+        with self._failing():
+            self.options.holding()
+            self._unsynced = True
+            self._putting.hand_over(items)
         self.options.on_write(items)
 
     def sync(self) -> None:
         """For all lanes: the first snapshot of an epoch does it for the others."""
-        with self.lock:
-            if self.unsynced:
-                self.unsynced = False  # what is put meanwhile is not of this epoch's snapshot
-                try:
-                    self._wait_for(self.store.sync)
-                except BaseException:
-                    self.unsynced = True
-                    raise
+        with self._lock, self._failing():
+            if self._unsynced:
+                self.options.holding()
+                self._unsynced = False  # what is put meanwhile is not of this epoch's snapshot
+                self._putting.until_put()
+                waited_for(self._store.sync, self.options.stopping)
 
     def close_lane(self) -> None:
+        """The engine closes what it drops after a failure, too, which has been told then."""
+        if self._failed:
+            return
         self.sync()
         if self.options.ending is not None:
             self.options.ending.sink_closed()
-        with self.lock:
-            self.lanes_open -= 1
-            if not self.lanes_open:
-                self.store.close()
+        with self._lock:
+            self._lanes_open -= 1
+            if not self._lanes_open:
+                self._putting.end()
+                self._store.close()
 
-    def _wait_for(self, act: Callable[[], None]) -> None:
-        said_s = -_SAY_S
-        while True:
-            try:
-                act()
-                return
-            except StoreAwayError as error:
-                if self.options.stopping():
-                    raise
-                if time.monotonic() - said_s >= _SAY_S:
-                    said_s = time.monotonic()
-                    _logger.warning("%s; waiting for it", error)
-                time.sleep(_RETRY_S)
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._failed = True
+            raise
 
 
 @dataclass(frozen=True, slots=True)

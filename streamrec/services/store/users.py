@@ -19,16 +19,17 @@ HISTORY_MAX = 20
 ITEM_BYTES_MAX = 1_024  # of a longer id the history keeps nothing
 
 _HEAD = struct.Struct(">QIQH")
-_TIME = struct.Struct(">Q")
 _BODY = _HEAD.size
 _ORDER_BYTES = _BODY - 2
 _KEY_BYTES_MAX = 256
 _TAIL = 2  # bytes of an event behind its item
+_EVENT_BYTES = 8 + _TAIL
+_SIZES = [size.to_bytes(_TAIL, "big") for size in range(ITEM_BYTES_MAX + 1)]
 
 
 def asked_ms(value: bytes) -> int:
     """Event time of the click that a value's recommendation answers, Unix ms."""
-    return int(_TIME.unpack_from(value)[0])
+    return int.from_bytes(value[:8], "big")
 
 
 class AskedAt(NamedTuple):
@@ -60,14 +61,12 @@ def user_key(user_id: bytes) -> bytes:
 
 
 def packed(time_ms: int, partition: int, offset: int, item_id: bytes, record: bytes) -> bytes:
-    """The value that one recommendation makes. Raises ValueError for a negative time."""
-    if time_ms < 0:
-        raise ValueError(f"requested_at expected Unix milliseconds >= 0, got {time_ms!r}")
+    """The value that one recommendation makes. Numbers must not be negative."""
     size = len(item_id)
     if size > ITEM_BYTES_MAX:
         return _HEAD.pack(time_ms, partition, offset, 0) + record
-    event = _TIME.pack(time_ms) + item_id + size.to_bytes(_TAIL, "big")
-    return _HEAD.pack(time_ms, partition, offset, len(event)) + event + record
+    head = _HEAD.pack(time_ms, partition, offset, size + _EVENT_BYTES)
+    return b"".join((head, head[:8], item_id, _SIZES[size], record))
 
 
 def unpacked(value: bytes) -> UserValue:
@@ -114,7 +113,7 @@ def _events(history: bytes) -> list[bytes]:
     end = len(history)
     while end > 0:
         size = (history[end - 2] << 8) + history[end - 1]
-        start = end - size - 10
+        start = end - size - _EVENT_BYTES
         found.append(history[start:end])
         end = start
     found.reverse()

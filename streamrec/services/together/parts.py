@@ -46,10 +46,9 @@ class Places:
 def environment_of(places: Places, given: Mapping[str, str]) -> dict[str, str]:
     """The environment of all parts: what is given, and where it says nothing what fits together."""
     own = {
-        "STREAMREC_STORE_PATH": str(places.folder / "store"),
+        "STREAMREC_STORE": str(places.folder / "store"),
         "STREAMREC_TOP_K": "60",  # a reserve for what is excluded when they are read
-        "STREAMREC_INGRESS_CORS_ORIGINS": places.page.rstrip("/"),
-        "STREAMREC_API_CORS_ORIGINS": places.page.rstrip("/"),
+        "STREAMREC_HTTP_CORS_ORIGINS": places.page.rstrip("/"),
     }
     if "KAFKA_BOOTSTRAP_SERVERS" not in given:
         own["EMBEDDED_LOG_PATH"] = str(places.folder / "log.sqlite")
