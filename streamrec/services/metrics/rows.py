@@ -10,6 +10,7 @@ from streamrec.services.metrics.notes import Note
 _IN = ("streamrec_records_read_total", "streamrec_http_requests_total")
 _OUT = ("streamrec_records_written_total",)
 _ERRORS = ("streamrec_record_errors_total",)
+_WAITING = (*("streamrec_waiting_records", "streamrec_storing_records", "streamrec_queue_records"),)
 _TOOK = ("streamrec_source_to_sink_seconds", "streamrec_http_request_duration_seconds")
 
 
