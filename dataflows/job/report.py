@@ -12,7 +12,7 @@ from streamrec.connectors.log import Log, LogError, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.dataflows.engine.epoch_times import EpochTimes
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.counts import FlowCounts, Place
+from streamrec.dataflows.job.counts import STORE, FlowCounts, Place
 from streamrec.dataflows.job.traced import FlowTraces
 from streamrec.services.store.contract import Item
 
@@ -91,6 +91,8 @@ class Report:
         now_ms = time.time() * 1_000
         with self._lock:
             self._counts.stored(items, now_ms)
+        if self.traces is not None:
+            self.traces.stored(STORE, len(items))
 
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:

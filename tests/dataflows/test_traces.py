@@ -10,8 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bytewax.testing import run_main
 
 from streamrec.connectors.log import Outgoing
+from streamrec.dataflows import store
+from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.topics import (
     ERRORS,
     IMPRESSIONS,
@@ -19,6 +22,7 @@ from streamrec.dataflows.job.topics import (
     RECOMMENDATIONS,
     make_all,
 )
+from streamrec.dataflows.job.traced import FlowTraces
 from streamrec.services.http.app import HttpApp
 from streamrec.services.ingress.app import IngressApp
 from streamrec.services.ingress.settings import IngressSettings
@@ -38,7 +42,7 @@ TRACE, CLIENTS_SPAN = CLIENT.split("-")[1:3]
 def test_trace_goes_from_a_request_to_the_answer_of_its_click(
     make_job: Callable[..., MainJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = make_job()
+    job = make_job(store=str(tmp_path / "store"))
     with collecting() as collector:
         otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
         for name, value in otel.items():
@@ -60,6 +64,8 @@ def test_trace_goes_from_a_request_to_the_answer_of_its_click(
             collector.until(lambda: len(collector.named("recommender")) == 3)
             collector.until(lambda: len(collector.named("recommender batch")) >= 2)
             process.stop()
+        run_store(job)
+        collector.until(lambda: [s for s in collector.named("store") if s.trace == TRACE])
 
     assert request.facts["http.response.status_code"] == 200
     assert request.facts["http.route"] == "/clicks"
@@ -84,6 +90,8 @@ def test_trace_goes_from_a_request_to_the_answer_of_its_click(
     # Whoever sends nonsense begins a trace of his own.
     assert b"nonsense" not in (headers.pop(others[1]) or b"")
     assert headers == {}
+    (stored,) = [s for s in collector.named("store") if s.trace == TRACE]
+    assert stored.parent == answered.span
     (error,) = job.errors()
     assert dict(error.headers)[HEADER] == f"00-{TRACE}-{failed.span}-01".encode()
 
@@ -94,6 +102,16 @@ def ingress_of(job: MainJob) -> HttpApp:
     app = IngressApp(job.log, IngressSettings(), job.settings)
     app.watch(Watched("ingress", "ingress"))
     return app.http
+
+
+def run_store(job: MainJob) -> None:
+    """To the end of the recommendations, as `open_job` has it where traces are on."""
+    traces = open_traces("store")
+    assert traces is not None
+    opened = open_job_with(store.FLOW_ID, job.settings)
+    opened.report.traces = FlowTraces(traces, store.FLOW_ID)
+    run_main(store.build_flow(opened))  # type: ignore[no-untyped-call]  # bytewax leaves it so
+    traces.close()
 
 
 def posted(client: httpx.Client, traceparent: str) -> Place:
