@@ -23,6 +23,7 @@ from benchmarks import (
     watching,
 )
 from benchmarks.figures import Figure, print_figures, write_figures
+from benchmarks.front import measure as front
 from benchmarks.join import measure as join
 from benchmarks.place import Place, embedded_place, kafka_place
 from benchmarks.scorer import measure as scorer
@@ -59,6 +60,7 @@ BENCHMARKS = {
         Benchmark.of(join, "embedded", "kafka"),
         Benchmark.of(scaling),
         Benchmark.of(scorer),
+        Benchmark.of(front, "embedded", "kafka"),
     )
 }
 

@@ -6,6 +6,8 @@ const GIVE_UP_MS = 5000;
 
 const { ingress, api, products } = await (await fetch("config.json")).json();
 const byId = new Map(products.map((product) => [product.item_id, product]));
+const shelves = [...new Set(products.map((product) => product.category))];
+const hues = new Map(shelves.map((shelf, at) => [shelf, (360 * at) / shelves.length]));
 const $ = (id) => document.getElementById(id);
 let user = localStorage.getItem("user") ?? newUser();
 let newest = 0; // number of the last click: answers to those before it are not shown
@@ -23,7 +25,9 @@ function tell(text) {
 function tile(product, why = "") {
   const made = $("product").content.cloneNode(true).querySelector(".product");
   made.dataset.item = product.item_id;
-  made.querySelector(".picture").textContent = product.picture;
+  const picture = made.querySelector(".picture");
+  picture.textContent = product.name.split(" ").map((word) => word[0]).join("").toUpperCase();
+  picture.style.setProperty("--hue", hues.get(product.category));
   made.querySelector(".name").textContent = product.name;
   made.querySelector(".price").textContent = (product.price_cents / 100).toFixed(2);
   const reason = made.querySelector(".why");
@@ -80,7 +84,7 @@ async function answerTo(place) {
 function show(found) {
   const tiles = found.items.filter((each) => byId.has(each.item_id));
   $("recommended").replaceChildren(
-    ...tiles.map((each) => tile(byId.get(each.item_id), each.why ?? "")),
+    ...tiles.map((each) => tile(byId.get(each.item_id), (each.because ?? [])[0] ?? "")),
   );
 }
 
