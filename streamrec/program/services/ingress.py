@@ -8,6 +8,7 @@ from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
 from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
+from streamrec.services.http.app import HttpApp
 from streamrec.services.http.settings import HttpSettings, guard_of, load_service
 from streamrec.services.ingress.settings import IngressSettings
 
@@ -37,6 +38,8 @@ def ingress(
     # Here and not above: the other commands need not wait for the server.
     from streamrec.services.http.server import AddressError, serve
     from streamrec.services.ingress.app import IngressApp
+    from streamrec.services.metrics.watched import watch_process
+    from streamrec.services.traces.spans import TracesError
 
     hand_on_debug(context)
     given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
@@ -48,13 +51,19 @@ def ingress(
             guard = guard_of(http, settings.host)
         except SettingsError as error:
             raise UsageError(f"settings: {error}") from None
+
+        def made() -> HttpApp:
+            app = IngressApp(log, settings, job, guard)
+            app.watch(watch_process("ingress", "ingress", job.metrics_address))
+            return app.http
+
         try:
             serve(
-                lambda: IngressApp(log, settings, job, guard).http,
+                made,
                 settings.host,
                 settings.port,
                 drain_s=http.drain_s,
                 listening=lambda url: say(f"ingress listens on {url}"),
             )
-        except AddressError as error:
+        except (AddressError, TracesError) as error:
             raise CommandError(str(error)) from None

@@ -19,6 +19,7 @@ from streamrec.services.api.seen import Impressions
 from streamrec.services.http.app import Guard, HttpApp
 from streamrec.services.http.problems import Problem
 from streamrec.services.ingress.writer import Writer
+from streamrec.services.metrics.watched import Watched
 from streamrec.services.store.opening import open_store
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +55,16 @@ class ApiApp:
         )
         self.http = HttpApp(
             "streamrec api", routes_of(handlers), guard, self._why_not_ready, self._lifespan
+        )
+
+    def watch(self, seen: Watched) -> None:
+        """Let others see how it goes. Raises TracesError."""
+        self.http.watch(seen, "api")
+        seen.gauge(
+            "streamrec_queue_records",
+            "Records that wait for the log's acknowledgement.",
+            lambda: self._writer.waiting,
+            queue="writer",
         )
 
     def _loaded(self) -> LiveItems:
