@@ -10,7 +10,7 @@ from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, Sc
 from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import IMPRESSIONS, SESSIONS
-from streamrec.models.users.features import declared
+from streamrec.models.users.features import Feature, declared
 from streamrec.services.api.handlers import Handlers
 from streamrec.services.api.known import KnownUsers
 from streamrec.services.api.live import LiveItems, live_items
@@ -50,7 +50,7 @@ class ApiApp:
             self._loaded,
             job.topic(SESSIONS),
             job.session_gap_s * 1_000,
-            self._feature_names,
+            self._features_of,
             self._impressions,
         )
         self.http = HttpApp(
@@ -72,8 +72,8 @@ class ApiApp:
             raise Problem(503, f"not ready: {_LOADING}", retry_after_s=1)
         return self._live
 
-    def _feature_names(self, feature_set: str) -> Sequence[str] | None:
-        return self._features.names if feature_set == self._features.digest else None
+    def _features_of(self, feature_set: str) -> Sequence[Feature] | None:
+        return self._features.features if feature_set == self._features.digest else None
 
     def _why_not_ready(self) -> str | None:
         return self._users.complaint() or (_LOADING if self._live is None else None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from streamrec.models.users.features import Feature
 from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
 from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
 from streamrec.services.api.known import KnownUsers
@@ -17,7 +18,7 @@ from streamrec.services.http.replies import Reply
 from streamrec.services.http.requests import Request
 from streamrec.services.store.users import unpacked
 
-FeatureNames = Callable[[str], Sequence[str] | None]  # of a declaration's digest; None: another's
+FeaturesOf = Callable[[str], Sequence[Feature] | None]  # of a digest; None: another declaration
 
 
 class Handlers:
@@ -29,7 +30,7 @@ class Handlers:
         live: Callable[[], LiveItems],
         sessions_topic: str,
         gap_ms: int,
-        feature_names: FeatureNames,
+        features_of: FeaturesOf,
         impressions: Impressions,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
@@ -38,7 +39,7 @@ class Handlers:
         self._live = live
         self._topic = sessions_topic
         self._gap_ms = gap_ms
-        self._feature_names = feature_names
+        self._features_of = features_of
         self._impressions = impressions
         self._clock_s = clock_s
 
@@ -52,7 +53,8 @@ class Handlers:
         else:
             # Popular items are asked for where the list is not full without them.
             record = self._users.record(value)
-            answer = of_record(record, asking, _Late(self._live), now_ms)
+            features = self._features_of(record["feature_set"]) if asking.explain else None
+            answer = of_record(record, asking, _Late(self._live), now_ms, features)
         return await self._reply(answer, asking, now_ms)
 
     async def of_session(self, request: Request) -> Reply:
@@ -112,8 +114,8 @@ class Handlers:
         if value is None:
             raise Problem(404, "user expected one with a recommendation, got another")
         record = self._users.record(value)
-        names = self._feature_names(record["feature_set"])
-        answer = of_user(user_id, unpacked(value), record, names, self._gap_ms, self._now_ms())
+        features = self._features_of(record["feature_set"])
+        answer = of_user(user_id, unpacked(value), record, features, self._gap_ms, self._now_ms())
         return Reply(200, orjson.dumps(answer))
 
     def _everybody(
@@ -171,4 +173,4 @@ def _object(body: Any) -> Json:
     return body
 
 
-__all__ = ["FeatureNames", "Handlers"]
+__all__ = ["FeaturesOf", "Handlers"]
