@@ -48,6 +48,10 @@ class Handlers:
         user_id = checked_id(request.params["user"], "user")
         asking, now_ms = asking_of(request.query), self._now_ms()
         value = self._users.value(user_id)
+        if value is not None and asking.is_plain:
+            quick = self._users.quick_answer(user_id, value, asking.n, now_ms)
+            if quick is not None:
+                return Reply(200, quick)
         if value is None:
             answer = self._everybody("popular", [], asking, now_ms, user_id=user_id)
         else:
