@@ -70,9 +70,7 @@ def ingress(
 
         def made() -> HttpApp:
             app = IngressApp(log, settings, job, guard)
-            app.watch(
-                watch_process("ingress", "ingress", job.metrics_address, index=index or 0)
-            )
+            app.watch(watch_process("ingress", "ingress", job.metrics_address, index=index or 0))
             return app.http
 
         try:
