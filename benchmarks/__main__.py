@@ -20,6 +20,7 @@ from benchmarks import (
     scoring_full_speed,
     scoring_paced,
     steps,
+    watching,
 )
 from benchmarks.figures import Figure, print_figures, write_figures
 from benchmarks.front import measure as front
@@ -52,6 +53,7 @@ BENCHMARKS = {
         Benchmark.of(main_job, "embedded", "kafka"),
         Benchmark.of(steps),
         Benchmark.of(memory, "embedded"),
+        Benchmark.of(watching, "embedded"),
         Benchmark.of(delivery),
         Benchmark.of(many_users),
         Benchmark.of(keyed, "embedded"),

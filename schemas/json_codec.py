@@ -169,6 +169,7 @@ class JsonDecoder:
         if len(value) < _WIRE_HEADER_BYTES or value[0] != 0:
             raise UnreadableError(
                 f"expected wire format (a zero byte and a schema id), got {value[:8]!r}"
+                + ("; of a topic of JSON say --json" if value[:1] in (b"{", b"[") else "")
             )
         schema_id = int.from_bytes(value[1:_WIRE_HEADER_BYTES], "big")
         return self._read(schema_id, value, _WIRE_HEADER_BYTES)

@@ -20,6 +20,7 @@ from types import FrameType
 
 from streamrec.connectors.local.free_ports import LOOPBACK, free_ports
 from streamrec.connectors.local.guarded_process import GuardedProcess
+from streamrec.services.metrics.watched import Watched
 
 _logger = logging.getLogger(__name__)
 
@@ -51,11 +52,22 @@ class Cluster:
 
     options: ClusterOptions
     processes: list[GuardedProcess] = field(default_factory=list)
+    starts: int = 0  # of all of them
+
+    def measure(self, seen: Watched) -> None:
+        """Let others see how often it had to start again."""
+        seen.counter(
+            "streamrec_cluster_restarts_total",
+            "How often all processes were started again, since one had died.",
+            lambda: max(0, self.starts - 1),
+            dataflow=self.options.flow.rpartition(".")[2],
+        )
 
     def start(self) -> None:
         """Start all. Those of an earlier start must have ended."""
         assert not self.running(), "a cluster that runs cannot be started"
         self.end(0.0)
+        self.starts += 1
         options = self.options
         command = [sys.executable, "-m", "bytewax.run", options.flow, *options.flags]
         if options.workers > 1:

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 
-from streamrec.connectors.log import RawBatch
+from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.dataflows.job.input_times import InputTimes
 from streamrec.services.metrics.buckets import RECORDS, SECONDS, Buckets
+from streamrec.services.store.contract import Item
+from streamrec.services.store.users import asked_ms
 
+STORE = "the store"  # stands where the name of an output topic does
 Place = tuple[str, str]  # topic, and who reads it
 
 
@@ -24,6 +26,8 @@ class FlowCounts:
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)  # by reason and step
     # By output topic, from the log's time of the input to when its output was handed to the log.
     latencies: dict[str, Buckets] = field(default_factory=dict)
+    newest_stored_ms: int | None = None  # event time of the newest in the store, Unix ms
+    _newest_read_ms: int = NO_TIMESTAMP_MS
     _times: InputTimes = field(default_factory=InputTimes)
 
     def took(self, place: Place, batches: Sequence[RawBatch]) -> None:
@@ -35,6 +39,7 @@ class FlowCounts:
             sizes = self.batches[place] = Buckets(RECORDS)
         sizes.observe(count)
         self._times.note(batches)
+        self._newest_read_ms = int(batches[-1].times_ms[-1])
 
     def gave(self, topic: str, is_errors: bool, out: Out, now_ms: float) -> None:
         """Records were handed to the log's writer. Of these the first and the last are looked at,
@@ -59,16 +64,29 @@ class FlowCounts:
                 seconds = self.latencies[topic] = Buckets(SECONDS)
             seconds.observe(max(0.0, (now_ms - came_ms) / 1_000), times)
 
+    def stored(self, items: Sequence[Item], now_ms: float) -> None:
+        """Values of users were handed to the store: of what was read last, since nothing is kept on
+        the way."""
+        if not items:
+            return
+        self.written[STORE] += len(items)
+        newest_ms = max(asked_ms(items[0][1]), asked_ms(items[-1][1]))
+        self.newest_stored_ms = max(newest_ms, self.newest_stored_ms or 0)
+        if self._newest_read_ms != NO_TIMESTAMP_MS:
+            seconds = self.latencies.setdefault(STORE, Buckets(SECONDS))
+            seconds.observe(max(0.0, (now_ms - self._newest_read_ms) / 1_000), len(items))
+
     def copy(self) -> "FlowCounts":
         """As they are now, without what is only kept to measure by."""
         return FlowCounts(
             Counter(self.read),
-            deepcopy(self.batches),
+            {place: sizes.copy() for place, sizes in self.batches.items()},
             Counter(self.written),
             set(self.errors_topics),
             Counter(self.errors),
-            deepcopy(self.latencies),
+            {topic: seconds.copy() for topic, seconds in self.latencies.items()},
+            self.newest_stored_ms,
         )
 
 
-__all__ = ["FlowCounts", "Place"]
+__all__ = ["STORE", "FlowCounts", "Place"]

@@ -152,6 +152,7 @@ class Job:
         self._inputs: list[_Input] = []
         self._ticking: Ticking | None = None
         self._timed_tables: dict[str, TimedTable] = {}
+        self._store_sinks: list[StoreSink] = []
         self._has_begun = False
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
@@ -393,6 +394,10 @@ class Job:
         """By topic, on the log, and reader, how many records wait for an answer."""
         return {place: allowance.waiting() for place, allowance in self._allowances.items()}
 
+    def storing(self) -> int:
+        """How many values were handed to the store and are not in it yet."""
+        return sum(sink.waiting for sink in self._store_sinks)
+
     def is_stopping(self) -> bool:
         """Whether it was asked to end."""
         return self._stopping()
@@ -527,9 +532,10 @@ class Job:
             self._opened_outputs().ending,
             self._holding,
             self._stopping,
-            partial(self.report.put, "the store"),
+            self.report.stored,
         )
-        return EngineSink(StoreSink(store, options), self._epochs)
+        self._store_sinks.append(StoreSink(store, options))
+        return EngineSink(self._store_sinks[-1], self._epochs)
 
     def _partitions(self, topic: Topic) -> Callable[[], int]:
         return self._opened_outputs().partitions(topic)

@@ -65,7 +65,8 @@ class LagWatch:
             try:
                 if admin is None:
                     admin = self._open_log().admin()
-                known = Lags(_lags(admin, self._positions()), True)
+                positions = self._positions()
+                known = Lags(_lags(admin, positions), True if positions else None)
             except LogError as error:
                 _logger.debug("the lag is not known: %s", error)
                 known = Lags({}, False)

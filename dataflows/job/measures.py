@@ -81,6 +81,13 @@ class FlowMeasures(Collector):
         for topic, seconds in sorted(counts.latencies.items()):
             seconds.add_to(latencies, [flow, topic])
         yield latencies
+        if counts.newest_stored_ms is not None:
+            yield _gauge(
+                "streamrec_store_newest_timestamp_seconds",
+                "Event time of the newest recommendation that the store was given, Unix seconds.",
+                flow,
+                counts.newest_stored_ms / 1_000,
+            )
 
     def _epochs(self) -> Iterator[Metric]:
         flow, epochs = self._flow, self._job.report.epochs
@@ -147,6 +154,12 @@ class FlowMeasures(Collector):
             "Records that were handed to the log's writer and not acknowledged.",
             self._flow,
             self._job.log.handed_over(),
+        )
+        yield _gauge(
+            "streamrec_storing_records",
+            "Recommendations that were handed to the store and are not in it yet.",
+            self._flow,
+            self._job.storing(),
         )
 
     def _behind(self) -> Iterator[Metric]:

@@ -12,8 +12,9 @@ from streamrec.connectors.log import Log, LogError, RawBatch
 from streamrec.connectors.out import Out
 from streamrec.dataflows.engine.epoch_times import EpochTimes
 from streamrec.dataflows.errors.failed import Failed
-from streamrec.dataflows.job.counts import FlowCounts, Place
+from streamrec.dataflows.job.counts import STORE, FlowCounts, Place
 from streamrec.dataflows.job.traced import FlowTraces
+from streamrec.services.store.contract import Item
 
 _logger = logging.getLogger(__name__)
 
@@ -85,10 +86,13 @@ class Report:
         with self._lock:
             self._counts.gave(topic, is_errors, out, now_ms)
 
-    def put(self, place: str, count: int) -> None:
-        """So much was put somewhere else than on a topic."""
+    def stored(self, items: Sequence[Item]) -> None:
+        """Values of users were put into the store."""
+        now_ms = time.time() * 1_000
         with self._lock:
-            self._counts.written[place] += count
+            self._counts.stored(items, now_ms)
+        if self.traces is not None:
+            self.traces.stored(STORE, len(items))
 
     def failed(self, failed: Iterable[Failed]) -> None:
         with self._lock:

@@ -66,34 +66,44 @@ class FlowTraces:
         headers: list[Headers] = [[] for _ in out.values]
         if out.headers is not None:
             headers = [[h for h in each if h[0] != HEADER] for each in out.headers]
+        carried = self._ended(topic, len(out.values), list(found.values()))
+        for row, traceparent in zip(found, carried, strict=True):
+            if len(out.values[row]) <= _VALUE_MAX:
+                headers[row].append((HEADER, traceparent.encode()))
+        return replace(out, headers=headers)
+
+    def stored(self, where: str, count: int) -> None:
+        """So much was put where no headers are: ends the spans of all that was read by then, which
+        is put in the order in which it came."""
+        with self._lock:
+            found, self._followed = list(self._followed.values()), OrderedDict()
+        if found:
+            self._ended(where, count, found)
+
+    def _ended(self, where: str, count: int, inputs: Sequence[_Followed]) -> list[str]:
+        """End the spans of inputs whose output is handed over now, and that of their batch; returns
+        the headers with which their traces go on."""
         carried = []
-        for row, followed in found.items():
-            places = out.sources.places[row].tolist()
+        for followed in inputs:
+            facts = {"messaging.destination.name": where}
             span = self._traces.begin(
                 self._flow_id,
                 followed.traceparent,
-                {
-                    "messaging.destination.name": topic,
-                    "messaging.destination.partition.id": str(out.partition),
-                    "streamrec.source.partition": places[0],
-                    "streamrec.source.offset": places[1],
-                },
+                facts,
                 began_ns=followed.read_ns,
                 kind="CONSUMER",
             )
             span.end()
             carried.append(span.traceparent)
-            if len(out.values[row]) <= _VALUE_MAX:
-                headers[row].append((HEADER, span.traceparent.encode()))
         self._traces.begin(
             f"{self._flow_id} batch",
             None,
-            {"messaging.destination.name": topic, "messaging.batch.message_count": len(out.values)},
+            {"messaging.destination.name": where, "messaging.batch.message_count": count},
             links=carried[:_LINKS],
-            began_ns=min(each.read_ns for each in found.values()),
+            began_ns=min(each.read_ns for each in inputs),
             kind="PRODUCER",
         ).end()
-        return replace(out, headers=headers)
+        return carried
 
 
 def traceparent_of(headers: Headers) -> str | None:

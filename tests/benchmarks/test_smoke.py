@@ -8,7 +8,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from benchmarks import index_plateau, keyed, scoring_full_speed
+from benchmarks import index_plateau, keyed, main_job, scoring_full_speed, watching
 from benchmarks.figures import Figure, write_figures
 from benchmarks.place import embedded_place, kafka_place
 from benchmarks.scorer import measure as scorer
@@ -126,3 +126,14 @@ def test_scorer_gives_its_figures_without_contenders(
     assert by_name["scorer.iris.beyond_the_call"].at_most == 15.0
     assert by_name["scorer.iris.where.check in"].value > 0
     assert by_name["scorer.beside_slow.p99"].at_most == 200.0
+
+
+def test_what_it_costs_to_be_seen_is_a_small_part_of_what_a_job_does(tmp_path: Path) -> None:
+    place = embedded_place(tmp_path, lambda _: None)
+    clicks = place.make_topic("clicks")
+    main_job.fill_from_shop(place, clicks, 2_000)
+
+    spent = watching.spent_of(place, clicks, 2_000)
+
+    assert 0.0 < spent["counting"] < 0.2  # so few events say little
+    assert spent["us"] > 0.0

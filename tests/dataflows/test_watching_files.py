@@ -15,18 +15,22 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
 from streamrec.connectors.allowance import Allowance
+from streamrec.dataflows import store
+from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
 from streamrec.dataflows.job.job import Job, open_job_with
 from streamrec.dataflows.job.measures import measure
 from streamrec.dataflows.job.parts import each_batch
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from streamrec.dataflows.steps.decode import decode_clicks
-from streamrec.services.metrics.http_measures import HttpMeasures
+from streamrec.services.ingress.app import IngressApp
+from streamrec.services.ingress.settings import IngressSettings
 from streamrec.services.metrics.looking import Looked, look_at
 from streamrec.services.metrics.notes import read_notes
 from streamrec.services.metrics.watched import watch_process
 from tests.dataflows.main_job import MainJob
 from tests.promql import names_in
+from tests.services.http.serving import served as serving
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "alerts.yaml"
@@ -45,10 +49,15 @@ def served(
 ) -> dict[str, set[str]]:
     """By each name that a process serves, its labels: asked over HTTP, after real runs."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    job = embedded_job(model="artifact")
+    job = embedded_job(model="artifact", store=str(tmp_path / "store"))
     job.send_shop(2_000)
     found: dict[str, set[str]] = defaultdict(set)
-    for flow_id, build in ((FLOW_ID, build_flow), ("slow", slow_flow)):
+    flows: dict[str, FlowBuilder] = {
+        FLOW_ID: build_flow,
+        store.FLOW_ID: store.build_flow,
+        "slow": slow_flow,
+    }
+    for flow_id, build in flows.items():
         for name, series in _looked(job, flow_id, build).series.items():
             for labels, _ in series:
                 found[name] |= set(labels)
@@ -64,11 +73,13 @@ def slow_flow(job: Job) -> Dataflow:
 
 
 def _looked(job: MainJob, flow_id: str, build: FlowBuilder) -> Looked:
-    """What its process serves after a run, and requests that a service had beside it."""
+    """What its process serves after a run, with a service and a supervisor in the same process."""
     seen = watch_process("dataflow", flow_id, "127.0.0.1:0")
-    requests = HttpMeasures("api")
-    seen.registry.register(requests)
-    requests.answered("GET", "/popular", 200, 0.001)
+    ingress = IngressApp(job.log, IngressSettings(), job.settings)
+    ingress.watch(seen)
+    with serving(ingress.http) as client:
+        client.get("/health/live")
+    Cluster(ClusterOptions("dataflows.recommender", ())).measure(seen)
     opened = open_job_with(flow_id, job.settings)
     measure(opened, seen)
     run_main(build(opened))  # type: ignore[no-untyped-call]  # bytewax leaves it so

@@ -34,6 +34,7 @@ def run_cluster(
     from streamrec.dataflows.job.logs import configure_logs
     from streamrec.dataflows.job.module_names import FlowError, module_name
     from streamrec.dataflows.job.settings import SettingsError, load_settings
+    from streamrec.services.metrics.watched import watch_process
 
     hand_on_debug(context)
     try:
@@ -45,4 +46,6 @@ def run_cluster(
     require_log(settings)  # once, and not by each process at each start
     configure_logs(settings.log_level, settings.log_format, "supervisor")
     options = ClusterOptions(module, context.args, processes, workers, dict(os.environ))
-    raise typer.Exit(Supervisor(Cluster(options)).run())
+    cluster = Cluster(options)
+    cluster.measure(watch_process("supervisor", module, settings.metrics_address))
+    raise typer.Exit(Supervisor(cluster).run())

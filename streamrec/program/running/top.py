@@ -46,8 +46,9 @@ def top(
             typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
         elif rows:
             console = Console()
-            width = console.width if console.is_terminal else _PRINTED_WIDTH
-            console.print(table_of(rows, width), width=width)
+            if not console.is_terminal:
+                console = Console(width=_PRINTED_WIDTH)
+            console.print(table_of(rows, console.width))
         else:
             say(f"no process that serves metrics, by the notes in {notes_folder()}")
         return

@@ -9,6 +9,7 @@ from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
 from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
 from streamrec.services.api.settings import ApiSettings
+from streamrec.services.http.app import HttpApp
 from streamrec.services.http.settings import HttpSettings, guard_of, load_service
 
 _PATIENCE = Patience(5.0)  # of one question: a service asks again
@@ -36,7 +37,9 @@ def api(
     # Here and not above: the other commands need not wait for the server and the models.
     from streamrec.services.api.app import ApiApp
     from streamrec.services.http.server import AddressError, serve
+    from streamrec.services.metrics.watched import watch_process
     from streamrec.services.store.contract import StoreError
+    from streamrec.services.traces.spans import TracesError
 
     hand_on_debug(context)
     given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
@@ -48,13 +51,19 @@ def api(
             guard = guard_of(http, settings.host)
         except SettingsError as error:
             raise UsageError(f"settings: {error}") from None
+
+        def made() -> HttpApp:
+            app = ApiApp(log, job, guard)
+            app.watch(watch_process("api", "api", job.metrics_address))
+            return app.http
+
         try:
             serve(
-                lambda: ApiApp(log, job, guard).http,
+                made,
                 settings.host,
                 settings.port,
                 drain_s=http.drain_s,
                 listening=lambda url: say(f"api listens on {url}"),
             )
-        except (AddressError, StoreError) as error:
+        except (AddressError, StoreError, TracesError) as error:
             raise CommandError(str(error)) from None

@@ -9,6 +9,7 @@ from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
 from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
+from streamrec.services.http.app import HttpApp
 from streamrec.services.http.settings import (
     HttpSettings,
     guard_of,
@@ -45,6 +46,8 @@ def ingress(
     from streamrec.services.http.server import AddressError, serve
     from streamrec.services.http.workers import own_command, run_workers, worker_index
     from streamrec.services.ingress.app import IngressApp
+    from streamrec.services.metrics.watched import watch_process
+    from streamrec.services.traces.spans import TracesError
 
     hand_on_debug(context)
     given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
@@ -65,6 +68,11 @@ def ingress(
             if index is None:
                 say(f"ingress listens on {url}")
 
+        def made() -> HttpApp:
+            app = IngressApp(log, settings, job, guard)
+            app.watch(watch_process("ingress", "ingress", job.metrics_address, index=index or 0))
+            return app.http
+
         try:
             if count > 1 and index is None:
                 command, port = own_command(), settings.port
@@ -72,12 +80,12 @@ def ingress(
                     run_workers(count, command, settings.host, port, http.drain_s, listening)
                 )
             serve(
-                lambda: IngressApp(log, settings, job, guard).http,
+                made,
                 settings.host,
                 settings.port,
                 drain_s=http.drain_s,
                 listening=listening,
                 shared=index is not None,
             )
-        except AddressError as error:
+        except (AddressError, TracesError) as error:
             raise CommandError(str(error)) from None

@@ -19,6 +19,7 @@ from streamrec.dataflows.job.settings import Settings, SettingsError, load_setti
 from streamrec.dataflows.job.topics import CLICKS, make_all
 from streamrec.program.shared import CommandError, UsageError, say
 from streamrec.schemas.json_codec import JsonEncoder
+from streamrec.services.metrics.watched import watch_process
 from streamrec.services.together.keeper import Keeper, PartsError
 from streamrec.services.together.page import PageServer
 from streamrec.services.together.parts import Places, environment_of, parts_of
@@ -48,6 +49,7 @@ def run_together(wanted: Together) -> None:
     environment = environment_of(places, os.environ)
     settings = _settings(environment)
     configure_logs(settings.log_level, settings.log_format, "up")
+    watch_process("up", "up", settings.metrics_address)
     log = open_log(settings)
     make_all(log, settings.topics())
     _remember(log, settings, wanted.visits)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from streamrec.models.contract import ModelInfo
+from streamrec.models.users.features import Feature
 from streamrec.services.api.asking import Asking
 from streamrec.services.api.live import ForEverybody, ScoredItem
 from streamrec.services.api.words import FILLED, method_names, reasons
@@ -17,8 +18,15 @@ from streamrec.services.store.users import PastClick, UserValue
 Json = dict[str, Any]
 
 
-def of_record(record: Json, asking: Asking, popular: Iterable[ScoredItem], now_ms: int) -> Json:
-    """A user's recommendation, as decoded, filled up from what is popular."""
+def of_record(
+    record: Json,
+    asking: Asking,
+    popular: Iterable[ScoredItem],
+    now_ms: int,
+    features: Sequence[Feature] | None = None,
+) -> Json:
+    """A user's recommendation, as decoded, filled up from what is popular. `features` are those of
+    its declaration; None: it is another."""
     exclude, items = asking.exclude, record["items"]
     if exclude:
         items = [item for item in items if item["item_id"] not in exclude]
@@ -60,6 +68,7 @@ def of_record(record: Json, asking: Asking, popular: Iterable[ScoredItem], now_m
         answer["variant"] = record["variant"]
     if asking.explain:
         answer["asked_at"] = record["item_id"]
+        answer["features"] = _told(record["features"], features)
     return answer
 
 
@@ -108,16 +117,17 @@ def of_user(
     user_id: str,
     value: UserValue,
     record: Json,
-    names: Sequence[str] | None,
+    features: Sequence[Feature] | None,
     gap_ms: int,
     now_ms: int,
 ) -> Json:
-    """What is known of a user. `names` are those of the features; None: of another declaration."""
-    values = record["features"]
-    features: Any = dict(zip(names, values, strict=True)) if names is not None else values
+    """What is known of a user. `features` as in `of_record`."""
+    values: Any = record["features"]
+    if features is not None:
+        values = {each.name: value for each, value in zip(features, values, strict=True)}
     return {
         "user_id": user_id,
-        "features": features,
+        "features": values,
         "feature_set": record["feature_set"],
         "session": [_event(event) for event in session_of(value.history, gap_ms)],
         "history": [_event(event) for event in value.history],
@@ -166,6 +176,17 @@ def filled(item: ScoredItem, explain: bool) -> Json:
     if explain:
         found |= {"methods": ["popular"], "because": [FILLED]}
     return found
+
+
+def _told(values: Sequence[float], features: Sequence[Feature] | None) -> list[Json]:
+    """The features behind an answer, but for those that are 0, in words."""
+    if features is None:
+        return []
+    return [
+        {"name": each.name, "value": value, "meaning": each.meaning, "unit": each.unit}
+        for each, value in zip(features, values, strict=True)
+        if value
+    ]
 
 
 def _event(event: PastClick) -> Json:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 
 from streamrec.connectors.log import Log, LogError, RegistryUnavailableError, SchemaError
+from streamrec.dataflows.engine import steady_process
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import IMPRESSIONS, SESSIONS
-from streamrec.models.users.features import declared
+from streamrec.models.users.features import Feature, declared
 from streamrec.services.api.handlers import Handlers
 from streamrec.services.api.known import KnownUsers
 from streamrec.services.api.live import LiveItems, live_items
@@ -18,6 +19,7 @@ from streamrec.services.api.seen import Impressions
 from streamrec.services.http.app import Guard, HttpApp
 from streamrec.services.http.problems import Problem
 from streamrec.services.ingress.writer import Writer
+from streamrec.services.metrics.watched import Watched
 from streamrec.services.store.opening import open_store
 
 _logger = logging.getLogger(__name__)
@@ -48,11 +50,21 @@ class ApiApp:
             self._loaded,
             job.topic(SESSIONS),
             job.session_gap_s * 1_000,
-            self._feature_names,
+            self._features_of,
             self._impressions,
         )
         self.http = HttpApp(
             "streamrec api", routes_of(handlers), guard, self._why_not_ready, self._lifespan
+        )
+
+    def watch(self, seen: Watched) -> None:
+        """Let others see how it goes. Raises TracesError."""
+        self.http.watch(seen, "api")
+        seen.gauge(
+            "streamrec_queue_records",
+            "Records that wait for the log's acknowledgement.",
+            lambda: self._writer.waiting,
+            queue="writer",
         )
 
     def _loaded(self) -> LiveItems:
@@ -60,8 +72,8 @@ class ApiApp:
             raise Problem(503, f"not ready: {_LOADING}", retry_after_s=1)
         return self._live
 
-    def _feature_names(self, feature_set: str) -> Sequence[str] | None:
-        return self._features.names if feature_set == self._features.digest else None
+    def _features_of(self, feature_set: str) -> Sequence[Feature] | None:
+        return self._features.features if feature_set == self._features.digest else None
 
     def _why_not_ready(self) -> str | None:
         return self._users.complaint() or (_LOADING if self._live is None else None)
@@ -90,6 +102,7 @@ class ApiApp:
                     self._live = live_items(self._log, self._job)
                 with closing(self._log.registry()) as registry:
                     self._impressions.learn_schema(registry)
+                steady_process.settle()
                 return
             except (LogError, SchemaError, RegistryUnavailableError) as error:
                 if str(error) != told:

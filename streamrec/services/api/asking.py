@@ -22,6 +22,11 @@ class Asking(NamedTuple):
     explain: bool = False
     seen: bool = False  # what is answered will be shown: write an impression
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for so many, and nothing else."""
+        return not (self.first or self.exclude or self.explain or self.seen)
+
 
 DOCS = {
     "n": f"how many items, 1 to {N_MAX}; {N_DEFAULT} if not said",

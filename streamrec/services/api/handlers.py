@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pydantic_core import to_json
+import orjson
 
+from streamrec.models.users.features import Feature
 from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
 from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
 from streamrec.services.api.known import KnownUsers
@@ -17,7 +18,7 @@ from streamrec.services.http.replies import Reply
 from streamrec.services.http.requests import Request
 from streamrec.services.store.users import unpacked
 
-FeatureNames = Callable[[str], Sequence[str] | None]  # of a declaration's digest; None: another's
+FeaturesOf = Callable[[str], Sequence[Feature] | None]  # of a digest; None: another declaration
 
 
 class Handlers:
@@ -29,7 +30,7 @@ class Handlers:
         live: Callable[[], LiveItems],
         sessions_topic: str,
         gap_ms: int,
-        feature_names: FeatureNames,
+        features_of: FeaturesOf,
         impressions: Impressions,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
@@ -38,7 +39,7 @@ class Handlers:
         self._live = live
         self._topic = sessions_topic
         self._gap_ms = gap_ms
-        self._feature_names = feature_names
+        self._features_of = features_of
         self._impressions = impressions
         self._clock_s = clock_s
 
@@ -47,12 +48,17 @@ class Handlers:
         user_id = checked_id(request.params["user"], "user")
         asking, now_ms = asking_of(request.query), self._now_ms()
         value = self._users.value(user_id)
+        if value is not None and asking.is_plain:
+            quick = self._users.quick_answer(user_id, value, asking.n, now_ms)
+            if quick is not None:
+                return Reply(200, quick)
         if value is None:
             answer = self._everybody("popular", [], asking, now_ms, user_id=user_id)
         else:
             # Popular items are asked for where the list is not full without them.
             record = self._users.record(value)
-            answer = of_record(record, asking, _Late(self._live), now_ms)
+            features = self._features_of(record["feature_set"]) if asking.explain else None
+            answer = of_record(record, asking, _Late(self._live), now_ms, features)
         return await self._reply(answer, asking, now_ms)
 
     async def of_session(self, request: Request) -> Reply:
@@ -112,9 +118,9 @@ class Handlers:
         if value is None:
             raise Problem(404, "user expected one with a recommendation, got another")
         record = self._users.record(value)
-        names = self._feature_names(record["feature_set"])
-        answer = of_user(user_id, unpacked(value), record, names, self._gap_ms, self._now_ms())
-        return Reply(200, to_json(answer))
+        features = self._features_of(record["feature_set"])
+        answer = of_user(user_id, unpacked(value), record, features, self._gap_ms, self._now_ms())
+        return Reply(200, orjson.dumps(answer))
 
     def _everybody(
         self,
@@ -149,7 +155,7 @@ class Handlers:
     async def _reply(self, answer: Json, asking: Asking, now_ms: int) -> Reply:
         if asking.seen:
             await self._impressions.write(answer, now_ms)
-        return Reply(200, to_json(answer))
+        return Reply(200, orjson.dumps(answer))
 
     def _now_ms(self) -> int:
         return int(self._clock_s() * 1_000)
@@ -171,4 +177,4 @@ def _object(body: Any) -> Json:
     return body
 
 
-__all__ = ["FeatureNames", "Handlers"]
+__all__ = ["FeaturesOf", "Handlers"]

@@ -50,6 +50,20 @@ _ITEMS = {
         "items": {"type": "array", "items": _ITEM},
         "next": {"type": ["integer", "null"], "description": "`from` of the next page"},
         "recommendation_id": {"type": ["string", "null"]},
+        "asked_at": {"type": "string", "description": "with explain: the item of the click"},
+        "features": {
+            "type": "array",
+            "description": "with explain: what is known of the user, but for what is 0",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": _TEXT,
+                    "value": {"type": "number"},
+                    "meaning": _TEXT,
+                    "unit": _TEXT,
+                },
+            },
+        },
         "impression": {"type": ["object", "null"], "description": "with seen: where it stands"},
         **_OF_ALL,
     },

@@ -16,6 +16,9 @@ from streamrec.services.http.rates import Rates
 from streamrec.services.http.replies import Reply, json_bytes, json_reply
 from streamrec.services.http.requests import Request, media_type
 from streamrec.services.http.routes import Route, Router, params_of
+from streamrec.services.metrics.http_measures import HttpMeasures
+from streamrec.services.metrics.watched import Watched
+from streamrec.services.traces.spans import Span, Traces, open_traces
 
 _logger = logging.getLogger(__name__)
 _access = logging.getLogger("streamrec.access")
@@ -59,6 +62,8 @@ class HttpApp:
         self._draining = False
         self._deadlines = Deadlines()
         self._ready = ready
+        self._measures: HttpMeasures | None = None
+        self._traces: Traces | None = None
         self._lifespan = lifespan
         self._clock = clock
         own = (
@@ -71,6 +76,17 @@ class HttpApp:
         self.routes = (*routes, *own)
         self._openapi = json_bytes(described(title, self.routes))
         self._router = Router(self.routes)
+
+    def watch(self, seen: Watched, service: str) -> None:
+        """Let others see how requests go, and whether the service is ready. Raises TracesError."""
+        self._measures = HttpMeasures(service)
+        seen.registry.register(self._measures)
+        seen.health.add("service", self.why_not_ready)
+        self._traces = open_traces(service)
+
+    def why_not_ready(self) -> str | None:
+        """None: it is."""
+        return "draining" if self._draining else self._ready()
 
     def drain(self) -> None:
         """Say from now on that the service is not ready, and ask clients to go elsewhere."""
@@ -90,10 +106,12 @@ class HttpApp:
         return _Nothing() if self._lifespan is None else self._lifespan()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        began_s = time.perf_counter() if self.guard.access_log else 0.0
+        is_timed = self.guard.access_log or self._measures is not None
+        began_s = time.perf_counter() if is_timed else 0.0
         self.running += 1
         template = _UNKNOWN
         say: Callable[[Problem], Reply] = Problem.reply
+        span: Span | None = None
         try:
             request = Request(scope, receive, self.guard.limits, self._deadlines)
             try:
@@ -107,11 +125,15 @@ class HttpApp:
                     )
                 else:
                     template, say = route.path, route.problem
+                    if self._traces is not None:
+                        span = _begun(self._traces, request, template)
                     self._check(request, route)
                     reply = await route.handler(request)
             except Problem as problem:
                 reply = say(problem)
             except ClientGone:
+                if span is not None:
+                    span.end(error="the client has gone")
                 return
             except Exception as error:  # the edge: nothing may reach the client
                 _logger.error("%s %s: %s", request.method, template, type(error).__name__)
@@ -120,9 +142,15 @@ class HttpApp:
             sent = await self._send(request, reply, send)
         finally:
             self.running -= 1
-        if self.guard.access_log:
-            ms = (time.perf_counter() - began_s) * 1_000
-            _access.info("%s %s %d %d %.1f", request.method, template, reply.status, sent, ms)
+        if span is not None:
+            span.end({"http.response.status_code": reply.status})
+        if is_timed:
+            took_s = time.perf_counter() - began_s
+            if self._measures is not None:
+                self._measures.answered(request.method, template, reply.status, took_s)
+            if self.guard.access_log:
+                ms = took_s * 1_000
+                _access.info("%s %s %d %d %.1f", request.method, template, reply.status, sent, ms)
 
     def _other_method(self, request: Request, methods: Mapping[str, Route]) -> Route | None:
         """The route of a method that no route of the path has. None: it is a browser's question
@@ -207,7 +235,7 @@ class HttpApp:
         return json_reply({"status": "live"})
 
     async def _is_ready(self, request: Request) -> Reply:
-        why = "draining" if self._draining else self._ready()
+        why = self.why_not_ready()
         if why is not None:
             raise Problem(503, f"not ready: {why}", retry_after_s=1)
         return json_reply({"status": "ready"})
@@ -219,6 +247,14 @@ class HttpApp:
 class _Nothing(AbstractAsyncContextManager[None]):
     async def __aexit__(self, *_: object) -> None:
         return None
+
+
+def _begun(traces: Traces, request: Request, template: str) -> Span:
+    """The span of a request, which its handler may carry on."""
+    facts = {"http.request.method": request.method, "http.route": template}
+    span = traces.begin(f"{request.method} {template}", request.header(b"traceparent"), facts)
+    request.traceparent = span.traceparent
+    return span
 
 
 def _check_content(request: Request, route: Route) -> None:

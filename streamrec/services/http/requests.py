@@ -25,6 +25,7 @@ class Request:
         "method",
         "params",
         "scope",
+        "traceparent",
     )
 
     def __init__(
@@ -35,6 +36,7 @@ class Request:
         self.limits = limits
         self.params: Mapping[str, str] = {}  # of the route's template
         self.caller: Caller | None = None  # None: the route is open to everybody
+        self.traceparent: str | None = None  # of its span; None: it has none
         self._receive = receive
         self._deadlines = deadlines
         self._headers: dict[bytes, bytes] | None = None

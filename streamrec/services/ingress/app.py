@@ -26,6 +26,7 @@ from streamrec.services.ingress.settings import IngressSettings
 from streamrec.services.ingress.topics import AllowedTopics, KeptTargets
 from streamrec.services.ingress.writer import Writer
 from streamrec.services.ingress.writing import EventWriter
+from streamrec.services.metrics.watched import Watched
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +65,16 @@ class IngressApp:
         )
         self.http = HttpApp(
             "streamrec ingress", ingress.routes(), guard, self._why_not_ready, self._lifespan
+        )
+
+    def watch(self, seen: Watched) -> None:
+        """Let others see how it goes. Raises TracesError."""
+        self.http.watch(seen, "ingress")
+        seen.gauge(
+            "streamrec_queue_records",
+            "Records that wait for the log's acknowledgement.",
+            lambda: self.writer.waiting,
+            queue="writer",
         )
 
     def _why_not_ready(self) -> str | None:

@@ -38,7 +38,8 @@ class Callers:
         agent = found.get(b"user-agent")
         if agent is not None and self._is_bot(agent):
             headers.append((BOT, b"1"))
-        trace = found.get(b"traceparent")
+        own = request.traceparent
+        trace = found.get(b"traceparent") if own is None else own.encode()
         if trace is not None and _TRACE.fullmatch(trace):
             headers.append((TRACE, trace))
         event_id = request.header(b"idempotency-key")

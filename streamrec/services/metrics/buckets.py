@@ -33,6 +33,12 @@ class Buckets:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
+    def copy(self) -> "Buckets":
+        """As they are now."""
+        found = Buckets(self.bounds)
+        found.counts, found.total = self.counts[:], self.total
+        return found
+
     def cumulative(self) -> list[tuple[str, int]]:
         """As Prometheus has it: each bound, and how many values are not above it."""
         found, count = [], 0

@@ -28,6 +28,11 @@ class Putting:
         self._error: Exception | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many values wait to be put."""
+        return len(self._waiting)
+
     def hand_over(self, items: list[Item]) -> None:
         """Returns at once, unless too much waits. Raises StoreError of what was put before."""
         with self._changed:

@@ -40,7 +40,7 @@ class StoreSinkOptions:
     ending: Ending | None = None  # is told when a lane has put for the last time
     holding: Callable[[], object] = lambda: None  # returns when this process still may write
     stopping: Callable[[], bool] = lambda: False  # whether waiting is to end
-    on_write: Callable[[int], object] = lambda count: None  # told how many values were put
+    on_write: Callable[[list[Item]], object] = lambda items: None  # told what was put
 
 
 class StoreSink:
@@ -66,12 +66,17 @@ class StoreSink:
             self.options.ending.sink_opened()
         return StoreLane(self)
 
+    @property
+    def waiting(self) -> int:
+        """How many values wait to be put."""
+        return self._putting.waiting
+
     def put(self, items: list[Item]) -> None:
         with self._failing():
             self.options.holding()
             self._unsynced = True
             self._putting.hand_over(items)
-        self.options.on_write(len(items))
+        self.options.on_write(items)
 
     def sync(self) -> None:
         """For all lanes: the first snapshot of an epoch does it for the others."""

@@ -27,6 +27,11 @@ _EVENT_BYTES = 8 + _TAIL
 _SIZES = [size.to_bytes(_TAIL, "big") for size in range(ITEM_BYTES_MAX + 1)]
 
 
+def asked_ms(value: bytes) -> int:
+    """Event time of the click that a value's recommendation answers, Unix ms."""
+    return int.from_bytes(value[:8], "big")
+
+
 class AskedAt(NamedTuple):
     """Which click a recommendation answers, and when that was."""
 

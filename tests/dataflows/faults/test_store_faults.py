@@ -13,9 +13,12 @@ from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.store import FLOW_ID, build_flow
 from streamrec.services.store.contract import StoreFullError
 from streamrec.services.store.folder import FolderStore
+from streamrec.services.store.opening import open_store
 from tests.dataflows.faults.disks import fill
 from tests.dataflows.faults.running import running
 from tests.dataflows.main_job import MainJob
+from tests.services.conftest import RedisServer
+from tests.services.conftest import redis_server as redis_server
 from tests.services.store.recommended import USERS_ASKED, newest, offsets, send
 
 
@@ -92,3 +95,23 @@ def test_a_flow_that_is_killed_loses_nothing_and_nothing_goes_back_in_time(
         flow.until(flow.says("store reads"), "the beginning")
         flow.until(lambda: readings() == newest(sent), "the newest of all")
         flow.stop()
+
+
+def test_a_server_that_is_killed_is_waited_for_and_nothing_is_lost(
+    embedded_job: Callable[..., MainJob], tmp_path: Path, redis_server: RedisServer
+) -> None:
+    redis_server.flush()
+    job = embedded_job(store=redis_server.url)
+    store = open_store(redis_server.url)
+    with running(job.settings, tmp_path, "dataflows.store") as flow:
+        send(job, 0, 2_000)
+        flow.until(lambda: offsets(store)[0] >= 0, "progress")
+
+        redis_server.kill()
+        send(job, 2_000, 2_000)
+        flow.until(flow.says("is away: "), "a word of it")
+        redis_server.start()
+
+        flow.until(lambda: offsets(store) == newest(4_000), "the newest of all")
+        flow.stop()
+    store.close()

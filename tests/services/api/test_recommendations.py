@@ -81,6 +81,10 @@ def test_reasons_are_told_in_words(api: httpx.Client, world: World) -> None:
         told = by_id[item_id]
         assert told["methods"] == [name for n, name in enumerate(names) if methods >> n & 1]
         assert len(told["because"]) == len(told["methods"]) > 0
+    viewed = next(each for each in answer["features"] if each["name"] == "count_view_1m")
+    assert viewed["value"] == 10
+    assert viewed["meaning"] == "view events of the user in the last 1m, this one included"
+    assert all(each["value"] for each in answer["features"])
     seen = by_id[world.answers["u7"]["item_id"]]["because"]
     assert "the user has looked at it in this session" in seen
     fillers = [item for item in answer["items"] if item["item_id"] not in bits]
