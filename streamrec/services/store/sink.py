@@ -55,24 +55,27 @@ class StoreSink:
         self._unsynced = False
         self._failed = False
         self._lock = threading.Lock()
+        self._is_made = False
 
     def list_parts(self) -> list[str]:
+        self._make()
         return [lane_name(lane) for lane in range(self.options.lanes)]
 
     def open_lane(self, name: str, resume: SinkPosition | None) -> "StoreLane":
         """One of `list_parts`."""
         with self._lock:
             self._lanes_open += 1
-            if self._lanes_open == 1:  # who reads it need not wait for the first record
-                self._make()
         if self.options.ending is not None:
             self.options.ending.sink_opened()
         return StoreLane(self)
 
     def _make(self) -> None:
-        with self._failing():
-            empty = partial(self._store.put, self.options.space, ())
-            waited_for(empty, self.options.stopping)
+        """So that who reads it need not wait for the first record, when lanes are opened."""
+        with self._lock, self._failing():
+            if not self._is_made:  # by another worker
+                empty = partial(self._store.put, self.options.space, ())
+                waited_for(empty, self.options.stopping)
+                self._is_made = True
 
     @property
     def waiting(self) -> int:
