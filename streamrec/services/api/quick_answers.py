@@ -104,7 +104,7 @@ class QuickAnswers:
         if len(header) < HEADER_BYTES or header[0]:
             return False
         schema = json.loads(self._registry.by_id(int.from_bytes(header[1:], "big")))
-        found = self._is_ours[header] = _shape_of(schema) == _LAYOUT
+        found = self._is_ours[header] = bool(_shape_of(schema) == _LAYOUT)
         return found
 
 
