@@ -12,7 +12,7 @@ demo *ARGS:
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
-    python -m pytest -n 2 --dist worksteal "$@"
+    python -m pytest -n 3 --dist worksteal "$@"
 
 # the same, and which lines no test runs: takes a fifth longer
 coverage *ARGS:

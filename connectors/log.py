@@ -301,6 +301,10 @@ class LogAdmin(Protocol):
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         """By partition, the first offset with a timestamp at or after the time; `high` if none."""
 
+    def identity(self, topic: str) -> str | None:
+        """What tells a topic from others that had its name before or will have it afterwards; None:
+        the log cannot tell. Raises UnknownTopicError."""
+
     def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
         """Next offsets recorded under a group; partitions without one are absent. With `within_s`,
         UnreachableError when they cannot be had in about that time, whatever the patience."""

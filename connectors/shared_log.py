@@ -451,6 +451,9 @@ class AdminView:
     def offsets_at(self, topic: str, timestamp_ms: int) -> dict[int, int]:
         return self._admin.offsets_at(topic, timestamp_ms)
 
+    def identity(self, topic: str) -> str | None:
+        return self._admin.identity(topic)
+
     def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
         return self._admin.committed(group, topic, within_s)
 

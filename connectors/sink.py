@@ -47,6 +47,7 @@ from streamrec.connectors.out import Out, OutputId
 from streamrec.connectors.per_thread import PerThread
 from streamrec.connectors.reading import read_to
 from streamrec.connectors.source import lane_name
+from streamrec.connectors.starts import check_identity
 from streamrec.connectors.written_once import write_once
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def output_start(folder: Path, topic: str, admin: LogAdmin) -> OutputStart:
         ends = {str(p): bound.high for p, bound in bounds.items()}
         return json.dumps({"partitions": len(bounds), "offsets": ends}).encode()
 
+    check_identity(folder / f"{topic}.id", admin, topic)
     recorded = json.loads(write_once(folder / f"{topic}.json", found))
     offsets = {int(partition): offset for partition, offset in recorded["offsets"].items()}
     return OutputStart(recorded["partitions"], offsets)

@@ -289,6 +289,8 @@ class _SharedReader:
         self.round = 0
         self.awake_at: datetime | None = None
         self._ends = self._admin.ends(options.topic)
+        if options.remember_start is not None:
+            options.remember_start.check(self._admin, options.topic)
         self.gate: Gate | None = None
         if options.ticks is not None:
             self.gate = Gate(log, options.topic, options.lanes, options.ticks)

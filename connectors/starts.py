@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from streamrec.connectors.log import LogAdmin
+from streamrec.connectors.log import LogAdmin, LogError
 from streamrec.connectors.written_once import write_once
 from streamrec.schemas.timestamps import iso_ms
 
@@ -101,11 +101,31 @@ def positions_at(start: Start, admin: LogAdmin, group: str, topic: str) -> Posit
     return low
 
 
+def check_identity(path: Path, admin: LogAdmin, topic: str) -> None:
+    """Remember which topic saved state goes by, in a file beside what else it knows of it. Raises
+    LogError for another of the same name: its offsets mean other records, and none of them would be
+    told from those that were read."""
+    found = admin.identity(topic)
+    if found is None:
+        return
+    held = json.loads(write_once(path, lambda: json.dumps(found).encode()))
+    if held != found:
+        raise LogError(
+            f"topic {topic!r} expected to be the one that the saved state knows ({held}, by "
+            f"{path}), got another that was made since ({found}); begin with a new recovery "
+            "directory (-r)"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStart:
     """Where a topic's partitions begin that no snapshot knows: found once, then read from disk."""
 
     path: Path
+
+    def check(self, admin: LogAdmin, topic: str) -> None:
+        """Raises LogError where the topic is not the one that was begun."""
+        check_identity(self.path.with_suffix(".id"), admin, topic)
 
     def __call__(self, start: Start, admin: LogAdmin, group: str, topic: str) -> Positions:
         def found() -> bytes:

@@ -1,5 +1,6 @@
 """`python -m streamrec`: the command line without an installed script."""
 
-from streamrec.program import app
+from streamrec.start import main
 
-app(prog_name="streamrec")
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,7 @@ FLOORS = (
     ("services",),
     ("shop",),
     ("program",),
-    ("__main__", "__init__"),
+    ("start", "__main__", "__init__"),
 )
 FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))

@@ -1,6 +1,7 @@
 """Looks after the topics and groups of the embedded log."""
 
 import json
+import secrets
 import threading
 
 import numpy as np
@@ -121,6 +122,24 @@ class EmbeddedAdmin:
         row = Row(*found[1:])
         index = int(np.argmax(timestamps_of(row) >= timestamp_ms))
         return int(offsets_of(row, found[0] - first)[index])
+
+    def identity(self, topic: str) -> str | None:
+        with self._lock, explained(self._where):
+            row = self._db.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        if row is None:
+            raise unknown_topic(self._where, topic)
+        return f"{self._file_id()}/{row[0]}"
+
+    def _file_id(self) -> str:
+        """Of the file: another in its place counts its topics from 1 again. Made when it is first
+        asked for, so that files of before have one."""
+        with self._lock, explained(self._where), transaction(self._db):
+            self._db.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL)")
+            row = self._db.execute("SELECT id FROM identity").fetchone()
+            if row is None:
+                row = (secrets.token_hex(8),)
+                self._db.execute("INSERT INTO identity (id) VALUES (?)", row)
+        return str(row[0])
 
     def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
         with self._lock, explained(self._where):

@@ -10,6 +10,7 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not in its __all__
@@ -34,6 +35,7 @@ from streamrec.connectors.kafka.group import KafkaGroup
 from streamrec.connectors.log import LogError, OffsetBounds, TopicInfo, TopicSpec, UnknownTopicError
 from streamrec.connectors.patience import Patience, Wait
 
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of brokers that know none (before 2.8)
 _SETTLE_S = 15.0  # for a change to be known to every broker
 
 T = TypeVar("T")
@@ -122,6 +124,17 @@ class KafkaAdmin:
             partition: bounds[partition].high if offset < 0 else offset
             for partition, offset in found.items()
         }
+
+    def identity(self, topic: str) -> str | None:
+        self._partitions(topic)  # which says that there is none in our words
+        found = self._asked(
+            lambda s: self._client.describe_topics(TopicCollection([topic]), request_timeout=s)[
+                topic
+            ].result(),
+            f"topic {topic!r}",
+        )
+        told = str(found.topic_id)
+        return None if told == _NO_ID else told
 
     def committed(self, group: str, topic: str, within_s: float | None = None) -> dict[int, int]:
         patience = self._patience

@@ -76,14 +76,14 @@ def _end(status: int) -> NoReturn:
 
 
 def message_of(error: BaseException) -> str:
-    """One line: the first error of the chain that is one of ours, which are made to be read; else
-    the last, with its place."""
+    """A line, or one for each of several mistakes: the first error of the chain that is one of
+    ours, which are made to be read; else the last, with its place."""
     chain = [error]
     while (cause := chain[-1].__cause__ or _context(chain[-1])) is not None and cause not in chain:
         chain.append(cause)
     for each in chain:
         if type(each).__module__.partition(".")[0] == __name__.partition(".")[0]:
-            return without_passwords(str(each) or repr(each)).replace("\n", " ")
+            return without_passwords(str(each) or repr(each))
     if type(error).__name__ == "PanicException":  # of the engine: it says where in itself
         return f"the engine gave up, since a worker or a peer has failed: {error}"
     return without_passwords(told(chain[-1])).replace("\n", " ")
@@ -101,7 +101,10 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
         return
     debug = _logger.isEnabledFor(logging.DEBUG)
     if logging.getLogger().handlers:
-        _logger.error("%s", message_of(error), exc_info=(kind, error, trace) if debug else None)
+        for line in message_of(error).splitlines():
+            _logger.error("%s", line)
+        if debug:
+            _logger.error("where it was raised", exc_info=(kind, error, trace))
     else:  # before the settings have said how to log
         sys.stderr.write(f"streamrec: {message_of(error)}\n")
         if debug or os.environ.get("STREAMREC_LOG_LEVEL", "").upper() == "DEBUG":

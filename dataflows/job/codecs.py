@@ -111,7 +111,8 @@ def schema_registered(
         raise StartError(
             f"subject {subject!r} expected the schema of {topic.schema_place} among its "
             "versions, got none that is equal; run `streamrec topics create` to register it, "
-            "with --dataflow MODULE for a dataflow of your own"
+            "with --dataflow MODULE for another dataflow than the main job (dataflows.scorer, or "
+            "one of your own)"
         ) from error
 
 

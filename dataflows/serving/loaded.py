@@ -9,6 +9,7 @@ from threading import Lock
 from streamrec.dataflows.serving.apart_models import ApartModel, apart_predictor
 from streamrec.dataflows.serving.pipelines import ModelList, Variant
 from streamrec.dataflows.serving.running import Running
+from streamrec.models.loading import BadModel
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.contract import Metadata, Predictor
 from streamrec.models.serving.loading import load_predictor, predictors_named
@@ -40,6 +41,22 @@ class LoadedModels:
         if found[1:]:  # by its method's name the first is the same, and is not loaded again
             self._here.setdefault(f"{names[0]}.{found[0].metadata.method}", found[0])
         return [predictor.metadata for predictor in found]
+
+    def complaints(self, models: ModelList) -> list[str]:
+        """What is wrong with models that cannot be had, of all of them, each with its place."""
+        wrong = []
+        for pipeline in models.pipelines:
+            for at, variant in enumerate(pipeline.variants):
+                try:
+                    self.metadata_of(variant)
+                except BadModel as error:
+                    place = (
+                        f"{pipeline.place}.variants[{at}]"
+                        if pipeline.is_experiment
+                        else (pipeline.place)
+                    )
+                    wrong.append(f"{models.source}: {place}.model {error}")
+        return wrong
 
     def running(self, variant: Variant, on_move: Callable[[], object]) -> Running:
         """A variant as it answers; `on_move` is told when it goes to a process of its own."""

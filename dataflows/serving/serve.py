@@ -88,6 +88,8 @@ def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineR
         else:
             models = read_models(job.settings.models, job.settings.profile)
             loaded = LoadedModels(models)
+            if wrong := loaded.complaints(models):
+                raise BadModelList("\n".join(wrong))
             named = name_pipelines(models, loaded.metadata_of, features_topic)
     except (BadModelList, BadModel, ChangedModel, LogError) as error:
         raise StartError(str(error)) from error

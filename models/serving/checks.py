@@ -59,6 +59,8 @@ def predictor_checks(make: Make) -> Iterator[Finding]:
         else examples_of(metadata.input_schema)
     )
     made = "bytes" if metadata.content_types else "inputs that fit its schema"
+    if not metadata.content_types:
+        examples = _judged(predictor, examples)
     if not examples:
         note = "none could be made: give input_schema `examples`"
         yield Finding("it answers inputs that fit its schema", None, note)
@@ -68,6 +70,21 @@ def predictor_checks(make: Make) -> Iterator[Finding]:
     yield Finding("what is no input is refused", _not_refused(predictor))
     yield Finding("a batch is answered as each by itself is", _differs(make, examples))
     yield _avro(predictor)
+
+
+def _judged(predictor: Predictor, examples: list[Any]) -> list[Any]:
+    """Without those that were made up, and that the model need not take: its own check may say more
+    than JSON Schema can, and with a schema that says
+    nothing nobody knows what it takes."""
+    schema = predictor.metadata.input_schema
+    own = () if schema is None else schema.get("examples", ())
+    says_much = schema is not None and schema.keys() - {"type", "title", "description"}
+    refusals = {Reason.INVALID_VALUE} if says_much else {*Reason}
+    return [
+        example
+        for example, answer in zip(examples, predictor.predict(examples), strict=True)
+        if example in own or not (isinstance(answer, Fault) and answer.reason in refusals)
+    ]
 
 
 def _concrete(content_type: str) -> str:

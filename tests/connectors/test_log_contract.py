@@ -65,6 +65,18 @@ def test_a_batch_says_which_messages_have_headers(log: Log, topic_name: str) -> 
     assert found == [1, 3]
 
 
+def test_a_topic_that_was_made_anew_is_another(log: Log, topic_name: str) -> None:
+    create(log, topic_name)
+    with closing(log.admin()) as admin:
+        first = admin.identity(topic_name)
+        assert first is not None and admin.identity(topic_name) == first
+        admin.delete(topic_name)
+        with pytest.raises(UnknownTopicError):
+            admin.identity(topic_name)
+        admin.create(TopicSpec(topic_name))
+        assert admin.identity(topic_name) not in (first, None)
+
+
 def test_a_message_without_a_timestamp_gets_the_time_of_writing(log: Log, topic_name: str) -> None:
     create(log, topic_name)
     before_ms = int(time.time() * 1000)

@@ -117,6 +117,26 @@ def test_models_that_take_one_topic_have_each_a_place_of_their_own(
 
 
 @BOTH_LOGS
+def test_saved_state_of_a_topic_that_was_made_anew_is_refused(
+    make_bench: Make, kafka: bool
+) -> None:
+    """Its offsets are others', and the first records would pass for answered ones."""
+    bench = make_bench(kafka)
+    bench.settings_of(TWICE)
+    bench.send("twice", [{"n": n} for n in range(3)])
+    bench.run(TWICE)
+    inputs = bench.topic("twice", "inputs")
+    with closing(bench.log.admin()) as admin:
+        admin.delete(inputs)
+    bench.settings_of(TWICE)
+    bench.send("twice", [{"n": n} for n in range(3)])
+    with pytest.raises(BytewaxRuntimeError) as refused:
+        bench.run(TWICE)
+    told = str(refused.value.__cause__ or refused.value)
+    assert f"topic {inputs!r} expected to be the one that the saved state knows" in told
+
+
+@BOTH_LOGS
 def test_json_and_avro_of_any_schema_are_read_under_a_registry(
     make_bench: Make, kafka: bool
 ) -> None:

@@ -11,19 +11,9 @@ import pytest
 
 from tests.docs.pages import Reader, blocks
 
+pytestmark = pytest.mark.timeout(300)  # a dozen commands, each of which starts
+
 PAGE = "serve.md"
-SETOSA = {"sepal_length": 1.1, "sepal_width": 1.2, "petal_length": 1.3, "petal_width": 1.4}
-FLOWERS = [SETOSA, {**SETOSA, "petal_length": 5.5, "petal_width": 2}, {"sepal_length": 1.0}]
-ORDERS = [
-    {"order_id": "o1", "grams": 250},
-    {"order_id": "o2", "grams": 0},
-    {"order_id": "o1", "grams": 100, "express": True},
-]
-PARCELS = [{"km": 600, "day": "sat"}, {"km": 10.5, "day": "tue"}]
-
-
-def lines(records: list[dict[str, Any]]) -> str:
-    return "".join(f"{json.dumps(record)}\n" for record in records)
 
 
 @pytest.fixture
@@ -39,11 +29,8 @@ class Follower:
         # On a broker that other tests use too, topics have names of their own.
         self.prefix = f"{reader.environment['STREAMREC_CONSUMER_GROUP']}-models"
         reader.environment["STREAMREC_PIPELINES_TOPIC"] = f"{self.prefix}-pipelines"
-        files = {
-            "flowers.jsonl": lines(FLOWERS),
-            "orders.jsonl": lines(ORDERS),
-            "parcels.jsonl": lines(PARCELS),
-        }
+        names = ("flowers.jsonl", "orders.jsonl", "parcels.jsonl")
+        files = dict(zip(names, blocks(PAGE, "json"), strict=True))
         iris, models, train = blocks(PAGE, "python")
         described, listed, _ = blocks(PAGE, "toml")
         files |= {"iris_model.py": iris, "models.py": models, "train.py": train}
@@ -51,11 +38,11 @@ class Follower:
         for name, text in files.items():
             (reader.folder / name).write_text(text, encoding="utf-8")
 
-    def follow(self, script: str, **variables: str) -> list[str]:
+    def follow(self, script: str) -> list[str]:
         """What each line printed, in order."""
-        return [self._type(line, variables) for line in script.splitlines()]
+        return [self._type(line) for line in script.splitlines()]
 
-    def _type(self, line: str, variables: dict[str, str]) -> str:
+    def _type(self, line: str) -> str:
         line = line.replace("models.", f"{self.prefix}.")
         command, _, given = line.partition(" < ")
         words = shlex.split(command, comments=True)
@@ -67,13 +54,12 @@ class Follower:
         if words[0] == "streamrec":
             if words[1:3] == ["pipeline", "create"]:
                 words += ["--prefix", self.prefix]
-            self.reader.environment |= variables
             return self.reader.run(*words, given=text).stdout
         assert words[0] == "python"
         done = subprocess.run(
             [sys.executable, *words[1:]],
             cwd=self.reader.folder,
-            env=self.reader.environment | variables,
+            env=self.reader.environment,
             capture_output=True,
             text=True,
             timeout=90,
@@ -93,7 +79,7 @@ def species(text: str) -> list[str]:
 
 def test_three_models_are_served_by_the_pages_commands(follower: Follower) -> None:
     script, named = blocks(PAGE, "sh")
-    *_, iris, shipping, late, errors = follower.follow(script, STREAMREC_FOLLOW="false")
+    *_, iris, shipping, late, errors = follower.follow(script)
 
     assert species(iris) == ["setosa", "versicolor"]
     orders = parsed(shipping)
@@ -109,7 +95,7 @@ def test_three_models_are_served_by_the_pages_commands(follower: Follower) -> No
     (error,) = parsed(errors)
     assert error["reason"] == "invalid_value"
     assert "expected a value, got nothing" in error["message"]
-    assert json.loads(error["value"]) == FLOWERS[2]
+    assert json.loads(error["value"]) == parsed(blocks(PAGE, "json")[0])[2]
 
     created, sent, _, received, failed, status, there, deleted = follower.follow(named)
     assert f"{follower.prefix}.flowers.1.0.inputs" in created

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamrec.connectors.backend import open_log
+from streamrec.connectors.leases.holder import Claim
 from streamrec.connectors.log import Log, Outgoing
 from streamrec.dataflows.job.settings import load_settings
 from tests.program.conftest import Answer, Shell
@@ -281,6 +282,30 @@ def test_records_are_deleted_only_by_who_says_so(shell: Shell) -> None:
     assert topics(shell) == ["pipelines"]
 
 
+def test_a_pipeline_that_is_served_is_not_deleted_under_it(shell: Shell, log: Log) -> None:
+    create(shell)
+    group = "streamrec-iris.scorer"  # what `pipeline run` holds
+    lease = log.lease(group, Claim(0, "1 process of 1 worker", 5.0), None, lambda told: None)
+    lease.claim()
+    refused = shell("pipeline", "delete", "iris", "--yes")
+    lease.leave()
+    assert refused.status == 1
+    assert "pipeline 'iris' is being served, nothing was deleted: " in refused.err
+    assert topics(shell) == [*ALL, "pipelines"]
+    assert shell("pipeline", "delete", "iris", "--yes").status == 0
+
+
+def test_topics_with_records_of_others_are_not_taken_over(shell: Shell) -> None:
+    create(shell)
+    shell("send", "--pipeline", "iris", stdin="{}\n")
+    shell("pipeline", "delete", "iris", "--keep-topics")
+    refused = create(shell)
+    assert refused.status == 1
+    assert f"expected topics of its own, got '{STEM}.inputs' with 1 records" in refused.err
+    assert shell("pipeline", "list").lines == []
+    assert create(shell, "Iris", "--adopt").status == 0
+
+
 def test_what_is_missing_already_is_no_error_for_delete(shell: Shell) -> None:
     create(shell)
     shell("topics", "delete", f"{STEM}.outputs", "--yes")
@@ -301,4 +326,5 @@ def test_topics_may_be_kept_and_readers_are_noted(shell: Shell) -> None:
     assert "input 'model:iris' expected a pipeline of b, got 'iris'" in (
         shell("pipeline", "status", "b").err
     )
-    assert create(shell).lines[0] == f"topic {STEM}.inputs: exists"
+    adopted = create(shell, "Iris", "--adopt")
+    assert adopted.lines[0] == f"topic {STEM}.inputs: exists"

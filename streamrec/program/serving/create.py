@@ -82,6 +82,10 @@ def create(
     prefix: Annotated[
         str | None, typer.Option(help="Of its topics' names.  [models]", show_default=False)
     ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take topics of these names that hold records already."),
+    ] = False,
 ) -> None:
     """Make the topics and schemas of a model, and write it down on the log under a name.
 
@@ -113,7 +117,7 @@ def create(
         raise UsageError(str(error)) from None
     metadata = loaded_metadata(name, model)
     with opened(make=True) as (log, settings):
-        plan = plan_create(log, settings, name, prefix, given, metadata)
+        plan = plan_create(log, settings, name, prefix, given, metadata, adopt)
         for line in carried_out(log, settings, plan, partitions):
             typer.echo(line)
 

@@ -1,16 +1,27 @@
 """`pipeline delete`: a pipeline's topics with their records, and the line by which it is found."""
 
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
 
+from streamrec.connectors.leases.holder import Claim
+from streamrec.connectors.leases.lease import InUseError
 from streamrec.connectors.log import Log, LogAdmin, UnknownTopicError
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.serving.kept import PIPELINES, KeptPipeline, forget
-from streamrec.dataflows.serving.kept_topics import kept_pipelines, pipeline_named, readers_of
-from streamrec.program.shared import UsageError, opened, say
+from streamrec.dataflows.serving.kept_topics import (
+    group_of_pipeline,
+    kept_pipelines,
+    pipeline_named,
+    readers_of,
+)
+from streamrec.program.serving.status import FLOW_ID
+from streamrec.program.shared import CommandError, UsageError, opened, say
+
+_LEASE_S = 3.0  # how long one that is about to end is waited for
 
 
 def delete(
@@ -35,7 +46,30 @@ def delete(
                 say(f"note: pipeline {reader!r} reads its outputs")
             topics = {} if keep_topics else _records(log, found)
         _ask(name, topics, yes)
-        _delete(log, settings, name, topics)
+        with _held(log, settings, name):
+            _delete(log, settings, name, topics)
+
+
+@contextmanager
+def _held(log: Log, settings: Settings, name: str) -> Iterator[None]:
+    """Hold what `pipeline run` holds: it must not serve what is deleted under it. Raises
+    CommandError where it runs."""
+    lease = log.lease(
+        f"{group_of_pipeline(settings, name)}.{FLOW_ID}",
+        Claim(0, "pipeline delete", _LEASE_S),
+        None,
+        lambda told: say(f"note: {told}"),
+    )
+    try:
+        lease.claim()
+    except InUseError as error:
+        raise CommandError(
+            f"pipeline {name!r} is being served, nothing was deleted: {error}"
+        ) from (error)
+    try:
+        yield
+    finally:
+        lease.leave()
 
 
 def _records(log: Log, kept: KeptPipeline) -> dict[str, int]:

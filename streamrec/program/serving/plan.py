@@ -1,11 +1,11 @@
 """What `pipeline create` comes to, and doing it: topics, schemas, and a line on the log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamrec.connectors.log import IncompatibleSchemaError, Log
+from streamrec.connectors.log import IncompatibleSchemaError, Log, UnknownTopicError
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic, make_all
@@ -41,8 +41,10 @@ def plan_create(
     prefix: str | None,
     given: dict[str, Any],
     metadata: Metadata,
+    adopt: bool = False,
 ) -> CreatePlan:
-    """Raises CommandError where what is there already stands against it, LogError."""
+    """`adopt`: topics of a new pipeline may hold records. Raises CommandError where what is there
+    already stands against it, LogError."""
     kept = kept_pipelines(log, settings)
     before = kept.good.get(name)
     entry = without_zeros(_merged(before, given))
@@ -56,6 +58,8 @@ def plan_create(
     except (BadKeptPipeline, StartError) as error:
         raise UsageError(str(error)) from None
     _check_inputs(log, named)
+    if before is None and not adopt:
+        _check_new(log, name, rows)
     versions = _with_version(() if before is None else before.versions, metadata, [*rows])
     after = KeptPipeline(name, where, entry, metadata.version, versions)
     return CreatePlan(before, after, rows)
@@ -113,6 +117,23 @@ def _check_unchanged(
                 f"{where}, version {known.version}: outputs are {formats[0]}, got --format "
                 f"{formats[1]}; another format needs a new minor version of the model"
             )
+
+
+def _check_new(log: Log, name: str, rows: Mapping[str, Topic]) -> None:
+    """That topics of a new pipeline hold nobody else's records: those of a create that was broken
+    off are empty. Raises CommandError."""
+    with closing(log.admin()) as admin:
+        for topic in rows:
+            try:
+                held = sum(high - low for low, high in admin.bounds(topic).values())
+            except UnknownTopicError:
+                continue
+            if held:
+                raise CommandError(
+                    f"pipeline {name!r} expected topics of its own, got {topic!r} with {held} "
+                    "records, which a list of models may serve; take another name or --prefix, or "
+                    "--adopt them"
+                )
 
 
 def _check_inputs(log: Log, named: NamedPipeline) -> None:

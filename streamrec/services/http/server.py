@@ -39,12 +39,15 @@ def serve(
     *,
     drain_s: float = 0.0,
     listening: Callable[[str], None] = lambda url: None,
+    shared: bool = False,
 ) -> None:
     """Serve until asked to stop. `port` 0 takes a free one; `listening` is told the address once
-    connections are taken. Raises AddressError, and what entering the app raises."""
+    connections are taken; `shared`: other processes listen there too. Raises AddressError, and
+    what entering the app raises."""
 
     async def until_asked() -> None:
-        await serve_until(_on_signals(), make_app(), host, port, drain_s, listening)
+        stop = _on_signals()
+        await serve_until(stop, make_app(), host, port, drain_s, listening, shared)
 
     # Written in C: of a small request's cost an eighth less than with Python's own loop.
     uvloop.run(until_asked())
@@ -91,9 +94,10 @@ async def serve_until(
     port: int,
     drain_s: float = 0.0,
     listening: Callable[[str], None] = lambda url: None,
+    shared: bool = False,
 ) -> None:
     """The same in a running loop, until the event is set. Raises as `serve` does."""
-    held = hold_address(host, port)
+    held = hold_address(host, port, shared)
     try:
         await _serve(stop, app, host, held.getsockname()[1], drain_s, listening)
     finally:

@@ -1,6 +1,8 @@
 """What every HTTP service is told by the environment: keys, tokens, limits, rates, origins."""
 
+import difflib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,6 +20,7 @@ from streamrec.services.http.rates import Rates
 _logger = logging.getLogger(__name__)
 
 Names = Annotated[tuple[str, ...], NoDecode]  # in the environment with commas between them
+_WORKER = "STREAMREC_HTTP_WORKER"  # which of several processes this is (services.http.workers)
 _LOOPBACK = frozenset({"localhost", "::1"})
 
 
@@ -106,6 +109,24 @@ def load_service(kind: type[S], **given: Any) -> S:
         prefix = kind.model_config.get("env_prefix", "")
         told = "; ".join(_explain(prefix, each) for each in error.errors())
         raise SettingsError(told) from None
+
+
+def unknown_services(environ: Mapping[str, str], *kinds: type[BaseSettings]) -> list[str]:
+    """What each variable that looks like a setting of these kinds, and is none, may be meant for.
+
+    >>> unknown_services({"STREAMREC_HTTP_KEY_FILE": "keys"}, HttpSettings)
+    ['STREAMREC_HTTP_KEY_FILE is no setting; did you mean STREAMREC_HTTP_KEYS_FILE?']
+    """
+    told = []
+    for kind in kinds:
+        prefix = kind.model_config.get("env_prefix", "")
+        known = {f"{prefix}{name}".upper() for name in kind.model_fields} | {_WORKER}
+        for name in sorted(set(environ) - known):
+            if name.startswith(prefix):
+                near = difflib.get_close_matches(name, known, 1, 0.8)
+                meant = f"did you mean {near[0]}?" if near else "`streamrec settings` lists them"
+                told.append(f"{name} is no setting; {meant}")
+    return told
 
 
 def guard_of(settings: HttpSettings, host: str) -> Guard:

@@ -30,7 +30,6 @@ from streamrec.services.metrics.watched import Watched
 
 _logger = logging.getLogger(__name__)
 
-ONCE_S = 600.0
 _AGAIN_S = 0.5
 
 
@@ -45,7 +44,7 @@ class IngressApp:
         names = {kind: job.topic(kind.topic) for kind in KINDS}
         self._names = names
         self._once_topics = [*names.values(), *settings.topics]
-        self.ids = EventIds(ONCE_S)
+        self.ids = EventIds(job.once_s)
         self.writer = Writer(
             log, settings.queue_events, settings.ack_timeout_s, list(names.values())
         )
@@ -146,4 +145,4 @@ def _tell(message: str, before: str) -> str:
     return message
 
 
-__all__ = ["ONCE_S", "IngressApp"]
+__all__ = ["IngressApp"]

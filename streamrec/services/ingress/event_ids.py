@@ -13,8 +13,8 @@ from contextlib import closing
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Log, Place, UnknownTopicError
 from streamrec.connectors.reading import read_batches
+from streamrec.dataflows.errors.failed import EVENT_ID as EVENT_ID
 
-EVENT_ID = "event-id"  # the header, UTF-8
 EVENT_ID_BYTES = 128
 _IDS = 1_000_000
 

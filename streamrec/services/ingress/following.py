@@ -38,7 +38,7 @@ _WAITING = 2_000  # requests at once
 _AGAIN_S = 0.5
 
 
-class Answer(NamedTuple):
+class PipelineAnswer(NamedTuple):
     """What came for a request."""
 
     value: Any
@@ -51,7 +51,7 @@ class _Wish(NamedTuple):
     request_id: bytes
     topics: Sequence[tuple[str, bool]]  # with whether errors stand there
     followed: "asyncio.Future[None]"
-    answered: "asyncio.Future[Answer]"
+    answered: "asyncio.Future[PipelineAnswer]"
 
 
 class Following:
@@ -68,7 +68,7 @@ class Following:
 
     async def expect(
         self, request_id: bytes, outputs: str, errors: str
-    ) -> "asyncio.Future[Answer]":
+    ) -> "asyncio.Future[PipelineAnswer]":
         """What will be answered to a request that is not written yet. Raises Problem (503)."""
         if len(self._waiting) >= _WAITING:
             raise Problem(503, f"{_WAITING} requests wait already", retry_after_s=1)
@@ -160,7 +160,7 @@ class Following:
         with self._wake:
             return self._waiting.pop(request_id, None)
 
-    def answer(self, wish: _Wish, answer: "Answer | Problem") -> None:
+    def answer(self, wish: _Wish, answer: "PipelineAnswer | Problem") -> None:
         self._tell(wish.answered, answer)
 
     @property
@@ -226,7 +226,7 @@ class _Round:
         wish = self._wish_of(original)
         if wish is not None:
             told = {name: fields.get(name) for name in ("reason", "message", "stage")}
-            self._following.answer(wish, Answer(told, True))
+            self._following.answer(wish, PipelineAnswer(told, True))
 
     def _wish_of(self, headers: Headers) -> _Wish | None:
         for name, content in headers:
@@ -234,15 +234,15 @@ class _Round:
                 return self._following.taken(content)
         return None
 
-    def _answer(self, value: bytes | None, headers: Headers) -> "Answer | Problem":
+    def _answer(self, value: bytes | None, headers: Headers) -> "PipelineAnswer | Problem":
         try:
             if value is None:
-                return Answer(None, False)
+                return PipelineAnswer(None, False)
             if value[:1] == b"\0" or key_in(headers) is not None:
-                return Answer(self._decoder.decode(value, headers), False)
-            return Answer(decode_json(value, headers), False)
+                return PipelineAnswer(self._decoder.decode(value, headers), False)
+            return PipelineAnswer(decode_json(value, headers), False)
         except (UnreadableError, SchemaError, RegistryUnavailableError):
             return Problem(500, "the output could not be read as JSON or Avro")
 
 
-__all__ = ["Answer", "Following"]
+__all__ = ["Following", "PipelineAnswer"]

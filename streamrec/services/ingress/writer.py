@@ -101,6 +101,11 @@ class Writer:
             return f"the log has not acknowledged anything for {now_s - began_s:.0f} s"
         return self._why_away if now_s < self._refuse_until_s else None
 
+    def check(self) -> None:
+        """Raises Problem (503) where nothing can be written now."""
+        if (why := self.why_away()) is not None:
+            raise Problem(503, f"nothing was written: {why}", retry_after_s=1)
+
     async def append(
         self,
         items: Sequence[Item],
@@ -110,8 +115,7 @@ class Writer:
         """Where each message stands, or why it does not. Raises Problem (503): at once where the
         log is away or too much waits, else when it was not acknowledged in time. `settled` is told
         once it is known, also after that, where `began` was told that it will be."""
-        if (why := self.why_away()) is not None:
-            raise Problem(503, f"nothing was written: {why}", retry_after_s=1)
+        self.check()
         if self.waiting + len(items) > self._queue_messages and self.waiting:
             raise Problem(
                 503,

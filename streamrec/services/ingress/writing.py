@@ -66,6 +66,7 @@ class EventWriter:
         if new:
             await self._write_new([events[index] for index in new], new, results)
         if others:
+            self._writer.check()  # nobody waits for a log that is away
             await asyncio.wait(others.values(), timeout=self._ack_timeout_s)
         for index, other in others.items():
             place = other.result() if other.done() else None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from schema import And, Schema, Use
 
 from streamrec import check_predictor
 from streamrec.models.loading import BadModel
@@ -11,6 +12,7 @@ from streamrec.models.serving.checks import BrokenPredictorError
 from streamrec.models.serving.classes import class_predictor
 from streamrec.models.serving.contract import Predictor
 from streamrec.models.serving.examples import examples_of
+from streamrec.models.serving.functions import function_predictor
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}
 
@@ -79,6 +81,19 @@ def test_what_a_model_gets_wrong_is_told(kind: type, said: str) -> None:
     with pytest.raises(BrokenPredictorError) as told:
         check_predictor(_loaded(kind))
     assert said in str(told.value)
+
+
+def test_what_was_made_up_is_not_held_against_a_model() -> None:
+    """Its check may say more than JSON Schema can; a function without one takes what it takes."""
+
+    class Even(Doubles):
+        input_schema = Schema({"n": And(Use(int), lambda n: n % 2 == 0)})
+
+    def double(order: dict[str, Any]) -> dict[str, Any]:
+        return {"twice": 2 * order["n"]}
+
+    check_predictor(_loaded(Even))
+    check_predictor(lambda: function_predictor("double", double))
 
 
 def test_what_cannot_be_loaded_is_told() -> None:

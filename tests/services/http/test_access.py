@@ -166,6 +166,11 @@ def test_a_token_opens_what_its_scopes_say() -> None:
         "a.b.c",
         "..",
     ],
+    # Tokens hold the time, and several workers must have the same names.
+    ids=[
+        *("expired", "without an end", "an end that is none", "not yet", "another secret"),
+        *("another algorithm", "scopes that are no text", "unsigned", "altered", "none", "empty"),
+    ],
 )
 def test_a_token_that_is_not_ours_or_not_valid_is_refused(bad: str) -> None:
     assert refused(Access(tokens=Tokens(SECRET, "HS256")), bearer(bad)) == 401

@@ -46,8 +46,13 @@ class Served:
 
 def job_settings(prefix: str) -> Settings:
     """Settings under which topics have names that no other test's have."""
-    names = {"clicks_topic": CLICKS, "impressions_topic": IMPRESSIONS, "outcomes_topic": OUTCOMES}
-    return Settings(**{name: f"{prefix}-{topic.name}" for name, topic in names.items()})
+    names: dict[str, Topic] = {
+        "clicks_topic": CLICKS,
+        "impressions_topic": IMPRESSIONS,
+        "outcomes_topic": OUTCOMES,
+    }
+    given: dict[str, Any] = {n: f"{prefix}-{topic.name}" for n, topic in names.items()}
+    return Settings(**given)
 
 
 @contextmanager
