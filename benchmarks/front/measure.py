@@ -74,7 +74,9 @@ def _topics(place: Place, *names: str) -> dict[str, str]:
 def _stored_and_read(
     place: Place, name: str, folder: Path, users: int, seconds: int
 ) -> list[Figure]:
-    topics = _topics(place, "recommendations", "sessions", "clicks", "impressions")
+    topics = _topics(
+        place, "recommendations", "sessions", "clicks", "impressions", "errors", "outcomes"
+    )
     recommendations = topics["recommendations_topic"]
     place.say(f"writing recommendations of {users:,} users")
     fill(place, recommendations, users, int(time.time() * 1000))

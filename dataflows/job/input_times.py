@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, RawBatch
 
-_KEPT = 1_024  # batches of a partition, and up to twice as many
+# Batches of a partition, and up to twice as many: fewer where there are many partitions.
+_KEPT, _KEPT_LEAST, _KEPT_ALL = 1_024, 64, 16_384
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class InputTimes:
     def note(self, batches: Iterable[RawBatch]) -> None:
         """These were read, by whoever reads the topic."""
         for batch in batches:
+            if not len(batch):
+                continue
             offsets, times_ms = batch.offsets, batch.times_ms
             first, last = int(offsets[0]), int(offsets[-1])
             spans = self._spans.setdefault((batch.topic, batch.partition), _Spans())
@@ -43,8 +46,9 @@ class InputTimes:
                 else:
                     spans.firsts.insert(place, first)
                     spans.rest.insert(place, span)
-            if len(spans.firsts) > 2 * _KEPT:
-                del spans.firsts[:_KEPT], spans.rest[:_KEPT]
+            kept = min(_KEPT, max(_KEPT_LEAST, _KEPT_ALL // len(self._spans)))
+            if len(spans.firsts) > 2 * kept:
+                del spans.firsts[:-kept], spans.rest[:-kept]
 
     def time_ms(self, topic: str, partition: int, offset: int) -> int | None:
         """Unix ms; None: the log had none, or it was read too long ago or by another process."""

@@ -133,7 +133,7 @@ def test_what_it_costs_to_be_seen_is_a_small_part_of_what_a_job_does(tmp_path: P
     clicks = place.make_topic("clicks")
     main_job.fill_from_shop(place, clicks, 2_000)
 
-    share, call_us = watching.share_of(place, clicks, 2_000)
+    spent = watching.spent_of(place, clicks, 2_000)
 
-    assert 0.0 < share < 0.2  # so few events say little
-    assert call_us > 0.0
+    assert 0.0 < spent["counting"] < 0.2  # so few events say little
+    assert spent["us"] > 0.0

@@ -1,8 +1,8 @@
 """The side server: one thread that answers `/metrics` and `/health`, one request after the other.
 
 It is apart from what a process serves to others, and on loopback unless set otherwise. What is
-asked is known at once, so that one thread is enough; a client that is silent for `PATIENCE_S` is
-left.
+asked is known at once, so that one thread is enough; a client that is silent for `PATIENCE_S`, or
+takes longer than `DEADLINE_S` in all, is left.
 """
 
 import json
@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from streamrec.services.metrics.health import Health
 _logger = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0
+DEADLINE_S = 3.0
 PORTS_TRIED = 16  # from the one that was asked for: processes of a cluster on one machine
 _JSON = "application/json"
 
@@ -95,6 +97,19 @@ def _said(status: int, found: Mapping[str, Any]) -> Page:
 class _Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE_S
     server_version, sys_version = "streamrec", ""
+
+    def handle(self) -> None:
+        cut = threading.Timer(DEADLINE_S, self._leave)
+        cut.daemon = True
+        cut.start()
+        try:
+            super().handle()
+        finally:
+            cut.cancel()
+
+    def _leave(self) -> None:
+        with suppress(OSError):  # it has gone by itself
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         self._answer()

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from streamrec.connectors.ending import Ending
@@ -62,9 +63,16 @@ class StoreSink:
         """One of `list_parts`."""
         with self._lock:
             self._lanes_open += 1
+            if self._lanes_open == 1:  # who reads it need not wait for the first record
+                self._make()
         if self.options.ending is not None:
             self.options.ending.sink_opened()
         return StoreLane(self)
+
+    def _make(self) -> None:
+        with self._failing():
+            empty = partial(self._store.put, self.options.space, ())
+            waited_for(empty, self.options.stopping)
 
     @property
     def waiting(self) -> int:

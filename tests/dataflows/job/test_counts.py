@@ -80,3 +80,13 @@ def test_what_is_kept_to_measure_by_is_bounded() -> None:
     assert latencies(counts) == (1, 1.0)
     (spans,) = counts._times._spans.values()
     assert len(spans.firsts) == len(spans.rest) <= 2_048
+
+
+def test_many_partitions_share_what_is_kept() -> None:
+    counts = FlowCounts()
+    for first in range(400):
+        for partition in range(1_000):
+            counts._times.note([batch(first, [999_000], partition)])
+
+    assert sum(len(s.firsts) for s in counts._times._spans.values()) <= 2 * 64 * 1_000
+    assert counts._times.time_ms("clicks", 999, 399) == 999_000

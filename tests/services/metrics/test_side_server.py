@@ -6,7 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,26 @@ def test_silent_client_does_not_keep_others_from_their_answer(seen: Watched) -> 
     assert seen.address is not None
     with socket.create_connection(seen.address):
         assert get(seen, "/health/live")[0] == 200
+
+
+def test_client_that_dribbles_is_left(seen: Watched) -> None:
+    assert seen.address is not None
+    over = threading.Event()
+    with socket.create_connection(seen.address) as slow:
+        slow.sendall(b"GET /health/live HTTP/1.0\r\nx: ")
+
+        def dribble() -> None:
+            with suppress(OSError):
+                while not over.wait(0.2):
+                    slow.sendall(b"x")
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        begun_s = time.monotonic()
+        assert get(seen, "/health/live")[0] == 200
+        assert time.monotonic() - begun_s < 8.0
+        over.set()
+        thread.join()
 
 
 def test_port_that_is_taken_makes_it_take_the_next(seen: Watched) -> None:
