@@ -76,6 +76,7 @@ def test_a_flow_that_runs_meanwhile_loses_nothing_and_nothing_goes_back(
         return now
 
     with running(job.settings, tmp_path, "dataflows.store") as flow:
+        flow.until(lambda: "store reads" in flow.log, "a start")  # or rebuilding does it all
         for _ in range(2):
             for _ in range(10):
                 count = rng.randrange(1, 400)

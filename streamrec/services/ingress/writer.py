@@ -180,12 +180,12 @@ class Writer:
                 appender = self._log.appender()
                 for topic in self._topics:
                     appender.prepare(topic)
-            except LogError as error:
-                self._why_not_open = str(error)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._why_not_open = "the log cannot be opened"
                 _logger.warning("%s", error)
                 if appender is not None:
                     appender.close()
-                self._refuse(error)
+                self._refuse(_as_log_error(error))
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, _AGAIN_S)
             else:
@@ -220,16 +220,16 @@ class Writer:
                     _logger.warning("the log has not acknowledged anything for %.0f s", waited_s)
                 if self._closing and waited_s > self._ack_timeout_s:
                     appending.settle_rest(LogError("the service was asked to stop"))
-        except LogError as error:
+        except Exception as error:  # noqa: BLE001  # the thread must live on, and those who wait be told
             appending = Appending(sum(len(job.items) for job in jobs))
-            appending.settle_rest(error)
+            appending.settle_rest(_as_log_error(error))
         finally:
             self._batch_began_s = None
         if is_told:
             _logger.info("the log acknowledges again")
         failed = [each for each in appending.results if _is_of_the_log(each)]
         if failed and len(failed) == len(appending.results):
-            self._why_away = str(failed[0])
+            self._why_away = "the log did not take what came before"
             self._refuse_until_s = time.monotonic() + _AGAIN_S
             _logger.warning("%s", failed[0])
         # All are settled by now.
@@ -261,6 +261,14 @@ class Writer:
             at = end
             self._open.popleft()  # jobs are settled in the order in which they came
         self.waiting -= at
+
+
+def _as_log_error(error: Exception) -> LogError:
+    """What was raised, as what is told of messages."""
+    if isinstance(error, LogError):
+        return error
+    _logger.error("the log raised %s", type(error).__name__, exc_info=error)
+    return LogError(f"{type(error).__name__}: {error}")
 
 
 def _is_of_the_log(result: Written | None) -> bool:

@@ -4,12 +4,15 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
 
+from streamrec.services.http.access import Access
 from streamrec.services.http.app import Guard, HttpApp
 from streamrec.services.http.cors import Cors
+from streamrec.services.http.keys_file import KeysFile, create_key
 from streamrec.services.http.limits import RequestLimits
 from streamrec.services.http.rates import Rates
 from tests.services.http.serving import served, served_by_uvicorn
@@ -152,6 +155,32 @@ def test_whoever_comes_too_often_is_told_when_to_come_again() -> None:
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert 1 <= int(answers[2].headers["retry-after"]) <= 2
         assert client.get("/health/live").status_code == 200
+
+
+def test_a_key_that_comes_too_often_is_told_so_and_another_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    keys = [create_key(path, name, ["things/*"]) for name in ("one", "two")]
+    guard = Guard(access=Access(KeysFile(path)), rates_of_keys=Rates(per_s=0.5, burst=1))
+    with served(tiny_app(guard)) as client:
+
+        def asked(key: str) -> int:
+            return client.get("/things/a", headers={"x-api-key": key}).status_code
+
+        assert [asked(keys[0]), asked(keys[0]), asked(keys[1])] == [200, 429, 200]
+
+
+def test_an_address_is_that_before_the_proxies_that_are_known() -> None:
+    guard = Guard(rates_of_addresses=Rates(0.5, 1), proxies=frozenset(("127.0.0.1", "10.0.0.9")))
+    with served(tiny_app(guard)) as client:
+
+        def asked(forwarded: str) -> int:
+            return client.get("/things/a", headers={"x-forwarded-for": forwarded}).status_code
+
+        assert [asked("1.1.1.1, 10.0.0.9"), asked("2.2.2.2"), asked("9.9.9.9, 2.2.2.2")] == [
+            200,
+            200,
+            429,  # what a client puts before is not believed
+        ]
 
 
 def test_pages_of_known_origins_may_ask_and_others_not() -> None:
