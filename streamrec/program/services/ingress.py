@@ -8,7 +8,8 @@ import typer
 from streamrec.connectors.patience import Patience
 from streamrec.dataflows.job.logs import configure_logs
 from streamrec.dataflows.job.settings import SettingsError
-from streamrec.program.shared import CommandError, UsageError, hand_on_debug, opened, say
+from streamrec.program.services.serving import serve_service
+from streamrec.program.shared import UsageError, hand_on_debug, opened, say
 from streamrec.services.http.app import HttpApp
 from streamrec.services.http.settings import (
     HttpSettings,
@@ -17,6 +18,7 @@ from streamrec.services.http.settings import (
     unknown_services,
 )
 from streamrec.services.ingress.settings import IngressSettings
+from streamrec.services.metrics.watched import Watched
 
 _PATIENCE = Patience(5.0)  # of one question: a service asks again, and says what is away
 
@@ -43,11 +45,7 @@ def ingress(
     STREAMREC_INGRESS_... and STREAMREC_HTTP_...: `streamrec settings`.
     """
     # Here and not above: the other commands need not wait for the server.
-    from streamrec.services.http.server import AddressError, serve
-    from streamrec.services.http.workers import own_command, run_workers, worker_index
     from streamrec.services.ingress.app import IngressApp
-    from streamrec.services.metrics.watched import watch_process
-    from streamrec.services.traces.spans import TracesError
 
     hand_on_debug(context)
     given = {name: v for name, v in (("host", host), ("port", port)) if v is not None}
@@ -62,30 +60,11 @@ def ingress(
             raise UsageError(f"settings: {error}") from None
         for told in unknown_services(os.environ, HttpSettings, IngressSettings):
             say(f"note: {told}")
-        index, count = worker_index(), http.workers
 
-        def listening(url: str) -> None:
-            if index is None:
-                say(f"ingress listens on {url}")
-
-        def made() -> HttpApp:
+        def make(seen: Watched) -> HttpApp:
             app = IngressApp(log, settings, job, guard)
-            app.watch(watch_process("ingress", "ingress", job.metrics_address, index=index or 0))
+            app.watch(seen)
             return app.http
 
-        try:
-            if count > 1 and index is None:
-                command, port = own_command(), settings.port
-                raise typer.Exit(
-                    run_workers(count, command, settings.host, port, http.drain_s, listening)
-                )
-            serve(
-                made,
-                settings.host,
-                settings.port,
-                drain_s=http.drain_s,
-                listening=listening,
-                shared=index is not None,
-            )
-        except (AddressError, TracesError) as error:
-            raise CommandError(str(error)) from None
+        address = settings.host, settings.port
+        serve_service("ingress", make, address, http, job.metrics_address)

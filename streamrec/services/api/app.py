@@ -20,7 +20,7 @@ from streamrec.services.http.app import Guard, HttpApp
 from streamrec.services.http.problems import Problem
 from streamrec.services.ingress.writer import Writer
 from streamrec.services.metrics.watched import Watched
-from streamrec.services.store.opening import open_store
+from streamrec.services.store.opening import is_local, open_store
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ApiApp:
         self._job = job
         self._store = open_store(job.store)
         self._registry = log.registry()
-        self._users = KnownUsers(self._store, self._registry)
+        self._users = KnownUsers(self._store, self._registry, is_local(job.store))
         self._live: LiveItems | None = None
         self._writer = Writer(log, _QUEUE_EVENTS, _ACK_TIMEOUT_S)
         self._impressions = Impressions(self._writer, job.topic(IMPRESSIONS), job.max_ahead_s)
@@ -90,6 +90,7 @@ class ApiApp:
             await asyncio.to_thread(self._writer.stop)
             self._writer.close()
             self._live = None
+            self._users.close()
             self._registry.close()
             self._store.close()
 

@@ -1,5 +1,6 @@
 """What each route of the API answers."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -47,7 +48,7 @@ class Handlers:
         """GET /recommendations/{user}"""
         user_id = checked_id(request.params["user"], "user")
         asking, now_ms = asking_of(request.query), self._now_ms()
-        value = self._users.value(user_id)
+        value = await self._users.value(user_id)
         if value is not None and asking.is_plain:
             quick = self._users.quick_answer(user_id, value, asking.n, now_ms)
             if quick is not None:
@@ -64,17 +65,22 @@ class Handlers:
     async def of_session(self, request: Request) -> Reply:
         """POST /recommendations"""
         body = _object(await request.json())
-        asking, session, now_ms = asking_of_body(body), self._session(body), self._now_ms()
+        asking, session, now_ms = asking_of_body(body), await self._session(body), self._now_ms()
         wanted = asking.first + asking.n + len(asking.exclude)
-        found = self._live().recommend(session.items, session.times_ms, wanted)
+        # In threads: what is being learned may hold the index for some milliseconds.
+        found = await asyncio.to_thread(
+            self._live().recommend, session.items, session.times_ms, wanted
+        )
         answer = self._everybody("session", found, asking, now_ms, user_id=session.user_id)
         return await self._reply(answer, asking, now_ms)
 
     async def rank(self, request: Request) -> Reply:
         """POST /rank"""
         body = _object(await request.json())
-        items, session, now_ms = items_of(body), self._session(body), self._now_ms()
-        ranked, rest = self._live().rank(session.items, session.times_ms, items)
+        items, session, now_ms = items_of(body), await self._session(body), self._now_ms()
+        ranked, rest = await asyncio.to_thread(
+            self._live().rank, session.items, session.times_ms, items
+        )
         info, lists = self._live().info, self._live().lists()
         behind = [ScoredItem(item, 0.0, 0) for item in rest]
         asking = asking_of_body(body)._replace(n=len(items), first=0, exclude=frozenset())
@@ -86,7 +92,8 @@ class Handlers:
         """GET /items/{item}/neighbours"""
         item_id = checked_id(request.params["item"], "item")
         asking, now_ms = asking_of(request.query), self._now_ms()
-        found = self._live().around(item_id, asking.first + asking.n + len(asking.exclude))
+        wanted = asking.first + asking.n + len(asking.exclude)
+        found = await asyncio.to_thread(self._live().around, item_id, wanted)
         if found is None:
             raise Problem(404, "item expected one that was clicked, got another")
         return await self._reply(
@@ -114,7 +121,7 @@ class Handlers:
     async def user(self, request: Request) -> Reply:
         """GET /users/{user}"""
         user_id = checked_id(request.params["user"], "user")
-        value = self._users.value(user_id)
+        value = await self._users.value(user_id)
         if value is None:
             raise Problem(404, "user expected one with a recommendation, got another")
         record = self._users.record(value)
@@ -137,12 +144,12 @@ class Handlers:
             kind, found, asking, self._live().info, lists, self._topic, now_ms, behind, **more
         )
 
-    def _session(self, body: Json) -> Session:
+    async def _session(self, body: Json) -> Session:
         """The session of a request: as it says it, or that of the user whom it names."""
         session = session_of_body(body)
         if session.items or session.user_id is None:
             return session
-        value = self._users.value(session.user_id)
+        value = await self._users.value(session.user_id)
         if value is None:
             return session
         history = unpacked(value).history[::-1]

@@ -32,7 +32,7 @@ from streamrec.schemas.columns import Bytes, strings
 from streamrec.schemas.hashing import hash64
 
 KEPT = 500  # popular and new items that are at hand
-_KEPT_S = 1.0  # for how long
+_KEPT_S = 1.0  # before others are made
 _AROUND = ("knn", "suffix", "rules", "near", "two_hop")  # methods that look around an item
 
 
@@ -115,16 +115,27 @@ class LiveItems:
         return ranked, [rest[row] for row in order]
 
     def lists(self) -> ForEverybody:
-        """What holds for everybody, at most a second old."""
+        """What holds for everybody, about a second old: a new one is made beside, by a thread."""
         lists = self._lists
-        if lists is None or self._clock_s() >= self._lists_until_s:
+        if lists is None:
             with self._making:
-                if self._lists is lists:  # nobody else has made it meanwhile
-                    self._lists_until_s = self._clock_s() + _KEPT_S
-                    self._lists = self._made()
+                if self._lists is None:
+                    self._make()
                 lists = self._lists
+        elif self._clock_s() >= self._lists_until_s and self._making.acquire(blocking=False):
+            threading.Thread(target=self._make_beside, name="popular", daemon=True).start()
         assert lists is not None
         return lists
+
+    def _make_beside(self) -> None:
+        try:
+            self._make()
+        finally:
+            self._making.release()
+
+    def _make(self) -> None:
+        self._lists = self._made()
+        self._lists_until_s = self._clock_s() + _KEPT_S
 
     def _made(self) -> ForEverybody:
         table = self.table
@@ -221,6 +232,7 @@ def live_items(log: Log, settings: Settings) -> LiveItems:
         log, topic, "", weakref.ref(live.serving), decoder, settings.session_items
     )
     live.table.follow(live.table.load(settings.session_history_s))
+    live.lists()
     return live
 
 

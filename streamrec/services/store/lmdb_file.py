@@ -65,7 +65,9 @@ class LmdbFile:
                 readonly=not os.access(folder, os.W_OK),
                 create=make,
                 sync=False,
-                readahead=False,  # what is asked for next stands anywhere
+                # Without it Linux takes pages that are read for the first that may go: a store
+                # that fits in memory is read from the disk again and again.
+                readahead=True,
                 meminit=False,
                 max_readers=_READERS_MAX,
                 mode=0o644,

@@ -11,6 +11,7 @@ from bytewax.testing import run_main
 from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.store import FLOW_ID, build_flow
+from streamrec.services.rebuilding import rebuild
 from streamrec.services.store.contract import StoreFullError
 from streamrec.services.store.folder import FolderStore
 from streamrec.services.store.opening import open_store
@@ -32,7 +33,7 @@ def test_a_store_whose_disk_is_full_stops_the_flow_and_the_next_start_completes_
     folder = small_disk / "store"
     job = embedded_job(store=str(folder))
     send(job, 0, 400)
-    run_store(job.settings)
+    rebuild(job.log, job.settings, lambda text: None)
     send(job, 400, 1_600)
     ballast = fill(small_disk)
 
@@ -42,8 +43,10 @@ def test_a_store_whose_disk_is_full_stops_the_flow_and_the_next_start_completes_
     with closing(FolderStore(folder)) as store:
         assert offsets(store) == newest(400)  # as it was, and readable
         ballast.unlink()
-        run_store(job.settings)
-        assert offsets(store) == newest(2_000)
+        with running(job.settings, tmp_path, "dataflows.store") as flow:
+            flow.until(flow.says("store reads"), "the beginning")
+            flow.until(lambda: offsets(store) == newest(2_000), "the newest of all")
+            flow.stop()
 
 
 def test_a_store_that_cannot_be_made_on_a_full_disk_is_told(

@@ -1,6 +1,7 @@
 """Keys of the API's routes, and what it says while something is missing."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from streamrec.services.http.access import Access
 from streamrec.services.http.app import Guard
 from streamrec.services.http.keys_file import KeysFile, create_key
 from streamrec.services.store.folder import FolderStore
+from streamrec.services.store.opening import open_store
 from streamrec.services.store.users import USERS, packed
 from tests.services.api.conftest import World, until_ready
+from tests.services.conftest import RedisServer
 from tests.services.http.serving import served
 
 ROUTES = [
@@ -66,10 +69,14 @@ def test_an_api_without_a_store_is_not_ready_and_says_what_makes_one(
     settings = world.settings.model_copy(update={"store": str(tmp_path / "store")})
 
     with served(ApiApp(world.job.log, settings).http) as client:
-        for path in ("/health/ready", "/recommendations/u7"):
+        for path, said in (
+            ("/health/ready", "expected a store, got none; run dataflows.store"),
+            ("/recommendations/u7", "the store cannot be read now"),
+            ("/users/u7", "the store cannot be read now"),
+        ):
             reply = client.get(path)
             assert reply.status_code == 503, path
-            assert "expected a store, got none; run dataflows.store" in reply.json()["detail"]
+            assert said in reply.json()["detail"]
             assert reply.headers["retry-after"] == "1"
         FolderStore(tmp_path / "store", make=True).put(USERS, [])
         until_ready(client)  # within half a second
@@ -98,3 +105,33 @@ def test_wrong_settings_of_the_store_are_told(world: World) -> None:
         ApiApp(world.job.log, settings)
 
     assert "secret" not in str(raised.value)
+
+
+def test_a_server_that_is_away_is_told_and_found_again(
+    world: World, redis_server: RedisServer
+) -> None:
+    redis_server.flush()
+    with closing(open_store(world.settings.store)) as kept:
+        (value,) = kept.get(USERS, [b"u7"])
+    assert value is not None
+    with closing(open_store(redis_server.url)) as server:
+        server.put(USERS, [(b"u7", value)])
+    settings = world.settings.model_copy(update={"store": redis_server.url})
+
+    with served(ApiApp(world.job.log, settings).http) as client:
+        until_ready(client)
+        wanted = client.get("/recommendations/u7").json()["recommendation_id"]
+        assert wanted == world.answers["u7"]["recommendation_id"]
+
+        redis_server.kill()
+        assert client.get("/recommendations/u7").status_code == 503
+        assert client.get("/recommendations/u7").status_code == 503
+        while client.get("/health/ready").status_code == 200:
+            pass
+        assert client.get("/health/live").status_code == 200
+
+        redis_server.start()
+        until_ready(client)
+        while (reply := client.get("/recommendations/u7")).status_code == 503:
+            pass
+        assert reply.json()["recommendation_id"] == wanted
