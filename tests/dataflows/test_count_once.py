@@ -1,15 +1,22 @@
 """A click that was sent twice under one id counts once, over batches, stops and redrives."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 from streamrec.connectors.log import Detail, Headers, Outgoing, RawBatch
 from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.errors.redrive import HEADER
+from streamrec.dataflows.job.topics import IMPRESSIONS, OUTCOMES, make_all
 from streamrec.dataflows.steps.batches import ShardClicks
 from streamrec.dataflows.steps.count_once import CountOnce
+from streamrec.services.ingress.app import IngressApp
+from streamrec.services.ingress.settings import IngressSettings
+from tests.connectors.log_reading import wait_until
 from tests.dataflows.click_batches import START_MS, click, make_decode, raw_batch
 from tests.dataflows.main_job import MainJob, places, reasons_by_place
+from tests.services.http.serving import served
 
 ONCE_S = 600
 Sent = tuple[str, str | None, int]  # user, id, seconds after the start
@@ -128,3 +135,27 @@ def test_the_main_job_answers_a_click_that_came_twice_once(
         f"got b'1' again, which is at {error.fields['topic']}/{one[0]}/{one[1]} ("
         in (error.fields["message"])
     )
+
+
+def test_a_click_that_two_ingresses_took_at_once_counts_once(
+    make_job: Callable[..., MainJob],
+) -> None:
+    """Neither can know of the other's: both write it."""
+    job = make_job()
+    make_all(job.log, {job.settings.topic(topic): topic for topic in (IMPRESSIONS, OUTCOMES)})
+    event = {"user_id": "u1", "item_id": "i1", "event_type": "view", "event_id": "e1"}
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(served(IngressApp(job.log, IngressSettings(), job.settings).http))
+            for _ in range(2)
+        ]
+        for client in clients:
+            wait_until(lambda c=client: c.get("/health/ready").status_code == 200)  # type: ignore[misc]
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        answers = pool.map(lambda client: client.post("/clicks", json=event).json(), clients)
+        stands = {(answer["partition"], answer["offset"]) for answer in answers}
+    assert len(stands) == 2
+    job.run()
+    (answered,), (error,) = job.recommendations(), job.errors()
+    assert error.fields["reason"] == "repeated"
+    assert {answered.place, error.place} == stands
