@@ -585,7 +585,8 @@ def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool =
         _logger.warning("%s", told)
     watch = Watch(stopping, Peers(process_index(), addresses()), settings.join_s)
     watch.start()
-    seen = watch_process("dataflow", flow_id, settings.metrics_address, process_index())
+    index = process_index()
+    seen = watch_process("dataflow", flow_id, settings.metrics_address, index, announced=False)
     seen.health.set("start", "it has not begun yet")
     traces = open_traces(flow_id)
 
@@ -593,6 +594,7 @@ def open_job(flow_id: str, *, inputs_change: bool = False, share_clients: bool =
         watch.runs()
         steady_process.settle()
         seen.health.set("start", None)
+        seen.announce()
         job.start_reporting()
 
     job = open_job_with(

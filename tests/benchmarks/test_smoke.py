@@ -77,6 +77,7 @@ def test_rows_by_key_are_measured_at_a_steady_number_of_them(tmp_path: Path) -> 
     assert min(costs) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_full_speed_gives_its_ratio(
@@ -99,6 +100,7 @@ def test_full_speed_gives_its_ratio(
     assert by_name["scoring_full_speed.ratio_warm"].at_most == 1.6
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_scorer_gives_its_figures_without_contenders(

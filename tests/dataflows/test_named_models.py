@@ -150,6 +150,7 @@ def test_two_workers_share_the_lanes_of_all_names(
         assert answered(opened, model) == places(model, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.parametrize("where", ["kafka"], indirect=True)
 def test_threads_and_connections_do_not_grow_with_the_number_of_names(

@@ -136,6 +136,7 @@ def test_process_that_was_stopped_and_replaced_writes_nothing_when_it_goes_on(ru
     assert_exactly_once(runs.verdict())
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_second_start_on_kafka_is_refused_without_a_recovery_directory(
     tmp_path: Path, kafka_settings: LogSettings
@@ -157,6 +158,7 @@ def test_second_start_on_kafka_is_refused_without_a_recovery_directory(
         first.end(0.0)
 
 
+@pytest.mark.slow
 def test_second_starts_and_processes_that_hang_change_nothing(tmp_path: Path) -> None:
     options = ["--kills=1", "--events=9000", "--dataflow=scoring", f"--seed={SEED}"]
     rivals = ["--second-start", "--stopped=replaced"]

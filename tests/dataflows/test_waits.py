@@ -188,6 +188,7 @@ def log_away(runs: Runs) -> Iterator[None]:
         db.execute("ROLLBACK")
 
 
+@pytest.mark.slow
 def test_process_that_waits_for_a_flush_obeys_sigterm_and_loses_nothing(
     runs: Runs, start: Started
 ) -> None:
@@ -204,6 +205,7 @@ def test_process_that_waits_for_a_flush_obeys_sigterm_and_loses_nothing(
     assert_exactly_once(runs.verdict())
 
 
+@pytest.mark.slow
 def test_process_that_waits_for_a_flush_notices_that_its_peer_was_killed(
     runs: Runs, start: Started
 ) -> None:
@@ -235,6 +237,7 @@ def hold_one_back(cluster: Supervised, runs: Runs) -> int:
     return member
 
 
+@pytest.mark.slow
 def test_supervisor_stops_a_cluster_of_which_one_has_not_joined(runs: Runs) -> None:
     cluster = supervised(runs)
     try:
@@ -249,6 +252,7 @@ def test_supervisor_stops_a_cluster_of_which_one_has_not_joined(runs: Runs) -> N
     assert not cluster.members()
 
 
+@pytest.mark.slow
 def test_supervisor_starts_a_cluster_again_whose_member_is_killed_while_it_starts(
     runs: Runs,
 ) -> None:

@@ -135,6 +135,7 @@ def by_hand(up: Up) -> None:
 JSON = {"content-type": "application/json"}
 
 
+@pytest.mark.slow
 def test_a_part_that_is_killed_comes_back_and_the_page_goes_on(
     up: Up, request: pytest.FixtureRequest
 ) -> None:

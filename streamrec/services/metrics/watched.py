@@ -55,6 +55,11 @@ class Watched:
         """The same for what only grows; `name` ends in `_total`."""
         self._read.add("counter", name, doc, read, labels)
 
+    def announce(self) -> None:
+        """Log where it serves."""
+        if self.address is not None:
+            _logger.info("%s serves /metrics and /health on http://%s", self.name, self.address)
+
     def close(self) -> None:
         """Serve no more. Called at the end of the process, too."""
         if self._pid != os.getpid():
@@ -67,12 +72,15 @@ class Watched:
         self._note = self._server = None
 
 
-def watch_process(kind: str, name: str, address: str, index: int = 0) -> Watched:
+def watch_process(
+    kind: str, name: str, address: str, index: int = 0, *, announced: bool = True
+) -> Watched:
     """Serve metrics and health of this process from now on, and note where.
 
     `kind` is what it is (dataflow, ingress, api), `name` which of them, `index` which of several
     that do the same; `address` as the setting STREAMREC_METRICS_ADDRESS has it. A port or a folder
-    that cannot be had is told, and ends nothing. Raises ValueError for an address that is none.
+    that cannot be had is told, and ends nothing. Not `announced`: who calls says where, once it
+    is sure to go on. Raises ValueError for an address that is none.
     """
     seen = Watched(kind, name)
     wanted = parse_address(address)
@@ -93,7 +101,8 @@ def watch_process(kind: str, name: str, address: str, index: int = 0) -> Watched
     except OSError as error:
         _logger.warning("`streamrec top` will not find this process: %s", error)
     atexit.register(seen.close)
-    _logger.info("%s serves /metrics and /health on http://%s", name, seen.address)
+    if announced:
+        seen.announce()
     return seen
 
 

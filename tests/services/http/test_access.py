@@ -129,12 +129,12 @@ def test_keys_in_a_query_are_taken_if_they_only_write(tmp_path: Path) -> None:
 
 
 def token(key: Any = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    found = {"sub": "shop", "exp": NOW + 60, "scope": "clicks topics/*"} | claims
+    found = {"sub": "shop", "exp": NOW + 3_600, "scope": "clicks topics/*"} | claims
     return jwt.encode({k: v for k, v in found.items() if v is not None}, key, algorithm)
 
 
 def unsigned() -> str:
-    return jwt.encode({"exp": NOW + 60, "scope": "clicks"}, "", "none")
+    return jwt.encode({"exp": NOW + 3_600, "scope": "clicks"}, "", "none")
 
 
 def altered() -> str:
@@ -157,7 +157,7 @@ def test_a_token_opens_what_its_scopes_say() -> None:
         token(exp=NOW - 60),
         token(exp=None),
         token(exp="never"),
-        token(nbf=NOW + 60),
+        token(nbf=NOW + 3_600),
         token(key="another secret of thirty-two bytes"),
         token(algorithm="HS512"),
         token(scope=["clicks"]),
@@ -187,7 +187,7 @@ def test_a_known_token_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
     access = Access(tokens=Tokens(SECRET, "HS256"))
     good = token()
     access.caller(bearer(good), "clicks")
-    monkeypatch.setattr("streamrec.services.http.access.time.time", lambda: NOW + 120.0)
+    monkeypatch.setattr("streamrec.services.http.access.time.time", lambda: NOW + 7_200.0)
     assert refused(access, bearer(good)) == 401
 
 
@@ -209,7 +209,7 @@ def test_public_keys_read_what_their_private_keys_signed(tmp_path: Path) -> None
         assert access.caller(bearer(token(key, algorithm)), "clicks").name == "shop"
         # The public key as if it were a secret: the algorithm is not the token's to choose.
         head = jwt.utils.base64url_encode(b'{"alg":"HS256","typ":"JWT"}')
-        body = jwt.utils.base64url_encode(json.dumps({"exp": NOW + 60}).encode())
+        body = jwt.utils.base64url_encode(json.dumps({"exp": NOW + 3_600}).encode())
         forged = hmac.digest(pem_of(key), head + b"." + body, "sha256")
         text = b".".join([head, body, jwt.utils.base64url_encode(forged)]).decode()
         assert refused(access, bearer(text)) == 401

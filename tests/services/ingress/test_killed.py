@@ -53,6 +53,7 @@ def test_an_event_whose_answer_a_kill_cut_off_is_written_once_though_it_is_sent_
     assert len(list(read_all(log, job.topic(CLICKS)))) == 1
 
 
+@pytest.mark.slow
 def test_kills_under_load_lose_nothing_acknowledged_and_repeat_nothing(
     tmp_path: Path, topic_name: str
 ) -> None:

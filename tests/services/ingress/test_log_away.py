@@ -160,6 +160,7 @@ def places_by_id(served: Served) -> dict[str, list[Place]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_a_broker_that_is_killed_under_load_loses_nothing_acknowledged_and_repeats_nothing(
     own_kafka: LocalKafka, tmp_path: Path, topic_name: str
@@ -213,6 +214,7 @@ def test_a_broker_that_is_killed_under_load_loses_nothing_acknowledged_and_repea
         assert sorted(refusals_s)[len(refusals_s) // 2] < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_without_its_registry_ingress_starts_and_waits_and_once_started_goes_on(
     own_kafka: LocalKafka, tmp_path: Path, topic_name: str
