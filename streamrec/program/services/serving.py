@@ -21,6 +21,7 @@ def serve_service(
     `workers`, look after processes that each do. Raises CommandError for an address that cannot be
     had, and typer.Exit with the status of workers."""
     # Here and not above: the other commands need not wait for the server.
+    from streamrec.dataflows.engine.steady_process import settle
     from streamrec.services.http.server import AddressError, serve
     from streamrec.services.http.workers import own_command, run_workers, worker_index
     from streamrec.services.metrics.watched import watch_process
@@ -30,6 +31,7 @@ def serve_service(
     index = worker_index()
 
     def listening(url: str) -> None:
+        settle()  # or the collector stops every request now and then
         if index is None:
             say(f"{name} listens on {url}")
 
