@@ -12,7 +12,7 @@ demo *ARGS:
 
 # all tests, those on a real Kafka and a real registry too (started here, or `--kafka external`)
 test *ARGS:
-    python -m pytest -n 3 --dist worksteal -m "not slow" "$@"
+    python -m pytest -n 2 --dist worksteal -m "not slow" "$@"
 
 # the tests that `./justw test` leaves out, since the two together take longer than fifteen minutes
 slow *ARGS:

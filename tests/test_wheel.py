@@ -67,7 +67,7 @@ def run(command: list[str], cwd: Path, status: int = 0, **variables: str) -> str
         env={**kept, **variables},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == status, f"{command}: {done.stdout}\n{done.stderr}"
     return done.stdout
@@ -83,6 +83,8 @@ def test_the_wheel_holds_streamrec_and_nothing_else(wheel: Path) -> None:
     assert "streamrec/dataflows/recommender.py" in names
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # it compiles all kernels anew
 def test_the_installed_wheel_runs_the_demo_in_an_empty_folder(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def test_outcomes_are_those_of_a_plain_program_and_a_replay_has_them_again(tmp_p
     assert_as_the_plain_program_says(judge_join(place, again, committed_only=False))
 
 
+@pytest.mark.slow
 def test_killed_and_rescaled_it_loses_repeats_and_changes_nothing(tmp_path: Path) -> None:
     options = ["--kills=3", "--events=12000", "--flow=join", f"--seed={SEED}"]
 

@@ -302,6 +302,7 @@ def test_killed_on_the_embedded_log_loses_and_repeats_nothing(tmp_path: Path) ->
     assert chaos.main(["--backend=embedded", f"--folder={tmp_path}", *options]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.parametrize("delivery", ["read_back", "transactions"])
 def test_killed_on_kafka_loses_and_repeats_nothing(

@@ -90,6 +90,7 @@ def test_killed_dataflow_starts_again_without_waiting_for_its_lease(runs: Runs) 
     assert_exactly_once(runs.verdict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recovery", ["another", None], ids=["another directory", "no directory"])
 def test_second_start_of_one_group_is_refused_on_the_log(runs: Runs, recovery: str | None) -> None:
     runs.feed(EVENTS // 2)
@@ -108,6 +109,7 @@ def test_second_start_of_one_group_is_refused_on_the_log(runs: Runs, recovery: s
     assert_exactly_once(runs.verdict())
 
 
+@pytest.mark.slow
 def test_process_that_was_stopped_and_replaced_writes_nothing_when_it_goes_on(runs: Runs) -> None:
     """As on two machines: what would tell them of each other's locks is gone."""
     runs.feed(EVENTS // 2)

@@ -23,7 +23,7 @@ NAMES = [row.name for row in TOPICS if row.setting] + PAGES
 
 
 # Pages whose commands are followed on the embedded log by each run, on Kafka by the slow ones.
-SLOW_ON_KAFKA = ("test_timed_dataflow", "test_your_own_dataflow")
+SLOW_ON_KAFKA = ("test_timed_dataflow", "test_your_own_dataflow", "test_your_own_model")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -108,6 +108,7 @@ def test_import_stays_within_its_memory_whatever_the_file(
     assert grown(_IMPORT, path) < IMPORT_MB_MAX * 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "most"), [(_EVALUATE, 64), (_TRAIN, 72)], ids=["evaluate", "train"]
 )
