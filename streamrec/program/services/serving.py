@@ -1,20 +1,78 @@
-"""What commands that serve over HTTP have in common: alone, or as several processes."""
+"""What commands that serve over HTTP share: options, settings, one process or several."""
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
 import typer
+from pydantic_settings import BaseSettings
 
-from streamrec.program.shared import CommandError, say
-from streamrec.services.http.app import HttpApp
-from streamrec.services.http.settings import HttpSettings
+from streamrec.connectors.patience import Patience
+from streamrec.dataflows.job.logs import configure_logs
+from streamrec.dataflows.job.settings import Settings, SettingsError
+from streamrec.program.shared import CommandError, UsageError, say
+from streamrec.services.http.app import Guard, HttpApp
+from streamrec.services.http.settings import (
+    HttpSettings,
+    guard_of,
+    load_service,
+    unknown_services,
+)
 from streamrec.services.metrics.watched import Watched
+
+PATIENCE = Patience(5.0)  # of one question: a service asks again, and says what is away
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
+OpenToAll = Annotated[
+    bool, typer.Option("--open", help="Serve others than this machine without any key.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes at this address.  [default: 1]")
+]
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions(Generic[S]):
+    """What options and environment say of a service."""
+
+    settings: S  # its own
+    address: tuple[str, int]
+    http: HttpSettings
+    guard: Guard
+
+
+def service_options(
+    kind: type[S],
+    job: Settings,
+    host: str | None,
+    port: int | None,
+    open_to_all: bool,
+    workers: int | None,
+) -> ServiceOptions[S]:
+    """Options, and settings of this kind where there are none; misspelt settings are told. Raises
+    UsageError."""
+    configure_logs(job.log_level, job.log_format)
+    own = {"host": host, "port": port}
+    shared = {"open": open_to_all or None, "workers": workers}
+    try:
+        settings = load_service(kind, **{n: v for n, v in own.items() if v is not None})
+        http = load_service(HttpSettings, **{n: v for n, v in shared.items() if v is not None})
+        address: tuple[str, int] = settings.host, settings.port  # type: ignore[attr-defined]  # of every service's
+        guard = guard_of(http, address[0])
+    except SettingsError as error:
+        raise UsageError(f"settings: {error}") from None
+    for told in unknown_services(os.environ, HttpSettings, kind):
+        say(f"note: {told}")
+    return ServiceOptions(settings, address, http, guard)
 
 
 def serve_service(
     name: str,
     make: Callable[[Watched], HttpApp],
-    address: tuple[str, int],
-    http: HttpSettings,
+    service: ServiceOptions[S],
     metrics_address: str,
 ) -> None:
     """Serve what `make` makes, which lets itself be seen, until asked to stop; with several
@@ -27,7 +85,7 @@ def serve_service(
     from streamrec.services.metrics.watched import watch_process
     from streamrec.services.traces.spans import TracesError
 
-    host, port = address
+    (host, port), http = service.address, service.http
     index = worker_index()
 
     def listening(url: str) -> None:
@@ -52,4 +110,12 @@ def serve_service(
         raise CommandError(str(error)) from None
 
 
-__all__ = ["serve_service"]
+__all__ = [
+    "PATIENCE",
+    "Host",
+    "OpenToAll",
+    "ServiceOptions",
+    "Workers",
+    "serve_service",
+    "service_options",
+]

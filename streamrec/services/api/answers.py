@@ -53,6 +53,20 @@ def of_record(
         "kind": "user",
         "items": page,
         "next": end if len(page) == asking.n else None,
+        **_of_click(record, now_ms),
+    }
+    if record["experiment"] is not None:
+        answer["experiment"] = record["experiment"]
+        answer["variant"] = record["variant"]
+    if asking.explain:
+        answer["asked_at"] = record["item_id"]
+        answer["features"] = _told(record["features"], features)
+    return answer
+
+
+def _of_click(record: Json, now_ms: int) -> Json:
+    """What a recommendation says of itself: who made it, for which click, how long ago."""
+    return {
         "recommendation_id": record["recommendation_id"],
         "model": record["model_name"],
         "version": record["model_version"],
@@ -63,13 +77,6 @@ def of_record(
         },
         "age_ms": max(0, now_ms - record["requested_at"]),
     }
-    if record["experiment"] is not None:
-        answer["experiment"] = record["experiment"]
-        answer["variant"] = record["variant"]
-    if asking.explain:
-        answer["asked_at"] = record["item_id"]
-        answer["features"] = _told(record["features"], features)
-    return answer
 
 
 def of_everybody(
@@ -131,15 +138,7 @@ def of_user(
         "feature_set": record["feature_set"],
         "session": [_event(event) for event in session_of(value.history, gap_ms)],
         "history": [_event(event) for event in value.history],
-        "recommendation_id": record["recommendation_id"],
-        "model": record["model_name"],
-        "version": record["model_version"],
-        "source": {
-            "topic": record["source_topic"],
-            "partition": record["source_partition"],
-            "offset": record["source_offset"],
-        },
-        "age_ms": max(0, now_ms - record["requested_at"]),
+        **_of_click(record, now_ms),
     }
 
 
