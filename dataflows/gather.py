@@ -18,7 +18,8 @@ Run it with `python -m bytewax.run dataflows.gather`.
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch
 from streamrec.dataflows.serving.gathering import gathered_columns
 from streamrec.dataflows.serving.groups import gatherings

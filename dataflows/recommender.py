@@ -17,7 +17,8 @@ Run it with `python -m bytewax.run dataflows.recommender`.
 
 from bytewax.dataflow import Dataflow
 
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch, split
 from streamrec.dataflows.job.topics import CLICKS, RECOMMENDATIONS, SESSIONS
 from streamrec.dataflows.steps.count_once import count_once

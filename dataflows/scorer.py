@@ -23,7 +23,8 @@ Run it with `python -m bytewax.run dataflows.scorer`.
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import answer_beside, answer_later, each_batch
 from streamrec.dataflows.serving.serve import serve
 

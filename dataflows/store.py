@@ -21,7 +21,8 @@ Run it with `python -m bytewax.run dataflows.store`.
 
 from bytewax.dataflow import Dataflow
 
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import each_batch
 from streamrec.dataflows.job.topics import RECOMMENDATIONS
 from streamrec.dataflows.steps.newest import newest_of_users

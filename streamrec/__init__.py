@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from streamrec.dataflows.errors.failed import Failed
     from streamrec.dataflows.job.by_key import ByKey
     from streamrec.dataflows.job.encoding import Records
-    from streamrec.dataflows.job.job import Job, open_job
+    from streamrec.dataflows.job.job import Job
     from streamrec.dataflows.job.kept import Kept
+    from streamrec.dataflows.job.opening import open_job
     from streamrec.dataflows.job.paper import PaperJob, batch_of
     from streamrec.dataflows.job.parts import Parts, answer_later, by_shard, each_batch, split
     from streamrec.dataflows.job.settings import Settings, SettingsError, load_settings
@@ -84,8 +85,9 @@ _MODULE_OF = {
         "dataflows.errors.failed": "Failed",
         "dataflows.job.by_key": "ByKey",
         "dataflows.job.encoding": "Records",
-        "dataflows.job.job": "Job open_job",
+        "dataflows.job.job": "Job",
         "dataflows.job.kept": "Kept",
+        "dataflows.job.opening": "open_job",
         "dataflows.job.paper": "PaperJob batch_of",
         "dataflows.job.parts": "Parts answer_later by_shard each_batch split",
         "dataflows.job.settings": "Settings SettingsError load_settings",

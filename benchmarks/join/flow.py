@@ -19,7 +19,8 @@ from typing_extensions import override
 
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.encoding import ColumnsOf
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch
 from streamrec.dataflows.job.topics import Topic
 from streamrec.dataflows.steps.decode_records import decode_records

@@ -14,7 +14,7 @@ from typing_extensions import override
 from benchmarks.join.flow import FLOW_ID, HOUR_MS, build_flow
 from streamrec.compiling import kernel
 from streamrec.dataflows.job.encoding import Records
-from streamrec.dataflows.job.job import open_job
+from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.steps.timed_rows import (
     OWN,
     TIME,

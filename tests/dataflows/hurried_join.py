@@ -3,7 +3,8 @@
 from bytewax.dataflow import Dataflow
 
 from benchmarks.join.flow import FLOW_ID, Offers, build_flow
-from streamrec.dataflows.job.job import Job, open_job
+from streamrec.dataflows.job.job import Job
+from streamrec.dataflows.job.opening import open_job
 
 LATE_MS = 500
 

@@ -20,7 +20,7 @@ from streamrec.connectors.log import Headers, Log, Outgoing, Record
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.reading import read_all
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS, ERRORS, RECOMMENDATIONS, SESSIONS, Topic
 from streamrec.dataflows.recommender import FLOW_ID, build_flow

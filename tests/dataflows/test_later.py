@@ -24,8 +24,8 @@ from streamrec.dataflows.engine.sealing import waiting_of
 from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.engine.store import snapshots_before
 from streamrec.dataflows.errors.redrive import read_errors
-from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.later import Ask
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import ERRORS
 from tests.dataflows.asking import (

@@ -22,7 +22,7 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, Outgoing, SchemaRegistry, UnknownSchemaError
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.errors.redrive import Redriver, read_errors
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import REDRIVES, make_all
 

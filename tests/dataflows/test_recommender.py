@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bytewax.testing import cluster_main
 
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow
 from streamrec.models.users.features import DEFAULT_FEATURES, compile_features

@@ -14,7 +14,7 @@ from bytewax.testing import run_main
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Log, Outgoing
 from streamrec.connectors.reading import read_all
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import CLICKS, make_all, topic_named
 from streamrec.dataflows.scoring import FLOW_ID, build_flow

@@ -12,7 +12,7 @@ import pytest
 from bytewax.testing import cluster_main, run_main
 
 from streamrec.connectors.starts import Start
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS

@@ -26,7 +26,7 @@ from streamrec.connectors.log import Log, Outgoing, RawBatch
 from streamrec.connectors.reading import read_all
 from streamrec.connectors.ticks.tick import TickCodec
 from streamrec.dataflows.engine.leaving import message_of
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.ticking import Ticking
 from streamrec.dataflows.job.topics import TICKS, make_all

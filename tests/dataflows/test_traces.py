@@ -14,7 +14,7 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows import store
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.topics import (
     ERRORS,
     IMPRESSIONS,

@@ -17,8 +17,9 @@ from bytewax.testing import run_main
 from streamrec.connectors.allowance import Allowance
 from streamrec.dataflows import store
 from streamrec.dataflows.engine.supervisor import Cluster, ClusterOptions
-from streamrec.dataflows.job.job import Job, open_job_with
+from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.measures import measure
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.parts import each_batch
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow

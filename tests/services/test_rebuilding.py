@@ -9,7 +9,7 @@ import pytest
 from bytewax.testing import run_main
 from typer.testing import CliRunner
 
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.topics import RECOMMENDATIONS
 from streamrec.dataflows.store import FLOW_ID, build_flow
 from streamrec.program import app

@@ -12,7 +12,7 @@ import pytest
 from streamrec.connectors.embedded.log import EmbeddedLog
 from streamrec.connectors.log import Outgoing, TopicSpec, WriteError
 from streamrec.connectors.state_files import StateFileError, StateFiles
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID, build_flow

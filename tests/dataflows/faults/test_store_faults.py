@@ -9,7 +9,7 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import run_main
 
 from streamrec.dataflows.engine.leaving import message_of
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.store import FLOW_ID, build_flow
 from streamrec.services.rebuilding import rebuild

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamrec.dataflows.engine.stopping import Stopping
-from streamrec.dataflows.job.job import open_job_with
 from streamrec.dataflows.job.measures import measure
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.topics import CLICKS
 from streamrec.dataflows.recommender import FLOW_ID
 from streamrec.services.metrics.watched import Watched

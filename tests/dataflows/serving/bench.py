@@ -16,7 +16,7 @@ from streamrec.connectors.log import Headers, Log, Outgoing
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows.engine.stopping import Stopping
 from streamrec.dataflows.errors.redrive import ErrorRecord, read_errors
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.topics import make_all, redrives_of
 from streamrec.dataflows.scorer import FLOW_ID, build_flow

@@ -11,7 +11,7 @@ from bytewax.testing import run_main
 
 from streamrec.connectors.reading import read_all
 from streamrec.dataflows import store
-from streamrec.dataflows.job.job import open_job_with
+from streamrec.dataflows.job.opening import open_job_with
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import IMPRESSIONS, make_all
 from streamrec.schemas.json_codec import JsonDecoder
