@@ -211,9 +211,9 @@ def decode_json(value: bytes, headers: Sequence[tuple[str, bytes | None]] = ()) 
         raise UnreadableError(f"expected JSON, got {shown_bytes(value)}: {error}") from None
 
 
-def to_json(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, default=_bytes_to_text)
+def to_json(value: Any, strict: bool = False) -> str:
+    """One line of JSON. `strict`: raises ValueError for numbers that JSON does not have."""
+    return json.dumps(value, ensure_ascii=False, default=_bytes_to_text, allow_nan=not strict)
 
 
 def _bytes_to_text(value: object) -> str:

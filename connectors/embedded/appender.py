@@ -4,6 +4,8 @@ What is begun is written before `begin` returns, in one transaction: some 50 mic
 records' own. The file's busy timeout bounds the wait for writers of other processes.
 """
 
+import logging
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -19,6 +21,8 @@ from streamrec.connectors.embedded.writer import TOPIC_AGE_S, Pending, append_pa
 from streamrec.connectors.log import Appending, LogError, Outgoing, Place, WriteError
 from streamrec.connectors.partitioner import partition_for_key
 from streamrec.connectors.sizes import size_of
+
+_logger = logging.getLogger(__name__)
 
 
 class EmbeddedAppender:
@@ -86,22 +90,26 @@ class EmbeddedAppender:
     def _write(self, parts: dict[int, tuple[Pending, list[int]]], appending: Appending) -> None:
         places: list[tuple[int, Place]] = []
         try:
-            with explained(self._where, WriteError):
-                with transaction(self._db):
-                    if self._claims is not None:
-                        self._claims.check(self._db)
-                    for row_id, (part, indexes) in parts.items():
-                        first = append_part(self._db, self._where, row_id, part)
-                        places += [
-                            (index, Place(part.partition, first + at))
-                            for at, index in enumerate(indexes)
-                        ]
-                checkpoint_if_large(self._db, self._file.path)
+            with explained(self._where, WriteError), transaction(self._db):
+                if self._claims is not None:
+                    self._claims.check(self._db)
+                for row_id, (part, indexes) in parts.items():
+                    first = append_part(self._db, self._where, row_id, part)
+                    places += [
+                        (index, Place(part.partition, first + at))
+                        for at, index in enumerate(indexes)
+                    ]
         except LogError as error:
             appending.settle_rest(error)
             return
         for index, place in places:
             appending.settle(index, place)
+        try:
+            checkpoint_if_large(self._db, self._file.path)
+        except sqlite3.Error as error:  # what was written stands; the next one tries again
+            _logger.warning(
+                "%s: the write-ahead file could not be taken in: %s", self._where, error
+            )
 
     def _rules(self, topic: str) -> TopicRules:
         """Raises LogError."""

@@ -45,14 +45,22 @@ class KafkaAppender:
 
     def prepare(self, topic: str) -> None:
         if topic not in self._limits:
-            self._admin.partitions(topic)
             self._limits[topic] = self._admin.max_message_bytes(topic)
 
     def begin(self, messages: Sequence[tuple[str, Outgoing]]) -> Appending:
         if self._closed:
             raise WriteError(f"{self._where}: the appender is closed")
         appending = Appending(len(messages))
+        refused: dict[str, LogError] = {}  # topics that cannot be had: asked for once, not by each
         for index, (topic, message) in enumerate(messages):
+            if topic not in self._limits and topic not in refused:
+                try:
+                    self.prepare(topic)
+                except LogError as error:
+                    refused[topic] = error
+            if topic in refused:
+                appending.settle(index, refused[topic])
+                continue
             try:
                 self._produce(topic, message, partial(self._settle, appending, index, topic))
             except LogError as error:
@@ -85,8 +93,7 @@ class KafkaAppender:
             self._admin.close()
 
     def _produce(self, topic: str, message: Outgoing, settle: Any) -> None:
-        """Raises LogError."""
-        self.prepare(topic)
+        """Raises LogError. The topic is prepared."""
         key, value, headers, ms, partition = message
         size, limit = size_of(key, value, headers), self._limits[topic]
         if size + OVERHEAD_BYTES > limit:

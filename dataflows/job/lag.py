@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from streamrec.connectors.log import Log, LogAdmin, LogError
+from streamrec.connectors.log import Log, LogAdmin
 from streamrec.dataflows.job.counts import Place
 
 _logger = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class LagWatch:
                     admin = self._open_log().admin()
                 positions = self._positions()
                 known = Lags(_lags(admin, positions), True if positions else None)
-            except LogError as error:
+            except Exception as error:  # noqa: BLE001  # the thread must live on
                 _logger.debug("the lag is not known: %s", error)
                 known = Lags({}, False)
                 if admin is not None:
-                    with suppress(LogError):
+                    with suppress(Exception):
                         admin.close()
                 admin = None
             with self._changed:

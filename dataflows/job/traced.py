@@ -38,10 +38,10 @@ class FlowTraces:
         self._followed: OrderedDict[_Place, _Followed] = OrderedDict()
 
     def read(self, batches: Sequence[RawBatch]) -> None:
-        """These were read. Looks at the headers of each, which costs a call a record on Kafka."""
+        """These were read. Looks at the headers of those that have any."""
         now_ns = time.time_ns()
         for batch in batches:
-            for row in range(len(batch)):
+            for row in batch.with_headers():
                 found = traceparent_of(batch.detail(row).headers)
                 if found is not None and is_sampled(found):
                     place = (batch.topic, batch.partition, int(batch.offsets[row]))

@@ -20,9 +20,14 @@ def up(
         int, typer.Option(min=0, max=65_535, help="Of what gives recommendations out.")
     ] = 8081,
     visits: Annotated[
-        int,
-        typer.Option(min=0, help="Visits to the page's shop, on an empty topic, to learn from."),
-    ] = 2_000,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Visits to the page's shop, put on an empty topic, to learn from.  [default: 2000 "
+            "on the embedded log, none on Kafka]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run ingress, main job, store and API together, until Ctrl-C, and a page to try them on.
 

@@ -28,6 +28,7 @@ from streamrec.shop.front.products import PRODUCTS
 
 _READY_S = 120.0  # the first start compiles kernels
 _FLUSH_S = 60.0
+_VISITS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Together:
     page_port: int
     ingress_port: int
     api_port: int
-    visits: int
+    visits: int | None  # None: some on the embedded log, whose topics are nobody else's
 
 
 def run_together(wanted: Together) -> None:
@@ -96,8 +97,10 @@ def _settings(environment: Mapping[str, str]) -> Settings:
         raise UsageError(f"settings: {error}") from None
 
 
-def _remember(log: Log, settings: Settings, count: int) -> None:
+def _remember(log: Log, settings: Settings, count: int | None) -> None:
     """Put visits on a topic of clicks that is empty."""
+    if count is None:
+        count = _VISITS if settings.backend == "embedded" else 0
     topic = settings.topic(CLICKS)
     with closing(log.admin()) as admin:
         if not count or any(admin.ends(topic).values()):

@@ -157,8 +157,10 @@ class HttpApp:
         whether it may ask. Raises Problem (404, 405)."""
         if not methods:
             raise Problem(404, "path expected one of /openapi.json, got another")
-        if request.method == "HEAD" and "GET" in methods:
-            return methods["GET"]
+        read = methods.get("GET")
+        # What writes does so for who GETs it, not for who looks whether it is there.
+        if request.method == "HEAD" and read is not None and not read.key_in_query:
+            return read
         if request.method == "OPTIONS" and self.guard.cors.is_on:
             return None
         allowed = ", ".join(sorted(methods))

@@ -88,10 +88,12 @@ class IngressApp:
             yield
         finally:
             self._closing.set()
-            await preparing
-            await asyncio.to_thread(self.writer.stop)
-            await asyncio.to_thread(self._following.stop)
-            self.writer.close()
+            try:
+                await preparing
+            finally:
+                await asyncio.to_thread(self.writer.stop)
+                await asyncio.to_thread(self._following.stop)
+                self.writer.close()
 
     def _prepare(self) -> None:
         """Learn, in a thread, what cannot be done without: schemas, and ids of the window. What is

@@ -13,7 +13,7 @@ from streamrec.dataflows.steps.click_rules import RULES as CLICK_RULES
 from streamrec.dataflows.steps.rules import Between, EventTime, Rule, TextLength, settled, unit_of
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
 from streamrec.services.http.problems import Problem
-from streamrec.services.ingress.event_ids import EVENT_ID, EVENT_ID_BYTES
+from streamrec.services.ingress.event_ids import EVENT_ID, EVENT_ID_BYTES, Id
 
 ITEMS_MAX = 1_000  # shown at once
 _KIND_BYTES = 64
@@ -77,6 +77,11 @@ class Event:
     topic: str
     message: Outgoing
     event_id: str | None
+
+    @property
+    def id(self) -> Id | None:
+        """By which it is known when it comes again."""
+        return None if self.event_id is None else (self.topic, self.message.key, self.event_id)
 
 
 class EventMaker:

@@ -1,15 +1,14 @@
 """Waits for records that answer requests: one thread follows the topics on which they come.
 
 A topic is followed from its end, as it is when the first request asks, and no more once nobody has
-waited for a while. An answer is found by its header `streamrec-request-id`, an error by that of the
-original that it holds.
+waited for a while. An answer is found by its key and its header `streamrec-request-id`, an error by
+those of the original that it holds.
 """
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 from streamrec.connectors.log import (
     Headers,
     Log,
-    LogError,
     LogReader,
     RawBatch,
     RegistryUnavailableError,
@@ -37,6 +35,10 @@ _IDLE_S = 30.0  # so long topics are followed though nobody waits
 _WAITING = 2_000  # requests at once
 _AGAIN_S = 0.5
 
+# Key of the record and request id: what a client calls its requests says nothing of another's.
+RequestKey = tuple[bytes | None, bytes]
+_Answered = tuple[str, bytes | None, bytes]  # topic, and these
+
 
 class PipelineAnswer(NamedTuple):
     """What came for a request."""
@@ -45,13 +47,18 @@ class PipelineAnswer(NamedTuple):
     is_error: bool
 
 
-class _Wish(NamedTuple):
+class Wish(NamedTuple):
     """A request that waits for its answer: `followed` is told when its topics are."""
 
-    request_id: bytes
-    topics: Sequence[tuple[str, bool]]  # with whether errors stand there
+    own: RequestKey
+    topics: tuple[tuple[str, bool], ...]  # with whether errors stand there
     followed: "asyncio.Future[None]"
     answered: "asyncio.Future[PipelineAnswer]"
+
+    @property
+    def places(self) -> list[_Answered]:
+        """What the record that answers it is known by, on either topic."""
+        return [(topic, *self.own) for topic, _ in self.topics]
 
 
 class Following:
@@ -60,41 +67,51 @@ class Following:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._wake = threading.Condition()
-        self._new: list[_Wish] = []
-        self._waiting: dict[bytes, _Wish] = {}  # by request id
+        self._new: list[Wish] = []
+        self._waiting: dict[_Answered, Wish] = {}  # each under both of its topics
         self._closing = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def expect(
-        self, request_id: bytes, outputs: str, errors: str
-    ) -> "asyncio.Future[PipelineAnswer]":
-        """What will be answered to a request that is not written yet. Raises Problem (503)."""
-        if len(self._waiting) >= _WAITING:
+    async def expect(self, own: RequestKey, outputs: str, errors: str) -> "Wish":
+        """What will be answered to a request that is not written yet; `forget` it afterwards.
+        Raises Problem (409, 503)."""
+        if len(self._waiting) >= 2 * _WAITING:
             raise Problem(503, f"{_WAITING} requests wait already", retry_after_s=1)
         loop = self._loop = asyncio.get_running_loop()
-        wish = _Wish(
-            request_id,
+        wish = Wish(
+            own,
             ((outputs, False), (errors, True)),
             loop.create_future(),
             loop.create_future(),
         )
         with self._wake:
+            if wish.places[0] in self._waiting:
+                raise Problem(409, "another request waits for the output of the same input")
             self._new.append(wish)
-            self._waiting[request_id] = wish
+            self._waiting |= dict.fromkeys(wish.places, wish)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="ingress-answers", daemon=True
                 )
                 self._thread.start()
             self._wake.notify()
-        await wish.followed
-        return wish.answered
+        try:
+            await wish.followed
+        except BaseException:  # of who stopped to wait, too
+            self.forget(wish)
+            raise
+        return wish
 
-    def forget(self, request_id: bytes) -> None:
+    def forget(self, wish: "Wish") -> None:
         """Nobody waits for it any more."""
         with self._wake:
-            self._waiting.pop(request_id, None)
+            self._forget(wish)
+
+    def _forget(self, wish: "Wish") -> None:
+        for place in wish.places:
+            if self._waiting.get(place) is wish:
+                del self._waiting[place]
 
     def stop(self) -> None:
         """To be called outside the loop's thread."""
@@ -109,7 +126,7 @@ class Following:
             try:
                 with closing(self._log.registry()) as registry:
                     _Round(self, JsonDecoder(partial(schema_named, registry))).run()
-            except (LogError, SchemaError, RegistryUnavailableError) as error:
+            except Exception as error:  # noqa: BLE001  # the thread must live on, and who waits be told
                 _logger.warning("answers cannot be followed: %s", error)
                 self._give_up_all()
                 with self._wake:
@@ -118,7 +135,7 @@ class Following:
     def _give_up_all(self) -> None:
         problem = Problem(503, "answers cannot be followed now", retry_after_s=1)
         with self._wake:
-            wishes = list(self._waiting.values())
+            wishes = set(self._waiting.values())
             self._waiting.clear()
             self._new.clear()
         for wish in wishes:
@@ -144,7 +161,7 @@ class Following:
 
     # What the thread asks for.
 
-    def new_wishes(self, has_nothing: bool) -> list[_Wish] | None:
+    def new_wishes(self, has_nothing: bool) -> list[Wish] | None:
         """Those that came; waits for some where nothing is followed. None: this was stopped."""
         with self._wake:
             while has_nothing and not self._new and not self._closing:
@@ -152,15 +169,18 @@ class Following:
             found, self._new = self._new, []
             return None if self._closing else found
 
-    def followed(self, wish: _Wish) -> None:
+    def followed(self, wish: Wish) -> None:
         self._tell(wish.followed, None)
 
-    def taken(self, request_id: bytes) -> _Wish | None:
-        """Whoever waits for it, who then does no more."""
+    def taken(self, topic: str, own: RequestKey) -> Wish | None:
+        """Whoever waits for what stands on a topic, who then does no more."""
         with self._wake:
-            return self._waiting.pop(request_id, None)
+            wish = self._waiting.get((topic, *own))
+            if wish is not None:
+                self._forget(wish)
+            return wish
 
-    def answer(self, wish: _Wish, answer: "PipelineAnswer | Problem") -> None:
+    def answer(self, wish: Wish, answer: "PipelineAnswer | Problem") -> None:
         self._tell(wish.answered, answer)
 
     @property
@@ -183,7 +203,7 @@ class _Round:
         if first is None:
             return
         with closing(log.reader()) as reader:
-            wishes: list[_Wish] | None = first
+            wishes: list[Wish] | None = first
             waited_at_s = time.monotonic()
             while wishes is not None:
                 for wish in wishes:
@@ -196,7 +216,7 @@ class _Round:
                     return
                 wishes = self._following.new_wishes(has_nothing=False)
 
-    def _follow(self, log: Log, reader: LogReader, wish: _Wish) -> None:
+    def _follow(self, log: Log, reader: LogReader, wish: Wish) -> None:
         for topic, has_errors in wish.topics:
             if topic not in self._topics:
                 with closing(log.admin()) as admin:
@@ -209,29 +229,32 @@ class _Round:
             return
         has_errors = self._topics[batch.topic]
         for index, value in enumerate(batch.values):
-            headers = batch.detail(index).headers
+            detail = batch.detail(index)
+            headers = detail.headers
             if has_errors:
-                self._look_at_error(value, headers)
+                self._look_at_error(batch.topic, detail.key, value, headers)
                 continue
-            wish = self._wish_of(headers)
+            wish = self._wish_of(batch.topic, detail.key, headers)
             if wish is not None:
                 self._following.answer(wish, self._answer(value, headers))
 
-    def _look_at_error(self, value: bytes | None, headers: Headers) -> None:
+    def _look_at_error(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> None:
         try:
             fields = self._decoder.decode(value or b"", headers)
             original = [(each["name"], each["value"]) for each in fields["headers"]]
         except (UnreadableError, SchemaError, RegistryUnavailableError, KeyError, TypeError):
             return  # by whom it was asked cannot be said
-        wish = self._wish_of(original)
+        wish = self._wish_of(topic, key, original)
         if wish is not None:
             told = {name: fields.get(name) for name in ("reason", "message", "stage")}
             self._following.answer(wish, PipelineAnswer(told, True))
 
-    def _wish_of(self, headers: Headers) -> _Wish | None:
+    def _wish_of(self, topic: str, key: bytes | None, headers: Headers) -> Wish | None:
         for name, content in headers:
             if name == REQUEST_ID and content is not None:
-                return self._following.taken(content)
+                return self._following.taken(topic, (key, content))
         return None
 
     def _answer(self, value: bytes | None, headers: Headers) -> "PipelineAnswer | Problem":

@@ -10,9 +10,10 @@ from typing import Any
 
 from streamrec.connectors.log import Outgoing
 from streamrec.dataflows.serving.request_ids import REQUEST_ID
+from streamrec.schemas.json_codec import to_json
 from streamrec.services.http.json_bodies import lines_of, parse_body
 from streamrec.services.http.problems import Problem
-from streamrec.services.http.replies import HeaderPairs, Reply, json_bytes, json_reply
+from streamrec.services.http.replies import HeaderPairs, Reply, json_bytes
 from streamrec.services.http.requests import Request
 from streamrec.services.http.routes import Route
 from streamrec.services.ingress.callers import Callers
@@ -31,7 +32,7 @@ from streamrec.services.ingress.following import Following
 from streamrec.services.ingress.settings import IngressSettings
 from streamrec.services.ingress.topics import CONTENT_TYPE, AllowedTopics, KeptTargets, key_of
 from streamrec.services.ingress.writer import Writer
-from streamrec.services.ingress.writing import EventWriter, Result, list_reply
+from streamrec.services.ingress.writing import DUPLICATE, EventWriter, Result, list_reply
 
 _JSON, _LINES, _BEACON = "application/json", "application/x-ndjson", "text/plain"
 _EVENTS = (_JSON, _LINES, _BEACON)  # a browser's beacon says text/plain, and holds JSON
@@ -40,6 +41,7 @@ _GIF = bytes.fromhex(
 )
 _NO_STORE = ((b"cache-control", b"no-store"),)
 _INTEGERS = ("timestamp", "price_cents")  # of a click in a query
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _WAIT = re.compile(r"(\d{1,4}(?:\.\d{1,3})?)(s|ms)?")
 # What an error of a pipeline says of the input, and not of the model.
 _UNFIT = frozenset(
@@ -96,7 +98,7 @@ class Ingress:
         value: dict[str, Any] = {k: v for k, v in request.query.items() if k != "key"}
         for name in _INTEGERS:
             text = value.get(name)
-            if text is not None and text.lstrip("-").isdecimal() and len(text) < 20:
+            if text is not None and _INTEGER.fullmatch(text):
                 value[name] = int(text)
         context, new_id = self._callers.context(request, self._now_ms())
         await self._event_writer.write_one(self._maker(CLICK).make(value, context))
@@ -104,6 +106,7 @@ class Ingress:
 
     async def topic(self, request: Request) -> Reply:
         """A record, or one of each line, of a topic that the settings allow."""
+        self._check_ready()
         name = request.params["name"]
         records = await self._topics.records(name)
         kind = request.content_type or _JSON
@@ -129,6 +132,7 @@ class Ingress:
 
     async def pipeline(self, request: Request) -> Reply:
         """An input, answered with its id, or with the output where it is waited for."""
+        self._check_ready()
         wait_s = self._wait_s(request.query.get("wait"))
         target = await self._targets.target(request.params["name"])
         kind = request.content_type or _JSON
@@ -143,15 +147,16 @@ class Ingress:
                 raise Problem(415, f"header content-type expected {_JSON}, got another")
             parse_body(body, request.limits.json_depth)
         context, _ = self._callers.context(request, self._now_ms())
-        request_id = _checked_id(context.event_id) or uuid.uuid4().hex
+        event_id = _checked_id(context.event_id)
+        request_id = event_id or uuid.uuid4().hex
         headers = [*context.headers, (REQUEST_ID, request_id.encode())]
-        if context.event_id is not None:
-            headers.append((EVENT_ID, request_id.encode()))
+        if event_id is not None:
+            headers.append((EVENT_ID, event_id.encode()))
         if target.content_types:
             headers.append((CONTENT_TYPE, kind.encode("latin-1", "replace")))
         key = key_of(request.query.get("key") or request.header(b"x-record-key"))
         message = Outgoing(key or request_id.encode(), body, headers)
-        event = Event(target.inputs, message, context.event_id and request_id)
+        event = Event(target.inputs, message, event_id)
         if not wait_s:
             place = await self._event_writer.write_one(event)
             return Reply(200, b'{"id":%s,%s' % (json_bytes(request_id), place[1:]))
@@ -161,14 +166,20 @@ class Ingress:
         self, event: Event, request_id: str, outputs: str, errors: str, wait_s: float
     ) -> Reply:
         began_s = asyncio.get_running_loop().time()
-        own = request_id.encode()
-        answered = await self._following.expect(own, outputs, errors)
+        own = event.message.key, request_id.encode()
+        wish = await self._following.expect(own, outputs, errors)
         try:
-            await self._event_writer.write_one(event)
+            said = await self._event_writer.write_one(event)
+            if said.endswith(DUPLICATE):
+                raise Problem(
+                    409,
+                    "the same input was sent before: its output is on the topic of outputs, or "
+                    "will be",
+                )
             left_s = began_s + wait_s - asyncio.get_running_loop().time()
-            done, _ = await asyncio.wait((answered,), timeout=max(0.0, left_s))
+            done, _ = await asyncio.wait((wish.answered,), timeout=max(0.0, left_s))
         finally:
-            self._following.forget(own)
+            self._following.forget(wish)
         if not done:
             raise Problem(
                 504,
@@ -176,14 +187,18 @@ class Ingress:
                 "outputs, under this id",
                 id=request_id,
             )
-        answer = answered.result()
+        answer = wish.answered.result()
         if answer.is_error:
             reason = str(answer.value.get("reason"))
             status = 422 if reason in _UNFIT else 500
             raise Problem(
                 status, f"the pipeline could not answer: {reason}", id=request_id, reason=reason
             )
-        return json_reply({"id": request_id, "output": answer.value})
+        try:
+            body = to_json({"id": request_id, "output": answer.value}, strict=True)
+        except ValueError:
+            raise Problem(500, "the output has no JSON", id=request_id) from None
+        return Reply(200, body.encode())
 
     async def _take(
         self, request: Request, kind: EventKind, fields: Mapping[str, Any] | None = None
@@ -237,6 +252,12 @@ class Ingress:
         events = [each for each in made if isinstance(each, Event)]
         results = iter(await self._event_writer.write(events) if events else ())
         return [next(results) if isinstance(each, Event) else each for each in made]
+
+    def _check_ready(self) -> None:
+        """Whether ids of the window are known, so that what comes again is seen. Raises Problem
+        (503)."""
+        if not self._makers:
+            raise Problem(503, "not ready: schemas are not known yet", retry_after_s=1)
 
     def _maker(self, kind: EventKind) -> EventMaker:
         """Raises Problem (503)."""

@@ -93,8 +93,8 @@ class AllowedTopics:
             raise Problem(404, "topic expected one that STREAMREC_INGRESS_TOPICS has, got another")
         try:
             return await self._records.get(name)
-        except (RegistryUnavailableError, LogError):
-            raise Problem(503, "the schema registry is away", retry_after_s=1) from None
+        except (RegistryUnavailableError, SchemaError, LogError):
+            raise Problem(503, "the topic's schema cannot be had", retry_after_s=1) from None
 
     def _look(self, name: str) -> TopicRecords:
         with closing(self._log.registry()) as registry:

@@ -166,11 +166,14 @@ class Writer:
                 if jobs is None:
                     return
                 if not self._write(appender, jobs):
-                    appender.close()
+                    self._why_not_open = "the log is being opened again"
+                    _close(appender)
                     appender = None
         finally:
+            self._why_not_open = "nothing is written any more"
             if appender is not None:
-                appender.close()
+                _close(appender)
+            self._refuse(LogError(self._why_not_open))
 
     def _opened(self) -> LogAppender | None:
         """An appender that has seen its topics; None: this was stopped before."""
@@ -180,11 +183,11 @@ class Writer:
                 appender = self._log.appender()
                 for topic in self._topics:
                     appender.prepare(topic)
-            except Exception as error:  # noqa: BLE001  # as above
+            except Exception as error:  # noqa: BLE001  # the thread must live on, as in `_write`
                 self._why_not_open = "the log cannot be opened"
                 _logger.warning("%s", error)
                 if appender is not None:
-                    appender.close()
+                    _close(appender)
                 self._refuse(_as_log_error(error))
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, _AGAIN_S)
@@ -261,6 +264,14 @@ class Writer:
             at = end
             self._open.popleft()  # jobs are settled in the order in which they came
         self.waiting -= at
+
+
+def _close(appender: LogAppender) -> None:
+    """Whatever it says: another is opened, or nothing is written any more."""
+    try:
+        appender.close()
+    except Exception as error:  # noqa: BLE001  # of any client
+        _logger.warning("closing what writes to the log: %s", error)
 
 
 def _as_log_error(error: Exception) -> LogError:

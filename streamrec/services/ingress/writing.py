@@ -12,6 +12,7 @@ from streamrec.services.ingress.writer import Writer, Written
 
 Result = bytes | Problem  # JSON of where it stands, or why it does not
 _ALL_GOOD, _NOT_ALL = 200, 207
+DUPLICATE = b',"duplicate":true}'  # ends what is said of an event that was written before
 
 
 class EventWriter:
@@ -50,18 +51,19 @@ class EventWriter:
         results: list[Result | None] = [None] * len(events)
         others: dict[int, asyncio.Future[Place | None]] = {}
         for index, event in enumerate(events):
-            if event.event_id is None:
+            own = event.id
+            if own is None:
                 new.append(index)
                 continue
-            place = self._ids.place_of(event.topic, event.event_id)
+            place = self._ids.place_of(own)
             if place is not None:
                 results[index] = _said(event.topic, place, is_duplicate=True)
                 continue
-            other = self._ids.under_way(event.topic, event.event_id)
+            other = self._ids.under_way(own)
             if other is not None:
                 others[index] = other
                 continue
-            self._ids.begin(event.topic, event.event_id)
+            self._ids.begin(own)
             new.append(index)
         if new:
             await self._write_new([events[index] for index in new], new, results)
@@ -82,9 +84,8 @@ class EventWriter:
 
         def settled(written: Sequence[Written]) -> None:
             for event, each in zip(events, written, strict=True):
-                if event.event_id is not None:
-                    place = each if isinstance(each, Place) else None
-                    self._ids.end(event.topic, event.event_id, place)
+                if event.id is not None:
+                    self._ids.end(event.id, each if isinstance(each, Place) else None)
 
         def began() -> None:
             nonlocal handed_over
@@ -97,8 +98,8 @@ class EventWriter:
         finally:
             if not handed_over:
                 for event in events:
-                    if event.event_id is not None:
-                        self._ids.end(event.topic, event.event_id, None)
+                    if event.id is not None:
+                        self._ids.end(event.id, None)
         for index, event, each in zip(indexes, events, written, strict=True):
             results[index] = (
                 _said(event.topic, each) if isinstance(each, Place) else problem_of(each)
@@ -142,8 +143,9 @@ def _said(topic: str, place: Place, is_duplicate: bool = False) -> bytes:
     name = _names.get(topic)
     if name is None:
         name = _names[topic] = json_bytes(topic)
-    more = b',"duplicate":true' if is_duplicate else b""
-    return b'{"topic":%s,"partition":%d,"offset":%d%s}' % (name, *place, more)
+    return b'{"topic":%s,"partition":%d,"offset":%d' % (name, *place) + (
+        DUPLICATE if is_duplicate else b"}"
+    )
 
 
-__all__ = ["EventWriter", "Result", "list_reply", "problem_of"]
+__all__ = ["DUPLICATE", "EventWriter", "Result", "list_reply", "problem_of"]

@@ -154,6 +154,27 @@ def test_an_event_id_counts_once_also_in_a_list_and_after_a_start(
         assert len(served.records()) == 2
 
 
+def test_an_event_id_is_its_users_own(log: Log, topic_name: str) -> None:
+    """What one client calls an event says nothing of another's, after a start neither."""
+    sent = [{**CLICK, "user_id": user, "event_id": "1"} for user in ("u1", "u2", "u1")]
+    with ingress(log, topic_name) as served:
+        found = served.client.post("/clicks", json=sent).json()["results"]
+        assert [each.get("duplicate") for each in found] == [None, None, True]
+        assert len(served.records()) == 2
+    with ingress(log, topic_name) as served:
+        for event in (*sent, {**CLICK, "user_id": "u3", "event_id": "1"}):
+            served.client.post("/clicks", json=event)
+        assert len(served.records()) == 3
+
+
+def test_looking_whether_the_pixel_is_there_is_no_click(embedded_log: Log, topic_name: str) -> None:
+    with ingress(embedded_log, topic_name) as served:
+        assert served.client.head("/clicks.gif", params=CLICK).status_code == 405
+        odd = served.client.get("/clicks.gif", params={**CLICK, "price_cents": "--5"})
+        assert odd.status_code == 422
+        assert served.records() == []
+
+
 def test_the_same_event_sent_by_many_at_once_is_written_once(log: Log, topic_name: str) -> None:
     with ingress(log, topic_name) as served:
 

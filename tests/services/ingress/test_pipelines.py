@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from streamrec.connectors.embedded.log import EmbeddedLog
+from streamrec.connectors.log import Headers, Outgoing
 from streamrec.dataflows.serving.kept import KeptPipeline, KeptVersion, keep
 from streamrec.models.serving.contract import Metadata
 from tests.connectors.log_reading import create, wait_until
@@ -62,7 +64,7 @@ def test_an_input_is_answered_with_its_output_when_asked_to_wait(
         wait_until(answered)
 
 
-INPUTS = "live.iris.1.0.inputs"
+INPUTS, OUTPUTS = "live.iris.1.0.inputs", "live.iris.1.0.outputs"
 
 
 @pytest.fixture
@@ -95,6 +97,24 @@ def test_an_input_that_is_sent_again_is_written_once(served: Served) -> None:
     assert first.json()["id"] == again.json()["id"] == "once"
     assert again.json()["duplicate"] is True
     assert len(served.records(INPUTS)) == 1
+
+
+def test_who_waits_gets_no_answer_of_another(served: Served) -> None:
+    """The same id under another key is another input, whose output has that key."""
+    headers = {"idempotency-key": "1"}
+    assert served.client.post("/pipelines/iris?key=b", json=1, headers=headers).status_code == 200
+    twice = served.client.post("/pipelines/iris?key=b&wait=1s", json=1, headers=headers)
+    assert (twice.status_code, "sent before" in twice.json()["detail"]) == (409, True)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(
+            served.client.post, "/pipelines/iris?key=a&wait=5s", json=1, headers=headers
+        )
+        wait_until(lambda: len(served.records(INPUTS)) == 2)
+        named: Headers = [("streamrec-request-id", b"1")]
+        with closing(served.log.writer()) as writer:
+            for key, value in ((b"b", b'"other"'), (b"a", b'"own"')):
+                writer.write(OUTPUTS, [Outgoing(key, value, named)])
+        assert waiting.result().json() == {"id": "1", "output": "own"}
 
 
 @pytest.mark.parametrize(
