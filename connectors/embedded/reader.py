@@ -29,7 +29,9 @@ from streamrec.connectors.embedded.rows import (
 )
 from streamrec.connectors.log import Detail, LogError, OffsetOutOfRangeError, RawBatch
 
-_WAIT_S = 0.001  # between two looks for new records while a poll waits
+# Between two looks for new records while a poll waits: longer and longer while nothing comes, since
+# each look takes what else the process does out of its step.
+_WAIT_S, _WAIT_S_MAX = 0.001, 0.01
 _FETCH = "SELECT * FROM batches WHERE id >= ? AND id < ? ORDER BY id"
 
 
@@ -103,14 +105,15 @@ class EmbeddedReader:
         }
 
     def poll(self, max_messages: int, timeout_s: float = 0.0) -> list[RawBatch]:
-        give_up = time.monotonic() + timeout_s
+        give_up, wait_s = time.monotonic() + timeout_s, _WAIT_S
         with explained(self._where):
             while True:
                 self._look()
                 batches = self._read(max_messages)
                 if batches or (left_s := give_up - time.monotonic()) <= 0:
                     return batches
-                time.sleep(min(_WAIT_S, left_s))
+                time.sleep(min(wait_s, left_s))
+                wait_s = min(1.5 * wait_s, _WAIT_S_MAX)
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         with explained(self._where):

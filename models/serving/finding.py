@@ -41,11 +41,20 @@ def user_module(name: str, folder: Path | None = None) -> ModuleType:
         sys.path.insert(0, here)
     top = name.partition(".")[0]
     _put_aside(top, here)
-    importlib.invalidate_caches()  # a file may be younger than the folder's list of names
+    _forget_folders()
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # user code: a syntax error, anything
         raise BadModel(f"module {name!r} cannot be imported from {here}: {told(error)}") from error
+
+
+def _forget_folders() -> None:
+    """Let folders be listed anew: a file may be younger than the list that Python keeps."""
+    while True:
+        try:
+            return importlib.invalidate_caches()
+        except RuntimeError:  # it goes through a dictionary while another thread imports
+            continue
 
 
 def _put_aside(top: str, here: str) -> None:

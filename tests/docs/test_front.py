@@ -37,6 +37,8 @@ class Up:
         (command,) = (line for line in blocks("front.md", "sh")[0].splitlines() if line)
         page, ingress, api = free_ports(3)
         ports = ["--port", page, "--ingress-port", ingress, "--api-port", api]
+        if "KAFKA_BOOTSTRAP_SERVERS" in reader.environment:  # as the page says
+            ports += ["--visits", 2_000]
         self.folder = reader.folder / "data" / "up"
         self.page, self.ingress, self.api = (f"http://127.0.0.1:{p}" for p in (page, ingress, api))
         self._log = reader.folder / "up.log"

@@ -30,7 +30,7 @@ def top(
         bool, typer.Option("--once", help="Look twice, a second apart, print one table and end.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --once: a list of objects, one for each process.")
+        bool, typer.Option("--json", help="A list of objects, one for each process, once.")
     ] = False,
 ) -> None:
     """Show how all processes do: rates, errors, lag, latency, epochs, models, processor and memory.

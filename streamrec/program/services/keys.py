@@ -31,7 +31,7 @@ def create(
         typer.Option(
             "--scope",
             help="What it may do (repeatable): clicks, impressions, outcomes, topics/NAME, "
-            "pipelines/NAME, recommendations; topics/* for all, * for everything.",
+            "pipelines/NAME, recommendations, users; topics/* for all, * for everything.",
         ),
     ],
     days: Annotated[

@@ -96,7 +96,9 @@ class LiveItems:
 
     def around(self, item_id: str, k: int) -> list[ScoredItem] | None:
         """What is clicked in the sessions that hold an item; None: it was never clicked."""
-        if self._numbers([item_id])[0] < 0:
+        with self.serving.lock:
+            is_known = self._numbers([item_id])[0] >= 0
+        if not is_known:
             return None
         found = self._ranked(self._around, [item_id], [0], k + 1)
         return [each for each in found if each.item_id != item_id][:k]
@@ -109,7 +111,8 @@ class LiveItems:
         wanted = set(items)
         proposed = self.recommend(session, times_ms, self._recommender.slots)
         ranked = [each for each in proposed if each.item_id in wanted]
-        rest = [item for item in items if item not in {each.item_id for each in ranked}]
+        placed = {each.item_id for each in ranked}
+        rest = [item for item in items if item not in placed]
         clicks = self._popularity(rest)
         order = sorted(range(len(rest)), key=lambda row: (-clicks[row], row))
         return ranked, [rest[row] for row in order]
@@ -167,8 +170,8 @@ class LiveItems:
         return [ScoredItem(i, float(a), 0) for i, a in zip(ids, ago.tolist(), strict=True)]
 
     def _popularity(self, items: Sequence[str]) -> list[float]:
-        numbers = self._numbers(items)
         with self.serving.lock:
+            numbers = self._numbers(items)
             stats = self._recommender.index.state.stats
             known = (numbers >= 0) & (numbers < len(stats))
             clicks = np.where(known, stats[np.where(known, numbers, 0), LONG], -1.0)

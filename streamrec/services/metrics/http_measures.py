@@ -36,7 +36,7 @@ class HttpMeasures(Collector):
     def collect(self) -> Iterator[Metric]:
         with self._lock:
             requests = sorted(self._requests.items())
-            took = sorted(self._took.items())
+            took = sorted((route, buckets.copy()) for route, buckets in self._took.items())
         counted = CounterMetricFamily(
             "streamrec_http_requests",
             "Requests that were answered.",

@@ -10,7 +10,7 @@ from streamrec.services.metrics.notes import Note
 _IN = ("streamrec_records_read_total", "streamrec_http_requests_total")
 _OUT = ("streamrec_records_written_total",)
 _ERRORS = ("streamrec_record_errors_total",)
-_WAITING = (*("streamrec_waiting_records", "streamrec_storing_records", "streamrec_queue_records"),)
+_WAITING = ("streamrec_waiting_records", "streamrec_storing_records", "streamrec_queue_records")
 _TOOK = ("streamrec_source_to_sink_seconds", "streamrec_http_request_duration_seconds")
 
 
@@ -62,9 +62,7 @@ def row_of(
         errors_per_s=_rate(now, before, up_s, *_ERRORS),
         lag=now.total("streamrec_lag_records"),
         p99_s=_p99(now, before),
-        waiting=now.total(
-            "streamrec_waiting_records", "streamrec_storing_records", "streamrec_queue_records"
-        ),
+        waiting=now.total(*_WAITING),
         epoch_s=_mean(now, before, "streamrec_epoch_duration_seconds"),
         closing_s=_mean(now, before, "streamrec_epoch_closing_seconds"),
         store_age_s=_age(now, "streamrec_store_newest_timestamp_seconds", now_s),

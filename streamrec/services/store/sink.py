@@ -85,8 +85,9 @@ class StoreSink:
     def put(self, items: list[Item]) -> None:
         with self._failing():
             self.options.holding()
-            self._unsynced = True
             self._putting.hand_over(items)
+            # Not before: another lane's sync, meanwhile, would take it for its own.
+            self._unsynced = True
         self.options.on_write(items)
 
     def sync(self) -> None:
