@@ -9,7 +9,7 @@ import pytest
 
 from streamrec.dataflows.job.modules import on_paper
 from streamrec.dataflows.job.start_error import StartError
-from streamrec.dataflows.job.topics import RANKER_INPUTS, make_all
+from streamrec.dataflows.job.topics import CLICKS, RANKER_INPUTS, make_all
 from streamrec.dataflows.steps.encode import ranker_input_columns
 from streamrec.dataflows.steps.recommend import Recommended, RecommendShard
 from streamrec.dataflows.steps.sampled import in_share
