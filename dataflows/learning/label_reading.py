@@ -12,10 +12,10 @@ from streamrec.dataflows.job.answers import SOURCE_HEADER
 from streamrec.dataflows.learning.label_rows import ReadRows
 from streamrec.dataflows.learning.said import (
     SaidAnswer,
+    SaidImpression,
     SaidOutcome,
     SaidRankerInputs,
     SaidRecommendation,
-    SaidImpression,
 )
 from streamrec.dataflows.serving.outputs import (
     EXPERIMENT,
