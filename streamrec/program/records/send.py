@@ -13,6 +13,7 @@ import typer
 
 from streamrec.connectors.log import Headers, Log, LogWriter, Outgoing, TooLargeError
 from streamrec.dataflows.job.settings import Settings
+from streamrec.dataflows.serving.record_headers import CONTENT_TYPE
 from streamrec.program.records.lines import (
     ToMessage,
     encoded_lines,
@@ -24,7 +25,6 @@ from streamrec.program.serving.named import Target, one_target, sent_to
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import MisfitError
 
-CONTENT_TYPE = "content-type"  # the header that says what raw bytes are
 _FLUSH_S = 60.0
 
 

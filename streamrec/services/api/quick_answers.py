@@ -8,10 +8,10 @@ import orjson
 
 from streamrec.connectors.log import SchemaRegistry
 from streamrec.dataflows.job.topics import RECOMMENDATIONS
+from streamrec.schemas.header_ids import HEADER_BYTES
 from streamrec.services.api.answer_kernel import (
     ASKED_MS,
     EXPERIMENT,
-    HEADER_BYTES,
     ID,
     MODEL,
     OFFSET,

@@ -1,3 +1,0 @@
-"""The header that names a request from its input to its answer, apart from what answers."""
-
-REQUEST_ID = "streamrec-request-id"
