@@ -11,7 +11,7 @@ from typing import Any
 from streamrec.models.contract import ModelInfo
 from streamrec.models.users.features import Feature
 from streamrec.services.api.asking import Asking
-from streamrec.services.api.live import ForEverybody, ScoredItem
+from streamrec.services.api.live import Learned, ScoredItem
 from streamrec.services.api.words import FILLED, method_names, reasons
 from streamrec.services.store.users import PastClick, UserValue
 
@@ -84,7 +84,7 @@ def of_everybody(
     found: Sequence[ScoredItem],
     asking: Asking,
     info: ModelInfo,
-    lists: ForEverybody,
+    learned: Learned,
     sessions_topic: str,
     now_ms: int,
     fill: Sequence[ScoredItem] = (),
@@ -105,18 +105,18 @@ def of_everybody(
         "kind": kind,
         "items": page,
         "next": end if len(page) == asking.n else None,
-        **of_index(info, lists, sessions_topic, now_ms),
+        **of_index(info, learned, sessions_topic, now_ms),
     }
 
 
-def of_index(info: ModelInfo, lists: ForEverybody, sessions_topic: str, now_ms: int) -> Json:
+def of_index(info: ModelInfo, learned: Learned, sessions_topic: str, now_ms: int) -> Json:
     """What an answer of the index says of itself."""
-    offsets = {str(partition): at for partition, at in sorted(lists.offsets.items())}
+    offsets = {str(partition): at for partition, at in sorted(learned.offsets.items())}
     return {
         "model": info.name,
         "version": info.version,
         "source": {"topic": sessions_topic, "offsets": offsets},
-        "age_ms": max(0, now_ms - lists.newest_ms) if lists.newest_ms else None,
+        "age_ms": max(0, now_ms - learned.newest_ms) if learned.newest_ms else None,
     }
 
 
