@@ -24,8 +24,10 @@ class RedisServer:
     def __init__(self, program: str, folder: Path) -> None:
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_url = f"unix://{folder}/socket?db=0"
         self._command = [
             *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *("--unixsocket", str(folder / "socket")),
             *("--appendonly", "yes", "--appendfsync", "always", "--dir", str(folder)),
         ]
         self._log = folder / "server.log"

@@ -53,7 +53,7 @@ def of_record(
         "kind": "user",
         "items": page,
         "next": end if len(page) == asking.n else None,
-        **_of_click(record, now_ms),
+        **of_click(record, now_ms),
     }
     if record["experiment"] is not None:
         answer["experiment"] = record["experiment"]
@@ -64,7 +64,7 @@ def of_record(
     return answer
 
 
-def _of_click(record: Json, now_ms: int) -> Json:
+def of_click(record: Json, now_ms: int) -> Json:
     """What a recommendation says of itself: who made it, for which click, how long ago."""
     return {
         "recommendation_id": record["recommendation_id"],
@@ -138,7 +138,7 @@ def of_user(
         "feature_set": record["feature_set"],
         "session": [_event(event) for event in session_of(value.history, gap_ms)],
         "history": [_event(event) for event in value.history],
-        **_of_click(record, now_ms),
+        **of_click(record, now_ms),
     }
 
 
@@ -192,4 +192,12 @@ def _event(event: PastClick) -> Json:
     return {"item_id": event.item_id, "timestamp": event.time_ms}
 
 
-__all__ = ["explained", "of_everybody", "of_index", "of_record", "of_user", "session_of"]
+__all__ = [
+    "explained",
+    "of_click",
+    "of_everybody",
+    "of_index",
+    "of_record",
+    "of_user",
+    "session_of",
+]

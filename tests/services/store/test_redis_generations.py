@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamrec.services.store.contract import Space, StoreError
+from streamrec.services.store.opening import open_store
 from streamrec.services.store.redis_server import REBUILD, RedisStore, client_of
 from streamrec.services.store.redis_swap import RedisReplacement
 from tests.services.conftest import RedisServer
@@ -51,9 +52,10 @@ def test_a_rebuild_that_another_has_taken_for_dead_harms_nothing(url: str, clien
     client.delete(REBUILD)  # as if it had stood still for too long
     other = RedisReplacement(url)
     other.store.put(LARGEST, [(b"a", b"2")])
-    for late in (lambda: slow.store.put(LARGEST, [(b"a", b"1")]), lambda: slow.swap(lambda: None)):
-        with pytest.raises(StoreError, match="expected this rebuild to be the only one"):
-            late()
+    with pytest.raises(StoreError, match="expected this rebuild to be the only one"):
+        slow.store.put(LARGEST, [(b"a", b"1")])
+    with pytest.raises(StoreError, match="expected this rebuild to be the only one"):
+        slow.swap(lambda: None)
     slow.close()
 
     other.swap(lambda: None)
@@ -62,3 +64,12 @@ def test_a_rebuild_that_another_has_taken_for_dead_harms_nothing(url: str, clien
     with closing(RedisStore(url)) as store:
         assert store.get(LARGEST, [b"a"]) == [b"2"]
     assert len(client.keys("*/*")) == 1  # what the slow one had put is gone too
+
+
+def test_a_server_is_reached_by_its_socket_too(url: str, redis_server: RedisServer) -> None:
+    with (
+        closing(open_store(url)) as store,
+        closing(open_store(redis_server.socket_url)) as by_socket,
+    ):
+        by_socket.put(LARGEST, [(b"a", b"1")])
+        assert store.get(LARGEST, [b"a"]) == [b"1"]
