@@ -106,6 +106,11 @@ class Settings(_TopicNames):
         description="of dataflows.scorer: a file that lists models (.toml, .yaml), or names with "
         "commas: iris_model:Iris,fraud.skops; or pipelines of the log: pipeline:NAME,...",
     )
+    learning: str | None = Field(
+        None,
+        description="of dataflows.labels, trainer and evaluation: a file (.toml) that says which "
+        "answers are labelled, learned from and judged",
+    )
     profile: str = Field(
         "development",
         description="which profile of the list of models: development, test, beta, production, or "

@@ -18,6 +18,7 @@ from streamrec.dataflows.job.topic import Format as Format
 from streamrec.dataflows.job.topic import Topic as Topic
 
 _DAY_MS = 24 * 60 * 60 * 1000
+_PLACE = ("source_partition", "source_offset", "source_topic")
 
 # Of a table that is read with `job.table(..., timed=True)`: for a day, a tick that is read again
 # finds the versions that it had.
@@ -35,7 +36,7 @@ RECOMMENDATIONS = Topic(
     "recommendations.avsc",
     "user_id",
     doc="where recommendations go",
-    answers=("source_partition", "source_offset", "source_topic"),
+    answers=_PLACE,
 )
 ERRORS = Topic(
     "errors",
@@ -76,6 +77,51 @@ OUTCOMES = Topic(
     key_doc="recommendation_id, by which they are joined with impressions",
     doc="where is told what came of a recommendation",
 )
+RANKER_INPUTS = Topic(
+    "ranker-inputs",
+    "ranker_inputs.avsc",
+    "user_id",
+    doc="where the main job logs what its ranker saw, for a share of answers",
+    answers=_PLACE,
+)
+TRAINING_EXAMPLES = Topic(
+    "training-examples",
+    "training_examples.avsc",
+    "request_id",
+    key_doc="request_id: the recommendation, or the request that a model answered",
+    doc="where dataflows.labels writes what models saw, said, and what came of it",
+    answers=(*_PLACE, "dataflow", "kind", "number"),
+)
+MODELS = Topic(
+    # One partition: what is said of a model has an order.
+    "models",
+    "published_models.avsc",
+    "id",
+    key_doc="id: NAME/VERSION, NAME/VERSION/PART or NAME@ALIAS",
+    doc="where models are published",
+    partitions=1,
+    configs={**TABLE_CONFIGS, "max.message.bytes": str(2 * 1024 * 1024)},
+)
+MODEL_EVENTS = Topic(
+    # Never cut: it says which version answers from which offset on.
+    "model-events",
+    "model_events.avsc",
+    "model",
+    key_doc="model: its name",
+    doc="where is told what became of models that were published",
+    partitions=1,
+    configs={"retention.ms": "-1"},
+)
+METRICS = Topic(
+    "metrics",
+    "metrics.avsc",
+    "model",
+    key_doc="model: its name",
+    doc="where dataflows.evaluation writes how well models do",
+    partitions=1,
+    answers=(*_PLACE, "dataflow", "kind", "number"),
+    configs={"retention.ms": str(90 * _DAY_MS)},
+)
 TICKS = Topic(
     # One partition, since their order is what they are for; kept as long as what they cut.
     "ticks",
@@ -104,6 +150,11 @@ TOPICS = (
     SCORES,
     IMPRESSIONS,
     OUTCOMES,
+    RANKER_INPUTS,
+    TRAINING_EXAMPLES,
+    MODELS,
+    MODEL_EVENTS,
+    METRICS,
     TICKS,
     REDRIVES,
 )

@@ -1,0 +1,1 @@
+"""What labels, trainer and evaluation of a learning file are made of."""

@@ -1,0 +1,1 @@
+"""What learns from labelled answers: data sets, preprocessing, search, online models."""
