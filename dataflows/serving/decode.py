@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.log import Headers, RawBatch, SchemaError
-from streamrec.dataflows.errors.failed import Failed, Origins
+from streamrec.dataflows.errors.failed import CONTENT_TYPE, Failed, Origins
 from streamrec.dataflows.serving.inputs import ModelInputs
-from streamrec.dataflows.serving.record_headers import CONTENT_TYPE
 from streamrec.models.serving.contract import Raw
 from streamrec.schemas.header_ids import HEADER_BYTES, key_in
 from streamrec.schemas.json_codec import UnreadableError

@@ -13,7 +13,7 @@ from streamrec.connectors.per_thread import PerThread
 from streamrec.dataflows.job.answers import IDS, OUTPUT_HEADER, SOURCE_HEADER
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.serving.inputs import ModelAnswers
-from streamrec.dataflows.serving.record_headers import REQUEST_ID
+from streamrec.dataflows.serving.request_ids import REQUEST_ID
 from streamrec.schemas.columns import Bytes, Columns, strings
 from streamrec.schemas.encoder import Encoder
 from streamrec.schemas.header_ids import VALUE_SCHEMA_ID

@@ -12,8 +12,8 @@ from typing import Annotated, cast
 import typer
 
 from streamrec.connectors.log import Headers, Log, LogWriter, Outgoing, TooLargeError
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
 from streamrec.dataflows.job.settings import Settings
-from streamrec.dataflows.serving.record_headers import CONTENT_TYPE
 from streamrec.program.records.lines import (
     ToMessage,
     encoded_lines,

@@ -22,7 +22,7 @@ from streamrec.connectors.log import (
     SchemaError,
     schema_named,
 )
-from streamrec.dataflows.serving.record_headers import REQUEST_ID
+from streamrec.dataflows.serving.request_ids import REQUEST_ID
 from streamrec.schemas.header_ids import key_in
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError, decode_json
 from streamrec.services.http.problems import Problem

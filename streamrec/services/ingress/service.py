@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from streamrec.connectors.log import Outgoing
-from streamrec.dataflows.serving.record_headers import CONTENT_TYPE, REQUEST_ID
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
+from streamrec.dataflows.serving.request_ids import REQUEST_ID
 from streamrec.schemas.json_codec import to_json
 from streamrec.schemas.reasons import Reason
 from streamrec.services.http.json_bodies import lines_of, parse_body

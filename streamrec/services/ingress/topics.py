@@ -14,9 +14,9 @@ from streamrec.connectors.log import (
     UnknownSchemaError,
 )
 from streamrec.connectors.making_topics import subject_of
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.serving.kept_topics import UnknownPipeline, served_pipelines
-from streamrec.dataflows.serving.record_headers import CONTENT_TYPE
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
 from streamrec.services.http.problems import Problem
 from streamrec.services.ingress.events import misfit_problem
