@@ -9,7 +9,7 @@ _Z95 = 1.959964  # of a normal distribution, two-sided 95 %
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """A range of event time, Unix milliseconds; `end_ms` is not in it."""
 
     start_ms: int
@@ -36,7 +36,7 @@ class Figure:
 
 
 def figure_of(
-    records: Iterable[Mapping[str, Any]], pipeline: str, metric: str, span: Span
+    records: Iterable[Mapping[str, Any]], pipeline: str, metric: str, span: TimeSpan
 ) -> Figure | None:
     """The windows that lie in a span, of all versions together; None: there is none.
 
@@ -70,4 +70,4 @@ def _ms(time: Any) -> int:
     return int(time) if isinstance(time, int) else round(time.timestamp() * 1000)
 
 
-__all__ = ["Figure", "Span", "figure_of"]
+__all__ = ["Figure", "TimeSpan", "figure_of"]
