@@ -11,7 +11,7 @@ from typing import Any
 from streamrec.models.contract import ModelInfo
 from streamrec.models.users.features import Feature
 from streamrec.services.api.asking import Asking
-from streamrec.services.api.live import Learned, ScoredItem
+from streamrec.services.api.live import ReadSoFar, ScoredItem
 from streamrec.services.api.words import FILLED, method_names, reasons
 from streamrec.services.store.users import PastClick, UserValue
 
@@ -84,7 +84,7 @@ def of_everybody(
     found: Sequence[ScoredItem],
     asking: Asking,
     info: ModelInfo,
-    learned: Learned,
+    learned: ReadSoFar,
     sessions_topic: str,
     now_ms: int,
     fill: Sequence[ScoredItem] = (),
@@ -109,7 +109,7 @@ def of_everybody(
     }
 
 
-def of_index(info: ModelInfo, learned: Learned, sessions_topic: str, now_ms: int) -> Json:
+def of_index(info: ModelInfo, learned: ReadSoFar, sessions_topic: str, now_ms: int) -> Json:
     """What an answer of the index says of itself."""
     offsets = {str(partition): at for partition, at in sorted(learned.offsets.items())}
     return {

@@ -11,7 +11,7 @@ from streamrec.models.users.features import Feature
 from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
 from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
 from streamrec.services.api.known import KnownUsers
-from streamrec.services.api.live import ForEverybody, Learned, LiveItems, ScoredItem
+from streamrec.services.api.live import ForEverybody, LiveItems, ReadSoFar, ScoredItem
 from streamrec.services.api.seen import Impressions
 from streamrec.services.api.session_body import Session, items_of, session_of_body
 from streamrec.services.http.problems import Problem
@@ -139,7 +139,7 @@ class Handlers:
         found: Sequence[ScoredItem],
         asking: Asking,
         now_ms: int,
-        learned: Learned,
+        learned: ReadSoFar,
         fill: Sequence[ScoredItem] = (),
         **more: Any,
     ) -> Json:

@@ -45,7 +45,7 @@ class ScoredItem(NamedTuple):
     methods: int  # bit i: the i-th of ModelInfo.methods
 
 
-class Learned(NamedTuple):
+class ReadSoFar(NamedTuple):
     """How far an index has read."""
 
     offsets: dict[int, int]  # of the topic of sessions, as far as it was learned
@@ -58,7 +58,7 @@ class ForEverybody:
 
     popular: list[ScoredItem]
     latest: list[ScoredItem]  # score: how many clicks ago the item was seen first, negative
-    learned: Learned
+    learned: ReadSoFar
 
 
 class FollowedSessions(SessionTable):
@@ -124,10 +124,12 @@ class LiveItems:
         order = sorted(range(len(rest)), key=lambda row: (-clicks[row], row))
         return ranked, [rest[row] for row in order]
 
-    def learned(self) -> Learned:
+    def learned(self) -> ReadSoFar:
         """How far it has read by now, at least."""
         table = self.table
-        return Learned({}, 0) if table is None else Learned(dict(table.positions), table.newest_ms)
+        return (
+            ReadSoFar({}, 0) if table is None else ReadSoFar(dict(table.positions), table.newest_ms)
+        )
 
     @property
     def has_lists(self) -> bool:
@@ -251,4 +253,4 @@ def live_items(log: Log, settings: Settings) -> LiveItems:
     return live
 
 
-__all__ = ["KEPT", "ForEverybody", "Learned", "LiveItems", "ScoredItem", "live_items"]
+__all__ = ["KEPT", "ForEverybody", "LiveItems", "ReadSoFar", "ScoredItem", "live_items"]
