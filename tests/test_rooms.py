@@ -42,7 +42,7 @@ FLOORS = (
     ("program",),
     ("start", "__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "evaluation")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "labels", "evaluation")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 
