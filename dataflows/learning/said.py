@@ -61,4 +61,4 @@ class SaidRankerInputs(NamedTuple):
     inputs: NDArray[np.float32]
 
 
-__all__ = ["SaidAnswer", "SaidOutcome", "SaidRankerInputs", "SaidRecommendation", "SaidImpression"]
+__all__ = ["SaidAnswer", "SaidImpression", "SaidOutcome", "SaidRankerInputs", "SaidRecommendation"]
