@@ -6,12 +6,23 @@ twice, never, or too late, and records are written some time after they happened
 last records say nothing but what time it is, until every horizon has ended.
 """
 
+import argparse
+import io
 import json
 import random
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
+import fastavro
+
+from streamrec.connectors.backend import open_log
+from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.job.settings import load_settings
+from streamrec.schemas import load
+from tests.proofs.chaos_feed import Pace, send_at_pace
 from tests.proofs.join_plain import partition_of
 from tests.proofs.labels_plain import Fact
 
@@ -284,3 +295,49 @@ def fact_of(record: Placed) -> Fact:
 def _by_item(value: dict[str, Any]) -> dict[str, list[float]]:
     pairs = zip(value["inputs"][::2], value["inputs"][1::2], strict=True)
     return dict(zip(value["item_ids"], map(list, pairs), strict=True))
+
+
+def outgoing(
+    records: Iterable[Placed], schema_ids: Mapping[int, int]
+) -> Iterator[tuple[int, Outgoing]]:
+    """The records as they are written, with the numbers of their topics. `schema_ids` of those
+    that are Avro; the others are JSON."""
+    schemas = {
+        number: fastavro.parse_schema(json.loads(load(ROWS[number].replace("-", "_"))))
+        for number in schema_ids
+    }
+    for record in records:
+        number, key = record.fed.topic, record.fed.key.encode()
+        out = io.BytesIO()
+        if number in schemas:
+            out.write(b"\0" + schema_ids[number].to_bytes(4, "big"))
+            fastavro.schemaless_writer(out, schemas[number], record.value)
+        else:
+            out.write(json.dumps(record.value).encode())
+        headers = [*record.headers]
+        yield number, Outgoing(key, out.getvalue(), headers, record.fed.time_ms, record.partition)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.proofs.labels_feed", description=__doc__)
+    parser.add_argument("--topics", nargs=len(ROWS), required=True, help="in their order")
+    parser.add_argument("--partitions", type=int, required=True, help="of each topic")
+    parser.add_argument("--answers", type=int, required=True, help="requests, recommendations")
+    parser.add_argument("--events", type=int, required=True, help="records that this makes")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--rate", type=float, required=True, help="records a second")
+    given = parser.parse_args()
+    log = open_log(load_settings())
+    with closing(log.registry()) as registry:
+        ids = {
+            number: registry.latest(f"{given.topics[number]}-value").id
+            for number in range(RECOMMENDED, len(ROWS))
+        }
+    records = placed(given.seed, given.answers, dict(enumerate(given.topics)), given.partitions)
+    assert len(records) == given.events
+    send_at_pace(log, given.topics, outgoing(records, ids), Pace(given.rate))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

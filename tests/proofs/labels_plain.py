@@ -127,9 +127,7 @@ class _Shard:
         self._base_ms = self._base_tick_ms = 0
         self._clock_ms = _NOT_BEGUN_MS
         self._waiting: list[tuple[int, Fact]] = []
-        self._now_ms = 0
-        self._judged: list[Judged] = []
-        self._held: list[Held] = []
+        self._abouts: dict[str, _About] = {}
 
     def take_in(self, rows: Sequence[Fact], tick_ms: int) -> None:
         """What lies between two ticks. What comes late is called at once."""
@@ -149,13 +147,31 @@ class _Shard:
         self._waiting.sort(key=lambda each: (each[0], each[1].topic, each[1][2:4]))
         while self._waiting and self._waiting[0][0] < until_ms:
             at_ms, fact = self._waiting.pop(0)
-            self._pass_until(at_ms)
-            self._now_ms = at_ms
-            self._come(fact)
-            self._look()
-        self._pass_until(until_ms)
+            if fact.about not in self._abouts:
+                self._abouts[fact.about] = _About(self._said, self._rules)
+            about = self._abouts[fact.about]
+            about.pass_until(at_ms)
+            about.come(fact, at_ms)
+        for name, about in list(self._abouts.items()):
+            about.pass_until(until_ms)
+            if about.is_over():
+                del self._abouts[name]
 
-    def _pass_until(self, before_ms: int) -> None:
+
+class _About:
+    """One request, or one user; nobody else's records matter to it."""
+
+    def __init__(self, said: Said, rules: Mapping[str, Rules]) -> None:
+        self._said = said
+        self._rules = rules
+        self._now_ms = 0
+        self._judged: list[Judged] = []
+        self._held: list[Held] = []
+
+    def is_over(self) -> bool:
+        return not self._judged and not self._held
+
+    def pass_until(self, before_ms: int) -> None:
         """Windows close, horizons end, and nothing is waited for for ever."""
         while True:
             times = [each.ends_ms for each in self._judged]
@@ -175,6 +191,11 @@ class _Shard:
             for each in over:
                 if not each.used and _must_be_known(each.fact):
                     self._said.fail(each.fact, "too_late")
+
+    def come(self, fact: Fact, at_ms: int) -> None:
+        self._now_ms = at_ms
+        self._come(fact)
+        self._look()
 
     def _come(self, fact: Fact) -> None:
         if fact.what in self._rules:
@@ -203,8 +224,7 @@ class _Shard:
 
     def _same_as(self, fact: Fact) -> bool:
         return any(
-            (each.fact.what, each.fact.about, each.fact.says["id"])
-            == (fact.what, fact.about, fact.says["id"])
+            (each.fact.what, each.fact.says["id"]) == (fact.what, fact.says["id"])
             for each in self._judged
         )
 
@@ -240,8 +260,8 @@ class _Shard:
             self._said.kinds[f"{judged.fact.what} {outcome} {late}"] += 1
             judged.number += 1
 
-    def _of(self, what: str, about: str) -> Iterator[Judged]:
-        return (e for e in self._judged if e.fact.what == what and e.fact.about == about)
+    def _of(self, what: str) -> Iterator[Judged]:
+        return (each for each in self._judged if each.fact.what == what)
 
     def _know(self) -> None:
         """What is about an answer that is there is kept as long as that is."""
@@ -250,7 +270,7 @@ class _Shard:
             if held.used or fact.what not in ("outcome", "impression", "ranked"):
                 continue
             what = "answer" if fact.what == "outcome" else "recommendation"
-            for judged in self._of(what, fact.about):
+            for judged in self._of(what):
                 horizon_ms = self._rules[what].horizon_ms
                 if judged.fact.says["id"] == fact.says["id"] and (
                     what == "recommendation" or fact.time_ms <= judged.fact.time_ms + horizon_ms
@@ -277,7 +297,7 @@ class _Shard:
     def _credited(self, fact: Fact) -> Judged | None:
         rules = self._rules["recommendation"]
         best: tuple[Any, Judged] | None = None
-        for judged in self._of("recommendation", fact.about):
+        for judged in self._of("recommendation"):
             served_ms = judged.fact.time_ms
             if fact.time_ms > served_ms + rules.horizon_ms:
                 continue
@@ -309,9 +329,7 @@ class _Shard:
         found = [
             each.fact
             for each in self._held
-            if each.fact.what == "impression"
-            and each.fact.about == judged.fact.about
-            and each.fact.says["id"] == judged.fact.says["id"]
+            if each.fact.what == "impression" and each.fact.says["id"] == judged.fact.says["id"]
         ]
         return sorted(found, key=lambda fact: (fact.time_ms, fact.place))
 
@@ -320,9 +338,7 @@ class _Shard:
         asked = [
             each.fact
             for each in self._held
-            if each.fact.what == "input"
-            and each.fact.about == fact.about
-            and each.fact.place == fact.says["source"]
+            if each.fact.what == "input" and each.fact.place == fact.says["source"]
         ]
         content = {
             "inputs": asked[0].says["text"] if asked else None,
@@ -331,9 +347,7 @@ class _Shard:
         outcomes = [
             each.fact
             for each in self._held
-            if each.fact.what == "outcome"
-            and each.fact.about == fact.about
-            and each.fact.time_ms <= fact.time_ms + rules.horizon_ms
+            if each.fact.what == "outcome" and each.fact.time_ms <= fact.time_ms + rules.horizon_ms
         ]
         if not outcomes:
             if judged.closed and rules.default is not None:
@@ -355,8 +369,8 @@ class _Shard:
         for each in done:
             item, weight = each.says["item"], self._weight(each)
             if item in items and weight > strongest.get(item, (0.0, "", 0))[0]:
-                delay_ms = max(0, each.time_ms - fact.time_ms)
-                strongest[item] = (weight, each.says["kind"], delay_ms)
+                since_ms = max(0, each.time_ms - fact.time_ms)
+                strongest[item] = (weight, each.says["kind"], since_ms)
         positions: dict[str, int] = {}
         if rules.by_impressions:
             for shown in self._shown(judged):
@@ -385,9 +399,7 @@ class _Shard:
         ranked = [
             each.fact
             for each in self._held
-            if each.fact.what == "ranked"
-            and each.fact.about == fact.about
-            and each.fact.says["id"] == fact.says["id"]
+            if each.fact.what == "ranked" and each.fact.says["id"] == fact.says["id"]
         ]
         content: dict[str, Any] = {"items": rows, "features": None}
         weight = 1.0
@@ -421,7 +433,6 @@ def _judges(outcome: Fact) -> tuple[str, float, float]:
 def _same(anonymous: Fact, named: Fact) -> bool:
     return (
         anonymous.what == named.what == "did"
-        and anonymous.about == named.about
         and anonymous.says["id"] is None
         and named.says["id"] is not None
         and anonymous.says["item"] == named.says["item"]
