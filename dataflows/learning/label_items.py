@@ -318,7 +318,10 @@ class ItemLabels:
         ranked = entry["ranked"]
         told = [
             entry["closed"],
-            [[index, shown.get(index, -1)] for index in indexes],
+            [
+                [index, shown.get(index, index), index in shown or index in strongest]
+                for index in indexes
+            ],
             [[index, *strongest[index]] for index in sorted(strongest)],
             ranked is not None,
         ]

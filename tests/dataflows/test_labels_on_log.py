@@ -1,4 +1,4 @@
-"""Labels on a real log: as a plain program says, over kills, other numbers of processes, replays."""
+"""Labels on a real log: as a plain program says, over kills and other numbers of processes."""
 
 from contextlib import closing
 from pathlib import Path

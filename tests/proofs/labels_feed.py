@@ -314,7 +314,7 @@ def outgoing(
             fastavro.schemaless_writer(out, schemas[number], record.value)
         else:
             out.write(json.dumps(record.value).encode())
-        headers = [*record.headers]
+        headers: list[tuple[str, bytes | None]] = [*record.headers]
         yield number, Outgoing(key, out.getvalue(), headers, record.fed.time_ms, record.partition)
 
 
