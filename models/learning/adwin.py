@@ -100,7 +100,7 @@ class Adwin:
                 if n_new < _MIN_WINDOW:
                     return None
                 if n_old >= _MIN_WINDOW:
-                    rise = (self._total - old) / n_new - old / n_old
+                    rise: float = (self._total - old) / n_new - old / n_old
                     if abs(rise) > self._bound(n_old, n_new):
                         return rise
         return None

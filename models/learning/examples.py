@@ -64,8 +64,10 @@ class ExamplesBuilder:
             return False
         for column, value in zip(self._columns.values(), row, strict=True):
             column.append(value)
-        for values, value in zip(self._others, (told, float(weight), time_ms), strict=True):
-            values.append(value)  # type: ignore[arg-type]  # each list has its own type
+        labels, weights, times_ms = self._others
+        labels.append(told)
+        weights.append(float(weight))
+        times_ms.append(time_ms)
         return True
 
     def _value(self, is_text: bool, value: Any) -> float | str | None:

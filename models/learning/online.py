@@ -40,7 +40,9 @@ class OnlineLearner:
         self.recipe = recipe
         said = recipe.model.parameters
         rate = optim.SGD(float(said.get("learning_rate", _LEARNING_RATE)))
-        kind = linear_model.LogisticRegression if recipe.classes else linear_model.LinearRegression
+        kind: Any = (
+            linear_model.LogisticRegression if recipe.classes else linear_model.LinearRegression
+        )
         self._model = kind(optimizer=rate, l2=float(said.get("l2", _L2)), clip_gradient=_CLIP)
         self._scaler = preprocessing.StandardScaler()
         self._numbers = [each.name for each in recipe.inputs if not each.is_text]

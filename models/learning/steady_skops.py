@@ -20,7 +20,7 @@ def skops_bytes(model: Any) -> bytes:
     schema = parts.pop(_SCHEMA).decode()
     numbers: dict[str, str] = {}
     schema = _ID.sub(lambda m: f'"__id__": {numbers.setdefault(m[1], str(len(numbers)))}', schema)
-    names = {}
+    names: dict[str, str] = {}
     for name in sorted(parts, key=schema.index):
         names[name] = f"part-{len(names)}{name[name.rindex('.') :]}"
         schema = schema.replace(f'"{name}"', f'"{names[name]}"')

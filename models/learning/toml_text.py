@@ -11,9 +11,7 @@ def toml_of(content: Mapping[str, Any]) -> str:
     """A document of values, tables, and lists of tables. None is left out. Raises TypeError for
     what TOML cannot say.
 
-    >>> print(toml_of({"name": "m", "inputs": [{"name": "x"}], "model": {"kind": "linear"}}), end="")
-    name = "m"
-    <BLANKLINE>
+    >>> print(toml_of({"inputs": [{"name": "x"}], "model": {"kind": "linear"}}), end="")
     [[inputs]]
     name = "x"
     <BLANKLINE>

@@ -1,7 +1,7 @@
 """A trained file as a predictor: a skops pipeline, a LightGBM text model, an ONNX file, or weights.
 
-Beside `iris.skops` (`.txt`, `.lgb`, `.onnx`, `.linear`) stands `iris.toml`, a description; either names the
-model. Only what is in the description is known of inputs and outputs:
+Beside `iris.skops` (`.txt`, `.lgb`, `.onnx`, `.linear`) stands `iris.toml`, a description; either
+names the model. Only what is in the description is known of inputs and outputs:
 
     name = "iris"                  # of topics; default: the name of the description's file
     display_name = "Iris species"  # default: the name

@@ -5,7 +5,7 @@
 | `module:Thing` | somebody's class | `classes` |
 | `module:Thing.method` | one of its predict methods | `classes` |
 | `module:function` | a function, decorated or not | `functions` |
-| a path: `.skops`, `.txt`, `.lgb`, `.onnx`, `.linear`, `.toml` | a trained file, its description | `files` |
+| a path: `.skops`, `.txt`, `.lgb`, `.onnx`, `.linear`, `.toml` | a trained file | `files` |
 | `streamrec:propensity`, `streamrec:recommender`, an artifact's folder | ours | `ours` |
 """
 

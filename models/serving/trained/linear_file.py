@@ -55,7 +55,7 @@ class CrossedWeights(_Strict):
     """Of combinations of texts: their values in the order of the names, then the weight."""
 
     names: tuple[str, ...] = Field(min_length=2)
-    weights: tuple[tuple[str | None | _Finite, ...], ...] = ()
+    weights: tuple[tuple[str | _Finite | None, ...], ...] = ()
 
 
 class LinearWeights(_Strict):
@@ -106,7 +106,8 @@ class LinearEngine:
             scaled = (values - number.mean) * number.inverse * number.weight
             total += np.where(np.isnan(values), number.missing, scaled)
         for name, text in self._said.texts.items():
-            weights = {**text.weights, None: text.missing}
+            weights: dict[str | None, float] = {**text.weights}
+            weights[None] = text.missing
             total += [weights.get(each, 0.0) for each in matrix[:, self._places[name]].tolist()]
         for places, combinations in self._crossed:
             rows = matrix[:, places].tolist()

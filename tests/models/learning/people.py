@@ -29,7 +29,7 @@ def people(n: int, seed: int = 1) -> tuple[list[dict[str, Any]], list[float]]:
     rows: list[dict[str, Any]] = []
     labels = []
     for _ in range(n):
-        row = {
+        row: dict[str, Any] = {
             "age": None if rng.random() < 0.1 else float(rng.integers(18, 80)),
             "hours": int(rng.integers(0, 60)),
             "work": None if rng.random() < 0.1 else str(rng.choice(["office", "farm", "mine"])),

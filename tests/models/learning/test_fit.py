@@ -95,7 +95,7 @@ def test_validation_is_by_time_and_training_knows_nothing_of_it() -> None:
 
 def test_one_label_only_is_told() -> None:
     said = recipe()
-    with pytest.raises(TooFewExamples, match="each of the labels no, yes .* got no only"):
+    with pytest.raises(TooFewExamples, match=r"each of the labels no, yes .* got no only"):
         fit(said, examples_of(said, people(20)[0], [0.0] * 20))
 
 

@@ -71,7 +71,7 @@ def test_values_beyond_the_bound_are_not_learned() -> None:
 
 
 def test_trees_are_refused() -> None:
-    with pytest.raises(BadModel, match="expected model.kind 'linear'"):
+    with pytest.raises(BadModel, match=r"expected model.kind 'linear'"):
         OnlineLearner(recipe("lightgbm"))
 
 
@@ -109,13 +109,15 @@ def test_drift_is_found_where_river_finds_it() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
         values = (rng.random(3_000) < np.r_[np.full(1_500, 0.2), np.full(1_500, 0.4)]) * 1.0
-        ours, theirs = Adwin(), drift.ADWIN()
+        ours, theirs = Adwin(), drift.ADWIN()  # type: ignore[no-untyped-call]
         at = next((n for n, v in enumerate(values) if ours.update(v)), None)
-        for number, value in enumerate(values):
-            theirs.update(value)
+        their_at = None
+        for number, value in enumerate(values.tolist()):
+            theirs.update(value)  # type: ignore[no-untyped-call]
             if theirs.drift_detected:
+                their_at = number
                 break
-        found.append((at, number))
+        found.append((at, their_at))
     assert all(ours is not None and ours == theirs for ours, theirs in found), found
 
 
