@@ -41,7 +41,7 @@ FLOORS = (
     ("program",),
     ("start", "__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "trainer")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 
