@@ -25,6 +25,7 @@ from streamrec.schemas import load
 from streamrec.shop.faults import SchemaIds
 from tests.proofs.chaos_check import ChaosVerdict, OutputTopic, inputs_of, judge, outputs_of
 from tests.proofs.chaos_feed import shop_of
+from tests.proofs.chaos_front import chaos_of_front
 from tests.proofs.chaos_join import MODULE as JOIN_MODULE
 from tests.proofs.chaos_join import JoinTopics, judge_join
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
@@ -238,10 +239,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--flow",
         "--dataflow",
-        choices=(*FLOWS, "join", "scorer"),
+        choices=(*FLOWS, "join", "scorer", "front"),
         default="recommender",
         help="join: two inputs with timers; scorer: six models, most of which fail; of both the "
-        "number of processes changes under way, too",
+        "number of processes changes under way, too; front: HTTP in and out, with ingress, main "
+        "job, store and API killed in turns, for as long as that takes",
     )
     parser.add_argument(
         "--model", help="STREAMREC_MODEL of the recommender and of scoring; by default none"
@@ -287,11 +289,35 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return given
 
 
+def _front(given: argparse.Namespace, seed: int, folder: Path) -> int:
+    say(f"seed {seed}; data and logs in {folder}")
+    with ExitStack() as stack:
+        try:
+            verdict = chaos_of_front(open_place(stack, given, folder), given.kills, seed, say)
+        except BenchmarkError as error:
+            say(f"{error}\nseed {seed}; logs are kept in {folder}")
+            return 1
+    return _end(verdict, given, given.kills, seed, folder)
+
+
+def _end(
+    verdict: ChaosVerdict, given: argparse.Namespace, kills: int, seed: int, folder: Path
+) -> int:
+    for offender in verdict.offenders:
+        sys.stdout.write(f"{offender}\n")
+    if verdict.good and given.folder is None:
+        shutil.rmtree(folder)
+    sys.stdout.write(verdict.line(kills, seed) + "\n")
+    return 0 if verdict.good else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     folder = given.folder or Path(tempfile.mkdtemp(prefix="streamrec-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if given.flow == "front":
+        return _front(given, seed, folder)
     modules = {"join": JOIN_MODULE, "scorer": SCORER_MODULE}
     count = given.processes
     say(f"seed {seed}; data and logs in {folder}")
@@ -326,12 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"{error}\nseed {seed}; logs are kept in {folder}")
             return 1
     say(f"took {time.monotonic() - began_s:.0f} s")
-    for offender in verdict.offenders:
-        sys.stdout.write(f"{offender}\n")
-    if verdict.good and given.folder is None:
-        shutil.rmtree(folder)
-    sys.stdout.write(verdict.line(run.kills, seed) + "\n")
-    return 0 if verdict.good else 1
+    return _end(verdict, given, run.kills, seed, folder)
 
 
 if __name__ == "__main__":
