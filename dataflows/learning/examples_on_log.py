@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from streamrec.connectors.log import Log, schema_named
-from streamrec.connectors.reading import read_batches
+from streamrec.connectors.reading import read_batches, whole
 from streamrec.dataflows.job.topics import TRAINING_EXAMPLES
 from streamrec.dataflows.learning.plan import TrainerKeys
 from streamrec.dataflows.learning.runs import Run
@@ -94,7 +94,10 @@ def _values(log: Log, topic: str, run: Run) -> Iterator[tuple[int, int, Mapping[
     registry = log.registry()
     schema = _projected(TRAINING_EXAMPLES.schema)
     decoder, rows = WireDecoder(schema, partial(schema_named, registry)), AvroRows(schema)
-    for batch in read_batches(log, topic, run.starts, run.stops):
+    lows, highs = whole(log, topic)  # retention may have taken what is older
+    starts = {p: max(at, lows[p]) for p, at in run.starts.items() if p in lows}
+    stops = {p: min(run.stops[p], highs[p]) for p in starts}
+    for batch in read_batches(log, topic, starts, stops):
         decoded = decoder.decode(batch.values)
         for row, origin in enumerate(decoded.rows.tolist()):
             value = rows.record(decoded.columns, row)

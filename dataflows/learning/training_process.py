@@ -16,7 +16,6 @@ from streamrec.dataflows.learning.train_apart import CANNOT, DONE, Task
 from streamrec.models.serving.apart.process import give_way
 
 _PROGRAM = "streamrec.dataflows.learning.train_apart"
-_LOWEST = 19  # of niceness; on Linux it is idle too: it takes what nobody else wants
 _TRIES = 5
 _PAUSE_S = 0.5
 _logger = logging.getLogger(__name__)
@@ -26,10 +25,12 @@ class CannotTrain(Exception):
     """No model came of a run, and none will."""
 
 
-def train_apart(task: Task, started: Callable[[int], object] = lambda pid: None) -> Version:
+def train_apart(
+    task: Task, started: Callable[[int], object] = lambda pid: None, tries: int = _TRIES
+) -> Version:
     """The version that comes of a task; `started` is told the process's id each time. To be called
     by a thread that lives as long as this process: with it the other ends. Raises CannotTrain."""
-    for number in range(1, _TRIES + 1):
+    for number in range(1, tries + 1):
         with tempfile.TemporaryDirectory(prefix="streamrec-training-") as name:
             status, said = _run(task, Path(name), started)
             if status == 0:
@@ -42,11 +43,11 @@ def train_apart(task: Task, started: Callable[[int], object] = lambda pid: None)
             task.run.count,
             status,
             number,
-            _TRIES,
+            tries,
             said,
         )
         time.sleep(_PAUSE_S)
-    raise CannotTrain(f"ended {_TRIES} times, the last with status {status}: {said}")
+    raise CannotTrain(f"ended {tries} times, the last with status {status}: {said}")
 
 
 def _run(task: Task, folder: Path, started: Callable[[int], object]) -> tuple[int, str]:
@@ -62,7 +63,7 @@ def _run(task: Task, folder: Path, started: Callable[[int], object]) -> tuple[in
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(_paths())},
             start_new_session=True,
         )
-    give_way(process.pid, _LOWEST)
+    give_way(process.pid, task.keys.nice)
     started(process.pid)
     try:
         process.communicate(pickle.dumps(task))

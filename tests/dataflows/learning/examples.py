@@ -1,18 +1,34 @@
 """Examples as `dataflows.labels` writes them, and the trainer on paper."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bytewax.testing import run_main
 
+from benchmarks.place import embedded_place
+from streamrec.connectors.log import Log, Outgoing, schema_named
+from streamrec.connectors.reading import read_all
 from streamrec.connectors.ticks.tick import Tick
 from streamrec.dataflows.job.paper import PaperJob, batch_of
-from streamrec.dataflows.job.topics import TRAINING_EXAMPLES
+from streamrec.dataflows.job.topics import (
+    ERRORS,
+    MODEL_EVENTS,
+    MODELS,
+    TICKS,
+    TRAINING_EXAMPLES,
+    TRAINING_RUNS,
+    Topic,
+    make_all,
+)
 from streamrec.dataflows.learning.desk import PaperDesk
 from streamrec.dataflows.learning.plan import TrainerKeys
 from streamrec.dataflows.trainer import FLOW_ID, build_flow
 from streamrec.models.learning.recipe import Recipe
+from streamrec.schemas.json_codec import JsonDecoder, JsonEncoder
 from tests.models.learning.people import people
 
 START_MS = 1_767_225_600_000
@@ -70,3 +86,32 @@ def trained_on_paper(
     desk = PaperDesk()
     run_main(build_flow(job, trainers, desk))  # type: ignore[no-untyped-call]
     return job, desk
+
+
+def learning_log(folder: Path) -> Log:
+    """An embedded log with the topics of learning."""
+    log = embedded_place(folder, lambda text: None).log
+    topics = (TRAINING_EXAMPLES, TRAINING_RUNS, MODELS, MODEL_EVENTS, ERRORS, TICKS)
+    make_all(log, {topic.name: topic for topic in topics})
+    return log
+
+
+def send(log: Log, topic: Topic, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write plain values, under their keys: examples in as many partitions as there are."""
+    assert topic.key_field is not None
+    with closing(log.registry()) as registry, closing(log.admin()) as admin:
+        encode = JsonEncoder(topic.schema, registry.latest(f"{topic.name}-value").id).encode
+        partitions = len(admin.bounds(topic.name))
+    with closing(log.writer()) as writer:
+        for number, each in enumerate(records):
+            key = each[topic.key_field].encode()
+            message = Outgoing(key, encode(each), partition=number % partitions)
+            writer.write(topic.name, [message])
+        writer.flush(30.0)
+
+
+def all_of(log: Log, topic: Topic) -> list[dict[str, Any]]:
+    """Every record of a topic, as plain values."""
+    with closing(log.registry()) as registry:
+        decode = JsonDecoder(partial(schema_named, registry)).decode
+        return [decode(each.value) for each in read_all(log, topic.name) if each.value]
