@@ -201,7 +201,7 @@ class Settings(_TopicNames):
     store: str = Field(
         "data/store",
         description="where dataflows.store keeps the newest recommendation of each user: a folder, "
-        "or redis://HOST:PORT/DB (rediss:// with TLS), Valkey too",
+        "or redis://HOST:PORT/DB (rediss:// with TLS, unix://PATH), Valkey too",
     )
 
     status_s: float = Field(
