@@ -176,7 +176,7 @@ class LearningRun:
                     for at, row in enumerate(csv.DictReader(file)):
                         inputs = dict(row, price=float(row["price"]), hour=int(row["hour"]))
                         examples.add(inputs, float(row["taken"]), 1.0, at)
-                archive = pack(fit(recipe, examples.made()).files)
+                archive = pack(fit(recipe, examples.built()).files)
                 publisher.publish(name, archive, by=By("demo", "learned from past offers"))
 
     def _given(self) -> dict[str, Any]:
@@ -273,9 +273,9 @@ def write_figures(path: Path, learned: LearningVerdict) -> None:
 
 __all__ = [
     "METRIC",
-    "LearningVerdict",
     "LearningDemoError",
     "LearningRun",
+    "LearningVerdict",
     "read_metrics",
     "write_figures",
 ]
