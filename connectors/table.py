@@ -78,7 +78,7 @@ class Follower:
         for batch in read_to(
             reader, self.topic, starts, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
         ):
-            self._take(batch)
+            self.take_in(batch)
 
     def follow(self, reader: LogReader) -> threading.Thread:
         """Go on with what `load` returned, in a thread."""

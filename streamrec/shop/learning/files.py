@@ -28,6 +28,12 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+_CROSSED = """
+[preprocess]
+crossed = [["group", "category"]]
+"""
+
+
 def recipe_text(kind: str) -> str:
     """How offers and what came of them become a model. `kind`: as `models.learning.recipe` says."""
     return f"""\
@@ -60,10 +66,7 @@ max = 23
 name = "taken"
 labels = ["no", "yes"]
 probabilities = "chances"
-
-[preprocess]
-crossed = [["group", "category"]]
-
+{_CROSSED if kind == "linear" else ""}
 [model]
 kind = "{kind}"
 """

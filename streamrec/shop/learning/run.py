@@ -23,6 +23,7 @@ from streamrec.connectors.local.free_ports import LOOPBACK, free_ports
 from streamrec.connectors.log import Log, TopicSpec
 from streamrec.connectors.making_topics import ensure_topics
 from streamrec.connectors.reading import read_all
+from streamrec.dataflows.job.modules import topics_of
 from streamrec.dataflows.job.settings import Settings, load_settings
 from streamrec.dataflows.job.topics import METRICS, OUTCOMES, make_all
 from streamrec.dataflows.learning.published import ModelTopics
@@ -77,7 +78,7 @@ class LearningVerdict:
     versions: Mapping[str, int]  # by pipeline, how many versions answered
     metrics: list[dict[str, Any]]  # the topic's records
 
-    def recovered(self) -> list[str]:
+    def wrong(self) -> list[str]:
         """What is not as it should be: the frozen model falls, those that learn come back."""
         wrong = []
         for name in PIPELINES:
@@ -126,11 +127,15 @@ class LearningRun:
         offers = Offers(self.seed)
         recipes = self._make_files(offers)
         environment = self._environment()
-        settings = load_settings(**self._given())
+        os.environ.update(environment)  # which is what settings are read from
+        settings = load_settings()
         log = open_log(settings)
         make_all(log, settings.topics())
         ensure_topics(log, [TopicSpec(OFFERS)], {})
         self._publish(log, settings, recipes)
+        for flow in _FLOWS:
+            read, written = topics_of(_module(flow))
+            make_all(log, {settings.topic(topic): topic for topic in (*read, *written)})
         stop = threading.Event()
         keeper = Keeper(self._parts(), environment, self.folder / "logs", stop.is_set)
         keeper.start()
@@ -179,15 +184,6 @@ class LearningRun:
                 archive = pack(fit(recipe, examples.built()).files)
                 publisher.publish(name, archive, by=By("demo", "learned from past offers"))
 
-    def _given(self) -> dict[str, Any]:
-        return {
-            "kafka_bootstrap_servers": None,
-            "schema_registry_url": None,
-            "embedded_log_path": self.folder / "log.sqlite",
-            "models": str(self.folder / MODELS),
-            "learning": str(self.folder / LEARNING),
-        }
-
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
@@ -201,13 +197,12 @@ class LearningRun:
     def _parts(self) -> list[Part]:
         parts = []
         for name, port in zip(_FLOWS, free_ports(len(_FLOWS)), strict=True):
-            module = f"streamrec.dataflows.{name}"
             state = str(self.folder / f"state-{name}")
             address = f"{LOOPBACK}:{port}"
             parts.append(
                 Part(
                     name,
-                    (sys.executable, "-m", "bytewax.run", module, "-r", state, "-s5", "-b0"),
+                    (sys.executable, "-m", "bytewax.run", _module(name), "-r", state, "-s5", "-b0"),
                     f"http://{address}/health/ready",
                     {"STREAMREC_METRICS_ADDRESS": address},
                 )
@@ -251,6 +246,10 @@ class LearningRun:
             for name in PIPELINES
         }
         return LearningVerdict(told, figures, versions, metrics)
+
+
+def _module(flow: str) -> str:
+    return f"streamrec.dataflows.{flow}"
 
 
 def read_metrics(log: Log, topic: str) -> list[dict[str, Any]]:
