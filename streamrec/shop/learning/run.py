@@ -192,6 +192,7 @@ class LearningRun:
             "EMBEDDED_LOG_PATH": str(self.folder / "log.sqlite"),
             "STREAMREC_MODELS": str(self.folder / MODELS),
             "STREAMREC_LEARNING": str(self.folder / LEARNING),
+            "STREAMREC_TICK_S": "0.3",
         }
 
     def _parts(self) -> list[Part]:
