@@ -27,9 +27,13 @@ def read_range(
 
 
 def read_batches(
-    log: Log, topic: str, starts: Mapping[int, int], stops: Mapping[int, int]
+    log: Log,
+    topic: str,
+    starts: Mapping[int, int],
+    stops: Mapping[int, int],
+    patience: Patience | None = None,
 ) -> Iterator[RawBatch]:
-    """The same as batches, whose last may go beyond `stops`.
+    """The same as batches, whose last may go beyond `stops`, with the log's patience or another.
 
     Raises UnreachableError where messages are missing and none come: what was read is not all.
     """
@@ -40,7 +44,7 @@ def read_batches(
     # reader knows that it got there.
     with closing(log.reader(ends=True)) as reader:
         reader.assign(topic, positions)
-        yield from read_to(reader, topic, positions, stops, log.patience)
+        yield from read_to(reader, topic, positions, stops, patience or log.patience)
 
 
 def read_to(

@@ -223,10 +223,12 @@ def read_newest(folder: Path) -> list[pa.Table]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def write_durably(path: Path, content: Any, sync: bool = True) -> None:
-    """Write a file whole or not at all; with `sync`, on disk with its name when this returns."""
+def write_durably(path: Path, content: Any, sync: bool = True, mode: int = 0o666) -> None:
+    """Write a file whole or not at all; with `sync`, on disk with its name when this returns.
+    `mode` is who may do what with it, less the umask."""
     unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as handle:
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as handle:
         handle.write(content)
         handle.flush()
         if sync:

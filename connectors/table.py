@@ -69,6 +69,17 @@ class Follower:
         _logger.info("topic %s: loaded %d in %.1f s", self.topic, learned, took_s)
         return reader
 
+    def catch_up(self, reader: LogReader) -> None:
+        """Take in what was added since `load` returned the reader, or since this was called, up to
+        the topic's present end. Raises as `load` does."""
+        with closing(self._log.admin()) as admin:
+            ends = admin.ends(self.topic, committed=True)
+        starts = {p: self.positions.get(p, 0) for p in ends}
+        for batch in read_to(
+            reader, self.topic, starts, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
+        ):
+            self.take_in(batch)
+
     def follow(self, reader: LogReader) -> threading.Thread:
         """Go on with what `load` returned, in a thread."""
         thread = threading.Thread(

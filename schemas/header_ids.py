@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 VALUE_SCHEMA_ID = "__value_schema_id"
-_ID_BYTES = 5
+HEADER_BYTES = 5  # of the prefix, in the older format: a byte 0 and an id of 4 bytes
+_ID_BYTES = HEADER_BYTES  # which a header may hold just so
 _GUID_BYTES = 17
 
 SchemaKey = int | str  # a schema's id, or its GUID in canonical form
@@ -42,4 +43,4 @@ def name_of(key: SchemaKey) -> str:
     return f"schema id {key}" if isinstance(key, int) else f"schema GUID {key}"
 
 
-__all__ = ["VALUE_SCHEMA_ID", "SchemaKey", "SchemaOf", "key_in", "name_of"]
+__all__ = ["HEADER_BYTES", "VALUE_SCHEMA_ID", "SchemaKey", "SchemaOf", "key_in", "name_of"]

@@ -14,11 +14,10 @@ from typing import Any
 import fastavro
 import fastavro.schema
 
-from streamrec.schemas.header_ids import SchemaKey, SchemaOf, key_in, name_of
+from streamrec.schemas.header_ids import HEADER_BYTES, SchemaKey, SchemaOf, key_in, name_of
 from streamrec.schemas.json_text import parse_record, shown_bytes
 from streamrec.schemas.registry import SchemaError
 
-_WIRE_HEADER_BYTES = 5
 _NO_SCHEMA = (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType)
 _INTEGER_BITS = {"int": 32, "long": 64}
 _TYPE_NAMES = {"boolean": bool, "string": str, "array": list, "map": dict, "record": dict}
@@ -166,13 +165,13 @@ class JsonDecoder:
             return self._read(key, value, 0)
 
     def _by_prefix(self, value: bytes) -> Any:
-        if len(value) < _WIRE_HEADER_BYTES or value[0] != 0:
+        if len(value) < HEADER_BYTES or value[0] != 0:
             raise UnreadableError(
                 f"expected wire format (a zero byte and a schema id), got {value[:8]!r}"
                 + ("; of a topic of JSON say --json" if value[:1] in (b"{", b"[") else "")
             )
-        schema_id = int.from_bytes(value[1:_WIRE_HEADER_BYTES], "big")
-        return self._read(schema_id, value, _WIRE_HEADER_BYTES)
+        schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
+        return self._read(schema_id, value, HEADER_BYTES)
 
     def _read(self, key: SchemaKey, value: bytes, start: int) -> Any:
         if key not in self._parsed:

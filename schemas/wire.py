@@ -22,14 +22,12 @@ from streamrec.schemas.columns import Columns
 from streamrec.schemas.decoder import KernelDecoder, describe_fault
 from streamrec.schemas.encoder import Encoded, Encoder
 from streamrec.schemas.fallback import UndecodableError, UnresolvableError
-from streamrec.schemas.header_ids import SchemaKey, SchemaOf, key_in, name_of
+from streamrec.schemas.header_ids import HEADER_BYTES, SchemaKey, SchemaOf, key_in, name_of
 from streamrec.schemas.layout import Layout
 from streamrec.schemas.opcodes import WireFault
 from streamrec.schemas.parsing import parse
 from streamrec.schemas.reasons import Reason
 from streamrec.schemas.writers import Writers
-
-HEADER_BYTES = 5
 
 HeadersOf = Callable[[int], Sequence[tuple[str, bytes | None]]]  # of a row
 

@@ -163,25 +163,25 @@ class _Name(NamedTuple):
         return "-".join(self)
 
 
-class _Place(NamedTuple):
+class _KernelsPath(NamedTuple):
     """A folder of such folders."""
 
     path: Path
     is_ours: bool  # no other version of the program keeps kernels there
 
 
-def _places(package: str) -> list[_Place]:
+def _places(package: str) -> list[_KernelsPath]:
     places = []
     if _config.CACHE_DIR:
-        places.append(_Place(Path(_config.CACHE_DIR) / "streamrec-kernels", False))
+        places.append(_KernelsPath(Path(_config.CACHE_DIR) / "streamrec-kernels", False))
     root = _root_of(package)
     if root is not None:
-        places.append(_Place(root / "__pycache__" / "kernels", True))
+        places.append(_KernelsPath(root / "__pycache__" / "kernels", True))
     try:
         cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return places  # a user without a home
-    return [*places, _Place(cached / "streamrec" / "kernels", False)]
+    return [*places, _KernelsPath(cached / "streamrec" / "kernels", False)]
 
 
 @cache
@@ -218,7 +218,7 @@ def _note_use(folder: Path) -> None:
         pass  # it is made with the first kernel, or another process has just removed it
 
 
-def _remove_old(place: _Place, name: _Name) -> None:
+def _remove_old(place: _KernelsPath, name: _Name) -> None:
     """Other processes may read, write and remove the same: whatever is gone already is well."""
     try:
         found = list(place.path.iterdir())

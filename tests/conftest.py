@@ -44,7 +44,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# By file, what begins the name or the parameters of tests that `./justw slow` runs and each run
+# leaves out: their brothers on the embedded log, or with other parameters, tell the most of it.
+SLOW = (
+    ("docs/test_timed_dataflow.py", "[kafka"),
+    ("docs/test_your_own_dataflow.py", "[kafka"),
+    ("docs/test_your_own_model.py", "[kafka"),
+    ("docs/test_serve.py", "[kafka"),
+    ("docs/test_answering_later.py", "test_the_test_of_the_page"),
+    ("docs/test_your_own_dataflow.py", "test_the_test_of_the_page"),
+    ("examples/test_cars_page.py", "test_the_page_as_a_reader"),
+    ("connectors/test_ticks.py", "[kafka"),
+    ("connectors/test_timed_table.py", "[kafka"),
+    ("connectors/test_following.py", "[kafka"),
+    ("dataflows/test_recovery_processes.py", "[transactions]"),
+    ("dataflows/test_recovery_processes.py", "test_supervisor_brings_back"),
+    ("dataflows/test_recovery_processes.py", "test_at_least_once_loses"),
+    ("dataflows/test_named_models.py", "[kafka-transactions]"),
+    (
+        "dataflows/test_scorer_lists.py",
+        "test_a_list_that_changes_skips_nothing_and_repeats_nothing[True",
+    ),
+    ("dataflows/test_waiting.py", "[way1]"),
+    ("dataflows/test_measures.py", "[kafka"),
+    ("dataflows/test_clocks.py", "[kafka"),
+    ("dataflows/test_recommender.py", "[kafka"),
+    ("dataflows/test_store.py", "[kafka"),
+    ("dataflows/test_timed_tables.py", "test_killed_and_started_again"),
+    ("dataflows/faults/test_store_faults.py", "test_a_flow_that_is_killed"),
+    ("program/test_both_back_ends.py", "test_a_pipeline_is_created"),
+    ("models/test_keyed_rows.py", "test_a_million_rows"),
+    ("test_wheel.py", "[module]"),
+    ("test_wheel.py", "[engine]"),
+)
+_ROOT = Path(__file__).parent
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a test is one of `SLOW`."""
+    path = item.path.relative_to(_ROOT).as_posix()
+    return any(path == file and part in item.name for file, part in SLOW)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_slow(item):
+            item.add_marker(pytest.mark.slow)
     if config.getoption("--kafka") == "none":
         skip = pytest.mark.skip(reason="needs a broker and a registry, and --kafka is 'none'")
         for item in items:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,16 @@ FLOORS = (
     ("program",),
     ("start", "__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather", "store")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "labels", "trainer", "evaluation")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package by its name without `streamrec.`."""
     found = {}
@@ -57,7 +64,7 @@ def modules() -> dict[str, Path]:
 
 def imported(path: Path, top: str = "streamrec") -> Iterator[str]:
     """Names of modules that a file imports when it runs, late imports too, types apart."""
-    for node in _run(ast.parse(path.read_text(encoding="utf-8")).body):
+    for node in _run(parsed(path).body):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == top:
             for alias in node.names:
                 yield f"{node.module}.{alias.name}"
@@ -74,6 +81,7 @@ def _run(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
             yield from _run([n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt)])
 
 
+@cache
 def arrows() -> set[tuple[str, str]]:
     """Which module imports which."""
     known = modules()
@@ -131,7 +139,7 @@ def test_nothing_imports_a_dataflow_module() -> None:
 def test_no_two_public_classes_under_one_name() -> None:
     places: dict[str, list[str]] = {}
     for module, path in modules().items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.place import Place
 from benchmarks.scorer.records import FLOWER
-from streamrec.schemas.wire import HEADER_BYTES
+from streamrec.schemas.header_ids import HEADER_BYTES
 
 LABELS = ("setosa", "versicolor", "virginica")
 _ROWS = 600

@@ -56,7 +56,7 @@ class _Rest:
 
 
 @dataclass(slots=True)
-class _Place:
+class _Position:
     """Where reading stands in one partition."""
 
     topic: str
@@ -77,7 +77,7 @@ class EmbeddedReader:
     def __init__(self, file: EmbeddedFile) -> None:
         self._where = file.where
         self._db = file.connect()
-        self._places: dict[int, _Place] = {}  # by the partition's id
+        self._places: dict[int, _Position] = {}  # by the partition's id
         self._turn = 0
         self._version = -1
         self._closed = False
@@ -134,7 +134,7 @@ class EmbeddedReader:
             self._closed = True
             self._db.close()
 
-    def _find(self, topic: str, partition: int, row_id: int, offset: int) -> _Place:
+    def _find(self, topic: str, partition: int, row_id: int, offset: int) -> _Position:
         first = row_id << OFFSET_BITS
         low, high = self._bounds(row_id, topic)
         if not low <= offset <= high:
@@ -145,7 +145,7 @@ class EmbeddedReader:
         # At the very end the row found is the last one, already past: the next begins at `high`.
         at_row = found is not None and offset < high
         base = found - first if at_row else offset
-        return _Place(topic, partition, row_id, offset, base, high)
+        return _Position(topic, partition, row_id, offset, base, high)
 
     def _bounds(self, row_id: int, topic: str) -> tuple[int, int]:
         row: tuple[int, int] | None = self._db.execute(
@@ -187,7 +187,7 @@ class EmbeddedReader:
                 left -= len(batch)
         return batches
 
-    def _take(self, place: _Place, limit: int) -> RawBatch | None:
+    def _take(self, place: _Position, limit: int) -> RawBatch | None:
         values: list[bytes | None] = []
         offsets: list[NDArray[np.int64]] = []
         spans: list[_Span] = []
@@ -219,7 +219,7 @@ class EmbeddedReader:
 
     def _fetch_into(
         self,
-        place: _Place,
+        place: _Position,
         limit: int,
         values: list[bytes | None],
         offsets: list[NDArray[np.int64]],
@@ -258,7 +258,7 @@ class EmbeddedReader:
             cursor.close()  # An open one keeps its snapshot, and the write-ahead file grows.
         self._explain_gap(place)
 
-    def _explain_gap(self, place: _Place) -> None:
+    def _explain_gap(self, place: _Position) -> None:
         low, high = self._bounds(place.id, place.topic)
         if low <= place.next:
             found = self._find(place.topic, place.partition, place.id, place.next)

@@ -13,6 +13,7 @@ from streamrec.connectors.log import Detail, Headers, RawBatch
 from streamrec.schemas.reasons import Reason
 
 EVENT_ID = "event-id"  # header: what a sender calls a record
+CONTENT_TYPE = "content-type"  # header: what raw bytes are
 
 
 @dataclass(frozen=True, slots=True)

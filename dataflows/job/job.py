@@ -325,6 +325,10 @@ class Job:
             self._timed_tables[name].open()
         return self._timed_tables[name]
 
+    def uses(self, *topics: Topic) -> None:
+        """Topics that parts of the dataflow read or write by themselves, beside its streams: they
+        are made with its others (`streamrec topics create --dataflow`)."""
+
     @property
     def sources(self) -> tuple[Topic, ...]:
         """The topics that the dataflow reads, in the order of its `read`s."""

@@ -66,7 +66,7 @@ class LagWatch:
                 if admin is None:
                     admin = self._open_log().admin()
                 positions = self._positions()
-                known = Lags(_lags(admin, positions), True if positions else None)
+                known = Lags(lags_of(admin, positions), True if positions else None)
             except Exception as error:  # noqa: BLE001  # the thread must live on
                 _logger.debug("the lag is not known: %s", error)
                 known = Lags({}, False)
@@ -79,7 +79,8 @@ class LagWatch:
                 self._changed.notify_all()
 
 
-def _lags(admin: LogAdmin, positions: Mapping[Place, Mapping[int, int]]) -> dict[Place, int]:
+def lags_of(admin: LogAdmin, positions: Mapping[Place, Mapping[int, int]]) -> dict[Place, int]:
+    """How many records lie between positions and the ends, by topic and reader. Raises LogError."""
     ends = {topic: admin.ends(topic, committed=True) for topic, _ in positions}
     return {
         (topic, reader): sum(max(0, ends[topic].get(p, at) - at) for p, at in places.items())
@@ -87,4 +88,4 @@ def _lags(admin: LogAdmin, positions: Mapping[Place, Mapping[int, int]]) -> dict
     }
 
 
-__all__ = ["FRESH_S", "LagWatch", "Lags"]
+__all__ = ["FRESH_S", "LagWatch", "Lags", "lags_of"]

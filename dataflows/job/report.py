@@ -13,6 +13,7 @@ from streamrec.connectors.out import Out
 from streamrec.dataflows.engine.epoch_times import EpochTimes
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.counts import STORE, FlowCounts, Place
+from streamrec.dataflows.job.lag import lags_of
 from streamrec.dataflows.job.traced import FlowTraces
 from streamrec.services.store.contract import Item
 
@@ -111,13 +112,12 @@ class Report:
     def line(self, log: Log) -> str:
         """How it is doing, since the last such line and in all."""
         now_s = time.monotonic()
-        positions = [(topic, at) for (topic, _), at in self.positions().items()]
         with self._lock:
             read = self._counts.read.total()
             (last_s, last), self._last = self._last, (now_s, read)
         rate = (read - last) / max(now_s - last_s, 1e-3)
         return f"{self.flow_id}: {read:,} read ({rate:,.0f}/s), {self._told()}, lag " + (
-            _lag(log, positions)
+            _lag(log, self.positions())
         )
 
     def summary(self) -> str:
@@ -162,16 +162,12 @@ class ReaderReport:
         self.report.read(topic, batches, positions, self.reader)
 
 
-def _lag(log: Log, positions: Sequence[tuple[str, Mapping[int, int]]]) -> str:
-    lag = 0
+def _lag(log: Log, positions: Mapping[Place, Mapping[int, int]]) -> str:
     try:
         with closing(log.admin()) as admin:
-            for topic, at in positions:
-                ends = admin.ends(topic, committed=True)
-                lag += sum(max(0, ends.get(p, offset) - offset) for p, offset in at.items())
+            return f"{sum(lags_of(admin, positions).values()):,}"
     except LogError as error:
         return f"unknown ({error})"
-    return f"{lag:,}"
 
 
 def report_every(report: Report, log: Log, every_s: float) -> None:

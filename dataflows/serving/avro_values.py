@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamrec.models.serving.contract import Fault
+from streamrec.schemas.header_ids import HEADER_BYTES
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
 from streamrec.schemas.reasons import Reason
-from streamrec.schemas.wire import HEADER_BYTES
 
 
 class AvroAnswers:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.connectors.log import Headers, RawBatch, SchemaError
-from streamrec.dataflows.errors.failed import Failed, Origins
+from streamrec.dataflows.errors.failed import CONTENT_TYPE, Failed, Origins
 from streamrec.dataflows.serving.inputs import ModelInputs
 from streamrec.models.serving.contract import Raw
-from streamrec.schemas.header_ids import key_in
+from streamrec.schemas.header_ids import HEADER_BYTES, key_in
 from streamrec.schemas.json_codec import UnreadableError
 from streamrec.schemas.json_text import parse_record, shown_bytes
 from streamrec.schemas.plain import ValueDecoder
@@ -20,7 +20,6 @@ from streamrec.schemas.row_values import RowValues, plain_rows
 from streamrec.schemas.served import SERVED
 from streamrec.schemas.wire import Decoded
 
-_WIRE_BYTES = 5  # magic byte and schema id
 _NULL = "value expected {}, got null (a tombstone)"
 
 
@@ -112,7 +111,7 @@ class _DecodeTopic:
             if value is None:
                 read.failed.append(origins.fail(row, Reason.UNDECODABLE, _NULL.format("bytes")))
                 continue
-            named = dict(origins.headers(row)).get("content-type")
+            named = dict(origins.headers(row)).get(CONTENT_TYPE)
             told = self._reading.content_type if named is None else named.decode(errors="replace")
             read.values[row] = Raw(value, told)
         return read
@@ -125,7 +124,7 @@ class _DecodeTopic:
             if value is None:
                 read.failed.append(origins.fail(row, Reason.UNDECODABLE, _NULL.format("JSON")))
                 continue
-            if value[:1] == b"\0" and len(value) >= _WIRE_BYTES:
+            if value[:1] == b"\0" and len(value) >= HEADER_BYTES:
                 continue
             try:
                 found = parse_record(value)
@@ -200,7 +199,7 @@ class _DecodeTopic:
 
 
 def _is_avro(value: bytes | None) -> bool:
-    return value is not None and value[:1] == b"\0" and len(value) >= _WIRE_BYTES
+    return value is not None and value[:1] == b"\0" and len(value) >= HEADER_BYTES
 
 
 def _given(shard: str, origins: Origins, read: _Read) -> list[ModelInputs | Failed]:

@@ -57,6 +57,9 @@ class TimedRows:
     that comes later than that fails as `too_late`. At most `max_bytes` are held, with the originals
     of the records, for `errors`: the last that come beyond that fail as `state_full`.
 
+    A step that sets `takes_late` is called with late records, too: at the time that the shard had
+    come to (`AT`), not at their own. What it says must not depend on the order of times, then.
+
     A row holds a record's `numbers` (integer fields) as words and its `texts` (string or bytes
     fields) as parts, 0 and empty where its topic has no such field, and the words `marks`, 0 at
     first, for the step. `word("cents")` says which column of `rows.words` it is.
@@ -65,6 +68,7 @@ class TimedRows:
     numbers: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
     marks: ClassVar[tuple[str, ...]] = ()
+    takes_late: ClassVar[bool] = False
 
     def __init__(self, job: "Job", late_ms: int = 10_000, max_bytes: int = 512 * 1024**2) -> None:
         self.tick = -1  # the number of the tick that is being taken in
@@ -215,15 +219,20 @@ class TimedRows:
         order = np.lexsort((words[:, OFFSET], words[:, PARTITION], words[:, TOPIC], words[:, TIME]))
         slots, times_ms = slots[order], words[order, TIME]
         late = self._clock.are_late(times_ms, self._late_ms)
+        at_ms = times_ms
         if late.any():
             earliest_ms = self._clock.now_ms - self._late_ms
-            yield from self._refuse(
-                slots[late],
-                Reason.TOO_LATE,
-                f"event time expected at least {earliest_ms} (the time of the shard at the last "
-                f"tick less {self._late_ms} ms), got {{time_ms}}",
-            )
-            slots, times_ms = slots[~late], times_ms[~late]
+            if self.takes_late:
+                at_ms = np.where(late, earliest_ms, times_ms)
+            else:
+                yield from self._refuse(
+                    slots[late],
+                    Reason.TOO_LATE,
+                    f"event time expected at least {earliest_ms} (the time of the shard at the "
+                    f"last tick less {self._late_ms} ms), got {{time_ms}}",
+                )
+                slots, times_ms = slots[~late], times_ms[~late]
+                at_ms, late = times_ms, late[~late]
         sizes = self._sizes(slots)
         full = self._held_bytes + np.cumsum(sizes) > self._max_bytes
         if full.any():
@@ -234,11 +243,14 @@ class TimedRows:
                 "record",
             )
             slots, times_ms, sizes = slots[~full], times_ms[~full], sizes[~full]
+            at_ms, late = at_ms[~full], late[~full]
         self._held_bytes += int(sizes.sum())
         self.rows.words[slots, WHAT] = WAITS
-        self.rows.set_due(slots, times_ms)
-        hashes = self.rows.rows.fixed[slots][:, [HIGH, LOW]]
-        for time_ms, high, low in self._clock.move(times_ms, hashes, tick.time_ms):
+        self.rows.words[slots, AT] = at_ms
+        self.rows.set_due(slots, at_ms)
+        # What comes late says nothing of what time it is.
+        hashes = self.rows.rows.fixed[slots[~late]][:, [HIGH, LOW]]
+        for time_ms, high, low in self._clock.move(times_ms[~late], hashes, tick.time_ms):
             yield from self._refute(time_ms, high, low)
         yield from self.run(self._clock.now_ms - self._late_ms)
 

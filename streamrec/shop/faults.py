@@ -15,8 +15,8 @@ import fastavro
 from streamrec.connectors.log import SchemaRegistry
 from streamrec.connectors.making_topics import subject_of
 from streamrec.dataflows.job.topics import CLICKS
+from streamrec.schemas.header_ids import HEADER_BYTES
 
-_HEADER_BYTES = 5  # magic byte and schema id
 _DAY_MS = 24 * 60 * 60 * 1000
 _UNKNOWN_ID = 2_000_000_011
 
@@ -117,7 +117,7 @@ def _in_microseconds(click: GoodClick, encoder: ClickEncoder) -> bytes:
 def _user_bytes(click: GoodClick) -> tuple[bytes, bytes, bytes]:
     """A value in three: before the bytes of user_id, those bytes, and after them."""
     n = len(click.fields["user_id"].encode())
-    start = _HEADER_BYTES + 1  # the length of a short string is one byte
+    start = HEADER_BYTES + 1  # the length of a short string is one byte
     assert n < 64
     return click.value[:start], click.value[start : start + n], click.value[start + n :]
 
@@ -152,10 +152,10 @@ FAULTS: tuple[ShopFault, ...] = (
     ShopFault(
         "unknown_schema_id",
         "unknown_schema_id",
-        lambda click, e: wire_header(_UNKNOWN_ID) + click.value[_HEADER_BYTES:],
+        lambda click, e: wire_header(_UNKNOWN_ID) + click.value[HEADER_BYTES:],
     ),
     ShopFault("truncated", "undecodable", lambda click, e: click.value[:-1]),
-    ShopFault("no_body", "undecodable", lambda click, e: click.value[:_HEADER_BYTES]),
+    ShopFault("no_body", "undecodable", lambda click, e: click.value[:HEADER_BYTES]),
     ShopFault("trailing_bytes", "undecodable", lambda click, e: click.value + b"\0\0"),
     ShopFault("invalid_utf8", "undecodable", _invalid_utf8),
     ShopFault("negative_length", "undecodable", _negative_length),

@@ -12,15 +12,27 @@ from streamrec.dataflows.job.modules import FlowError, on_paper
 from streamrec.dataflows.job.topology import describe
 
 PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
-DATAFLOWS = ("dataflows.recommender", "dataflows.scoring", "dataflows.store")
+DATAFLOWS = (
+    *("dataflows.recommender", "dataflows.scoring", "dataflows.store"),
+    "dataflows.evaluation",
+)
+LEARNING = """
+[[models]]
+pipeline = "recommender"
+[[models]]
+pipeline = "adult"
+"""
 
 
 @pytest.mark.parametrize("module", DATAFLOWS)
-def test_page_in_docs_shows_the_dataflow_as_it_is(module: str) -> None:
+def test_page_in_docs_shows_the_dataflow_as_it_is(module: str, tmp_path: Path) -> None:
+    learning = tmp_path / "learning.toml"
+    learning.write_text(LEARNING)
     section = PAGE.read_text().split(f"## `{module}`")[1].split("\n## ")[0]
     blocks = dict(re.findall(r"```(mermaid|text)\n(.*?)```", section, re.DOTALL))
 
-    topology = describe(on_paper(module)[1])
+    _, flow = on_paper(module, learning=str(learning))
+    topology = describe(flow)
 
     assert blocks["text"] == topology.text()
     assert blocks["mermaid"] == topology.mermaid()

@@ -30,7 +30,7 @@ from streamrec.services.metrics.looking import Looked, look_at
 from streamrec.services.metrics.notes import read_notes
 from streamrec.services.metrics.watched import watch_process
 from tests.dataflows.main_job import MainJob
-from tests.promql import names_in
+from tests.promql import joins_in, labels_of, names_in
 from tests.services.http.serving import served as serving
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,29 @@ def test_each_query_asks_for_what_is_served(served: dict[str, set[str]]) -> None
         assert names.metrics <= known.keys(), f"{title}: {query}"
         there = OF_TARGETS.union(*(known[name] for name in names.metrics))
         assert names.labels <= there, f"{title}: {query}"
+
+
+def joined_by_what_is_missing(query: str, served: dict[str, set[str]]) -> set[str]:
+    """Labels of joins that one of the sides does not have: such a join finds nothing."""
+    known = {name: labels | OF_TARGETS for name, labels in {**served, **OF_PROMETHEUS}.items()}
+    return {
+        label
+        for labels, *sides in joins_in(query)
+        for side in sides
+        for label in labels - labels_of(side, known)
+    }
+
+
+def test_labels_of_joins_are_on_both_sides(served: dict[str, set[str]]) -> None:
+    queries = {**alert_queries(), **board_queries()}
+    assert any(labels for query in queries.values() for labels, *_ in joins_in(query))
+    for title, query in queries.items():
+        assert not joined_by_what_is_missing(query, served), f"{title}: {query}"
+    for wrong in (
+        "streamrec_lag_records > 1 and on (topic) streamrec_ready == 1",
+        "sum by (dataflow) (streamrec_lag_records) and on (instance) streamrec_ready == 1",
+    ):
+        assert joined_by_what_is_missing(wrong, served)
 
 
 def test_page_has_every_name_that_is_served_and_no_other(served: dict[str, set[str]]) -> None:

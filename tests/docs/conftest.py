@@ -22,16 +22,6 @@ PAGES = [
 NAMES = [row.name for row in TOPICS if row.setting] + PAGES
 
 
-# Pages whose commands are followed on the embedded log by each run, on Kafka by the slow ones.
-SLOW_ON_KAFKA = ("test_timed_dataflow", "test_your_own_dataflow", "test_your_own_model")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem in SLOW_ON_KAFKA and "[kafka" in item.name:
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def reader(request: pytest.FixtureRequest, topic_name: str, tmp_path: Path) -> Reader:
     """Somebody in a folder outside the repository, with topics that no other test has."""

@@ -1,9 +1,11 @@
 """A real Redis or Valkey of the tests' own, where one is installed."""
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,10 @@ class RedisServer:
     def __init__(self, program: str, folder: Path) -> None:
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.socket_url = f"unix://{folder}/socket?db=0"
         self._command = [
             *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *("--unixsocket", str(folder / "socket")),
             *("--appendonly", "yes", "--appendfsync", "always", "--dir", str(folder)),
         ]
         self._log = folder / "server.log"
@@ -49,6 +53,16 @@ class RedisServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait(PATIENCE_S)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It takes connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def flush(self) -> None:
         client = client_of(self.url, "server")

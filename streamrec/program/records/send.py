@@ -12,6 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from streamrec.connectors.log import Headers, Log, LogWriter, Outgoing, TooLargeError
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
 from streamrec.dataflows.job.settings import Settings
 from streamrec.program.records.lines import (
     ToMessage,
@@ -24,7 +25,6 @@ from streamrec.program.serving.named import Target, one_target, sent_to
 from streamrec.program.shared import CommandError, UsageError, opened, say
 from streamrec.schemas.json_codec import MisfitError
 
-CONTENT_TYPE = "content-type"  # the header that says what raw bytes are
 _FLUSH_S = 60.0
 
 

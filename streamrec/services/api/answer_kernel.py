@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamrec.compiling import helper, kernel
+from streamrec.schemas.header_ids import HEADER_BYTES
 from streamrec.schemas.primitives import (
     byte_at,
     bytes_address,
@@ -20,7 +21,6 @@ from streamrec.schemas.primitives import (
     read_varint,
 )
 
-HEADER_BYTES = 5
 # Places in `spans`. A text has two: where it begins in the value, and where it ends.
 TOPIC, PARTITION, OFFSET, ASKED_MS, MODEL, VERSION, ID, EXPERIMENT, VARIANT, TOTAL = (
     0, 2, 3, 4, 5, 7, 9, 11, 13, 15

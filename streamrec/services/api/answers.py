@@ -11,7 +11,7 @@ from typing import Any
 from streamrec.models.contract import ModelInfo
 from streamrec.models.users.features import Feature
 from streamrec.services.api.asking import Asking
-from streamrec.services.api.live import ForEverybody, ScoredItem
+from streamrec.services.api.live import ReadSoFar, ScoredItem
 from streamrec.services.api.words import FILLED, method_names, reasons
 from streamrec.services.store.users import PastClick, UserValue
 
@@ -53,7 +53,7 @@ def of_record(
         "kind": "user",
         "items": page,
         "next": end if len(page) == asking.n else None,
-        **_of_click(record, now_ms),
+        **of_click(record, now_ms),
     }
     if record["experiment"] is not None:
         answer["experiment"] = record["experiment"]
@@ -64,7 +64,7 @@ def of_record(
     return answer
 
 
-def _of_click(record: Json, now_ms: int) -> Json:
+def of_click(record: Json, now_ms: int) -> Json:
     """What a recommendation says of itself: who made it, for which click, how long ago."""
     return {
         "recommendation_id": record["recommendation_id"],
@@ -84,7 +84,7 @@ def of_everybody(
     found: Sequence[ScoredItem],
     asking: Asking,
     info: ModelInfo,
-    lists: ForEverybody,
+    learned: ReadSoFar,
     sessions_topic: str,
     now_ms: int,
     fill: Sequence[ScoredItem] = (),
@@ -105,18 +105,18 @@ def of_everybody(
         "kind": kind,
         "items": page,
         "next": end if len(page) == asking.n else None,
-        **of_index(info, lists, sessions_topic, now_ms),
+        **of_index(info, learned, sessions_topic, now_ms),
     }
 
 
-def of_index(info: ModelInfo, lists: ForEverybody, sessions_topic: str, now_ms: int) -> Json:
+def of_index(info: ModelInfo, learned: ReadSoFar, sessions_topic: str, now_ms: int) -> Json:
     """What an answer of the index says of itself."""
-    offsets = {str(partition): at for partition, at in sorted(lists.offsets.items())}
+    offsets = {str(partition): at for partition, at in sorted(learned.offsets.items())}
     return {
         "model": info.name,
         "version": info.version,
         "source": {"topic": sessions_topic, "offsets": offsets},
-        "age_ms": max(0, now_ms - lists.newest_ms) if lists.newest_ms else None,
+        "age_ms": max(0, now_ms - learned.newest_ms) if learned.newest_ms else None,
     }
 
 
@@ -138,7 +138,7 @@ def of_user(
         "feature_set": record["feature_set"],
         "session": [_event(event) for event in session_of(value.history, gap_ms)],
         "history": [_event(event) for event in value.history],
-        **_of_click(record, now_ms),
+        **of_click(record, now_ms),
     }
 
 
@@ -192,4 +192,12 @@ def _event(event: PastClick) -> Json:
     return {"item_id": event.item_id, "timestamp": event.time_ms}
 
 
-__all__ = ["explained", "of_everybody", "of_index", "of_record", "of_user", "session_of"]
+__all__ = [
+    "explained",
+    "of_click",
+    "of_everybody",
+    "of_index",
+    "of_record",
+    "of_user",
+    "session_of",
+]

@@ -11,7 +11,7 @@ from streamrec.models.users.features import Feature
 from streamrec.services.api.answers import Json, of_everybody, of_record, of_user
 from streamrec.services.api.asking import Asking, asking_of, asking_of_body, checked_id
 from streamrec.services.api.known import KnownUsers
-from streamrec.services.api.live import LiveItems, ScoredItem
+from streamrec.services.api.live import ForEverybody, LiveItems, ReadSoFar, ScoredItem
 from streamrec.services.api.seen import Impressions
 from streamrec.services.api.session_body import Session, items_of, session_of_body
 from streamrec.services.http.problems import Problem
@@ -54,7 +54,10 @@ class Handlers:
             if quick is not None:
                 return Reply(200, quick)
         if value is None:
-            answer = self._everybody("popular", [], asking, now_ms, user_id=user_id)
+            lists = await self._lists()
+            answer = self._everybody(
+                "popular", [], asking, now_ms, lists.learned, lists.popular, user_id=user_id
+            )
         else:
             # Popular items are asked for where the list is not full without them.
             record = self._users.record(value)
@@ -67,24 +70,25 @@ class Handlers:
         body = _object(await request.json())
         asking, session, now_ms = asking_of_body(body), await self._session(body), self._now_ms()
         wanted = asking.first + asking.n + len(asking.exclude)
+        live, popular = self._live(), (await self._lists()).popular
+        learned = live.learned()
         # In threads: what is being learned may hold the index for some milliseconds.
-        found = await asyncio.to_thread(
-            self._live().recommend, session.items, session.times_ms, wanted
+        found = await asyncio.to_thread(live.recommend, session.items, session.times_ms, wanted)
+        answer = self._everybody(
+            "session", found, asking, now_ms, learned, popular, user_id=session.user_id
         )
-        answer = self._everybody("session", found, asking, now_ms, user_id=session.user_id)
         return await self._reply(answer, asking, now_ms)
 
     async def rank(self, request: Request) -> Reply:
         """POST /rank"""
         body = _object(await request.json())
         items, session, now_ms = items_of(body), await self._session(body), self._now_ms()
-        ranked, rest = await asyncio.to_thread(
-            self._live().rank, session.items, session.times_ms, items
-        )
-        info, lists = self._live().info, self._live().lists()
+        live = self._live()
+        learned = live.learned()
+        ranked, rest = await asyncio.to_thread(live.rank, session.items, session.times_ms, items)
         behind = [ScoredItem(item, 0.0, 0) for item in rest]
         asking = asking_of_body(body)._replace(n=len(items), first=0, exclude=frozenset())
-        answer = of_everybody("rank", ranked, asking, info, lists, self._topic, now_ms, fill=behind)
+        answer = self._everybody("rank", ranked, asking, now_ms, learned, behind)
         del answer["next"]
         return await self._reply(answer, asking, now_ms)
 
@@ -93,11 +97,13 @@ class Handlers:
         item_id = checked_id(request.params["item"], "item")
         asking, now_ms = asking_of(request.query), self._now_ms()
         wanted = asking.first + asking.n + len(asking.exclude)
-        found = await asyncio.to_thread(self._live().around, item_id, wanted)
+        live = self._live()
+        learned = live.learned()
+        found = await asyncio.to_thread(live.around, item_id, wanted)
         if found is None:
             raise Problem(404, "item expected one that was clicked, got another")
         return await self._reply(
-            self._everybody("neighbours", found, asking, now_ms, fill=False, item_id=item_id),
+            self._everybody("neighbours", found, asking, now_ms, learned, item_id=item_id),
             asking,
             now_ms,
         )
@@ -105,18 +111,16 @@ class Handlers:
     async def popular(self, request: Request) -> Reply:
         """GET /popular"""
         asking, now_ms = asking_of(request.query), self._now_ms()
-        found = self._live().lists().popular
-        return await self._reply(
-            self._everybody("popular", found, asking, now_ms, fill=False), asking, now_ms
-        )
+        lists = await self._lists()
+        answer = self._everybody("popular", lists.popular, asking, now_ms, lists.learned)
+        return await self._reply(answer, asking, now_ms)
 
     async def latest(self, request: Request) -> Reply:
         """GET /latest"""
         asking, now_ms = asking_of(request.query), self._now_ms()
-        found = self._live().lists().latest
-        return await self._reply(
-            self._everybody("latest", found, asking, now_ms, fill=False), asking, now_ms
-        )
+        lists = await self._lists()
+        answer = self._everybody("latest", lists.latest, asking, now_ms, lists.learned)
+        return await self._reply(answer, asking, now_ms)
 
     async def user(self, request: Request) -> Reply:
         """GET /users/{user}"""
@@ -135,14 +139,16 @@ class Handlers:
         found: Sequence[ScoredItem],
         asking: Asking,
         now_ms: int,
-        fill: bool = True,
+        learned: ReadSoFar,
+        fill: Sequence[ScoredItem] = (),
         **more: Any,
     ) -> Json:
-        lists = self._live().lists()
-        behind = lists.popular if fill else ()
-        return of_everybody(
-            kind, found, asking, self._live().info, lists, self._topic, now_ms, behind, **more
-        )
+        info = self._live().info
+        return of_everybody(kind, found, asking, info, learned, self._topic, now_ms, fill, **more)
+
+    async def _lists(self) -> ForEverybody:
+        live = self._live()
+        return live.lists() if live.has_lists else await asyncio.to_thread(live.lists)
 
     async def _session(self, body: Json) -> Session:
         """The session of a request: as it says it, or that of the user whom it names."""

@@ -12,13 +12,16 @@ from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 from streamrec.schemas.registry import RegistryUnavailableError, SchemaError
 from streamrec.services.api.quick_answers import QuickAnswers
 from streamrec.services.http.problems import Problem
-from streamrec.services.store.contract import StoreError, ValueStore
+from streamrec.services.store.contract import StoreAwayError, StoreError, ValueStore
 from streamrec.services.store.users import USERS, record_of, user_key
 
 _logger = logging.getLogger(__name__)
 
 _TELL_S = 30.0
-_AWAY_S = 1.0  # after a failure, for so long nobody tries
+_AWAY_S = 1.0  # after a failure, for so long nobody tries; then one does
+_ANSWER_S = 1.0  # so long a request waits for a store that is not local
+_UNREADABLE = "the store cannot be read now"  # where it is, no stranger is told
+_READERS = 16  # threads that ask it
 
 
 class KnownUsers:
@@ -28,7 +31,8 @@ class KnownUsers:
         """A store that is not local is asked in threads: nobody else waits for its answer."""
         self._store = store
         self._is_local = is_local
-        self._away_until_s = 0.0
+        self._try_at_s: float | None = None  # when it may be asked again; None: it answers
+        self._readers = ThreadPoolExecutor(_READERS, "store-read")
         self._looked: Future[str | None] | None = None
         self._looks = ThreadPoolExecutor(1, "store-look")
         self._decode = JsonDecoder(_schema_of(registry)).decode
@@ -42,12 +46,30 @@ class KnownUsers:
         try:
             if self._is_local:
                 return self._store.get(USERS, (key,))[0]
-            if time.monotonic() >= self._away_until_s:
-                return (await asyncio.to_thread(self._store.get, USERS, (key,)))[0]
+            return await self._asked(key)
         except StoreError as error:
-            self._away_until_s = time.monotonic() + _AWAY_S
             self._tell(error)
-        raise Problem(503, "the store cannot be read now", retry_after_s=1)
+        raise Problem(503, _UNREADABLE, retry_after_s=1)
+
+    async def _asked(self, key: bytes) -> bytes | None:
+        """What a store that is not local says. Raises StoreError."""
+        now_s = time.monotonic()
+        if self._try_at_s is not None:
+            if now_s < self._try_at_s:
+                raise StoreAwayError("the store has not answered a moment ago")
+            self._try_at_s = now_s + _AWAY_S  # for others, while this one tries
+        asking = asyncio.get_running_loop().run_in_executor(
+            self._readers, self._store.get, USERS, (key,)
+        )
+        try:
+            (found,) = await asyncio.wait_for(asking, _ANSWER_S)
+        except (StoreError, TimeoutError) as error:
+            self._try_at_s = time.monotonic() + _AWAY_S
+            if isinstance(error, StoreError):
+                raise
+            raise StoreAwayError(f"the store has not answered in {_ANSWER_S:g} s") from error
+        self._try_at_s = None
+        return found
 
     def record(self, value: bytes) -> dict[str, Any]:
         """The recommendation in a value, field by field. Raises Problem (500, 503)."""
@@ -90,12 +112,14 @@ class KnownUsers:
 
     def close(self) -> None:
         self._looks.shutdown()
+        self._readers.shutdown(cancel_futures=True)
 
     def _look(self) -> str | None:
         try:
             self._store.get(USERS, (b"",))
         except StoreError as error:
-            return str(error)
+            self._tell(error)
+            return f"{_UNREADABLE}; this service's log says why"
         return None
 
 

@@ -33,6 +33,7 @@ from streamrec.schemas.hashing import hash64
 
 KEPT = 500  # popular and new items that are at hand
 _KEPT_S = 1.0  # before others are made
+_OLD_S = 5.0  # so much later they are not told any more: nobody has asked meanwhile
 _AROUND = ("knn", "suffix", "rules", "near", "two_hop")  # methods that look around an item
 
 
@@ -44,14 +45,20 @@ class ScoredItem(NamedTuple):
     methods: int  # bit i: the i-th of ModelInfo.methods
 
 
+class ReadSoFar(NamedTuple):
+    """How far an index has read."""
+
+    offsets: dict[int, int]  # of the topic of sessions, as far as it was learned
+    newest_ms: int  # of what was learned, by the log's time, Unix ms; 0: nothing yet
+
+
 @dataclass(frozen=True, slots=True)
 class ForEverybody:
     """What holds for everybody, as it was at a time."""
 
     popular: list[ScoredItem]
     latest: list[ScoredItem]  # score: how many clicks ago the item was seen first, negative
-    offsets: dict[int, int]  # of the topic of sessions, as far as it was learned
-    newest_ms: int  # of what was learned, by the log's time, Unix ms; 0: nothing yet
+    learned: ReadSoFar
 
 
 class FollowedSessions(SessionTable):
@@ -117,12 +124,25 @@ class LiveItems:
         order = sorted(range(len(rest)), key=lambda row: (-clicks[row], row))
         return ranked, [rest[row] for row in order]
 
+    def learned(self) -> ReadSoFar:
+        """How far it has read by now, at least."""
+        table = self.table
+        return (
+            ReadSoFar({}, 0) if table is None else ReadSoFar(dict(table.positions), table.newest_ms)
+        )
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether `lists` need not be made before it returns."""
+        return self._lists is not None and self._clock_s() < self._lists_until_s + _OLD_S
+
     def lists(self) -> ForEverybody:
-        """What holds for everybody, about a second old: a new one is made beside, by a thread."""
+        """What holds for everybody, about a second old, and never more than some: a new one is made
+        beside, by a thread, or, where the last is old, here."""
         lists = self._lists
-        if lists is None:
+        if lists is None or not self.has_lists:
             with self._making:
-                if self._lists is None:
+                if not self.has_lists:
                     self._make()
                 lists = self._lists
         elif self._clock_s() >= self._lists_until_s and self._making.acquire(blocking=False):
@@ -141,14 +161,8 @@ class LiveItems:
         self._lists_until_s = self._clock_s() + _KEPT_S
 
     def _made(self) -> ForEverybody:
-        table = self.table
-        offsets = {} if table is None else dict(table.positions)
-        return ForEverybody(
-            popular=self._most_clicked(),
-            latest=self._first_seen_last(),
-            offsets=offsets,
-            newest_ms=0 if table is None else table.newest_ms,
-        )
+        learned = self.learned()  # first: they hold that, and may hold more
+        return ForEverybody(self._most_clicked(), self._first_seen_last(), learned)
 
     def _most_clicked(self) -> list[ScoredItem]:
         """By the clicks of late; then, behind those that lead, by those of the longer memory."""
@@ -239,4 +253,4 @@ def live_items(log: Log, settings: Settings) -> LiveItems:
     return live
 
 
-__all__ = ["KEPT", "ForEverybody", "LiveItems", "ScoredItem", "live_items"]
+__all__ = ["KEPT", "ForEverybody", "LiveItems", "ReadSoFar", "ScoredItem", "live_items"]

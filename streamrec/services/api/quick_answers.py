@@ -7,11 +7,10 @@ import numpy as np
 import orjson
 
 from streamrec.connectors.log import SchemaRegistry
-from streamrec.dataflows.job.topics import RECOMMENDATIONS
+from streamrec.schemas.header_ids import HEADER_BYTES
 from streamrec.services.api.answer_kernel import (
     ASKED_MS,
     EXPERIMENT,
-    HEADER_BYTES,
     ID,
     MODEL,
     OFFSET,
@@ -24,6 +23,7 @@ from streamrec.services.api.answer_kernel import (
     VERSION,
     items_as_json,
 )
+from streamrec.services.api.answers import of_click
 
 _OUT_BYTES = 1 << 16
 # What `answer_kernel` reads: fields and types, in their order.
@@ -80,19 +80,20 @@ class QuickAnswers:
             begin, end = spans[place], spans[place + 1]
             return None if begin < 0 else record[begin:end].decode()
 
+        record_fields = {
+            "recommendation_id": text(ID),
+            "model_name": text(MODEL),
+            "model_version": text(VERSION),
+            "source_topic": text(TOPIC),
+            "source_partition": spans[PARTITION],
+            "source_offset": spans[OFFSET],
+            "requested_at": spans[ASKED_MS],
+        }
         beside: dict[str, Any] = {
             "user_id": user_id,
             "kind": "user",
             "next": n,
-            "recommendation_id": text(ID),
-            "model": text(MODEL),
-            "version": text(VERSION),
-            "source": {
-                "topic": text(TOPIC),
-                "partition": spans[PARTITION],
-                "offset": spans[OFFSET],
-            },
-            "age_ms": max(0, now_ms - spans[ASKED_MS]),
+            **of_click(record_fields, now_ms),
         }
         if spans[EXPERIMENT] >= 0:
             beside["experiment"] = text(EXPERIMENT)
@@ -119,9 +120,4 @@ def _shape_of(schema: Any) -> Any:
     return [_shape_of(branch) for branch in schema] if isinstance(schema, list) else schema
 
 
-def knows_this_version() -> bool:
-    """Whether the schema of recommendations is the one that is read quickly."""
-    return bool(_shape_of(json.loads(RECOMMENDATIONS.schema)) == _LAYOUT)
-
-
-__all__ = ["QuickAnswers", "knows_this_version"]
+__all__ = ["QuickAnswers"]

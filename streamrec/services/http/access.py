@@ -16,7 +16,6 @@ from streamrec.services.http.problems import Problem
 # What only writes, and so may stand in a query, which others can read in a history or a log.
 WRITE_SCOPES = ("clicks", "impressions", "outcomes", "topics/", "pipelines/")
 _KNOWN_TOKENS = 10_000
-_KEY_CHARACTERS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,6 @@ class Access:
         self._keys = keys
         self._tokens = tokens
         self._read: OrderedDict[str, Caller] = OrderedDict()  # tokens that were found good
-        self._digests: dict[str, bytes] = {}  # of keys that were asked for
 
     @property
     def is_open(self) -> bool:
@@ -104,21 +102,11 @@ class Access:
         found: Caller | None = None
         if self._keys is not None:
             # Looked up by its digest, of which whoever guesses keys can steer no bit.
-            found = self._keys.callers().get(self._digest(given))
+            found = self._keys.callers().get(sha256(given.encode("latin-1", "replace")).digest())
         if found is None:
             raise _unknown("key expected one that is known, got another")
         if found.expires_s is not None and found.expires_s <= time.time():
             raise _unknown("key expected one that is valid, got one that has expired")
-        return found
-
-    def _digest(self, given: str) -> bytes:
-        found = self._digests.get(given)
-        if found is None:
-            if len(self._digests) >= _KNOWN_TOKENS:
-                self._digests.clear()
-            found = sha256(given.encode("latin-1", "replace")).digest()
-            if len(given) <= _KEY_CHARACTERS:  # what is longer is no key of ours
-                self._digests[given] = found
         return found
 
     def _of_token(self, token: str) -> Caller:

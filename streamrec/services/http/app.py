@@ -18,7 +18,7 @@ from streamrec.services.http.requests import Request, media_type
 from streamrec.services.http.routes import Route, Router, params_of
 from streamrec.services.metrics.http_measures import HttpMeasures
 from streamrec.services.metrics.watched import Watched
-from streamrec.services.traces.spans import Span, Traces, open_traces
+from streamrec.services.traces.spans import HEADER, Span, Traces, open_traces
 
 _logger = logging.getLogger(__name__)
 _access = logging.getLogger("streamrec.access")
@@ -254,7 +254,7 @@ class _Nothing(AbstractAsyncContextManager[None]):
 def _begun(traces: Traces, request: Request, template: str) -> Span:
     """The span of a request, which its handler may carry on."""
     facts = {"http.request.method": request.method, "http.route": template}
-    span = traces.begin(f"{request.method} {template}", request.header(b"traceparent"), facts)
+    span = traces.begin(f"{request.method} {template}", request.header(HEADER.encode()), facts)
     request.traceparent = span.traceparent
     return span
 

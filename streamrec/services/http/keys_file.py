@@ -2,23 +2,28 @@
 
 A key is 256 random bits. What is slow to hash (argon2, scrypt) protects what people choose, which
 can be guessed; of 2**256 random keys none can, however fast each guess is, and every request would
-pay. The file is written beside and moved into place, and looked at again when it has changed.
+pay. Changes are made one at a time, each written whole or not at all; who reads looks at the file
+again when it has changed.
 """
 
+import fcntl
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from streamrec.connectors.state_files import write_durably
 from streamrec.services.http.access import Caller
 
 _LOOK_S = 1.0
+_OWNER_ONLY = 0o600
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCOPE = re.compile(r"\*|[a-z]+(/([A-Za-z0-9._-]+\*?|\*))?")
 _PREFIX = "sr_"  # so that a key which was published by mistake can be searched for
@@ -74,23 +79,25 @@ def create_key(path: Path, name: str, scopes: Sequence[str], expires_s: int | No
         raise KeysFileError("scope expected at least one, got none")
     for scope in scopes:
         _check_scope(scope)
-    keys = read_keys(path)
-    if any(each.name == name for each in keys):
-        raise KeysFileError(f"name expected one that no key has, got {name!r}")
     key = _PREFIX + secrets.token_urlsafe(32)
     digest = sha256(key.encode()).digest()
-    _write(path, [*keys, StoredKey(name, digest, tuple(scopes), int(time.time()), expires_s)])
+    with _alone(path):
+        keys = read_keys(path)
+        if any(each.name == name for each in keys):
+            raise KeysFileError(f"name expected one that no key has, got {name!r}")
+        _write(path, [*keys, StoredKey(name, digest, tuple(scopes), int(time.time()), expires_s)])
     return key
 
 
 def revoke_key(path: Path, name: str) -> None:
     """Take a key out: a running server refuses it within a second. Raises KeysFileError."""
-    keys = read_keys(path)
-    left = [each for each in keys if each.name != name]
-    if len(left) == len(keys):
-        known = ", ".join(each.name for each in keys) or "none yet"
-        raise KeysFileError(f"name expected one of the keys ({known}), got {name!r}")
-    _write(path, left)
+    with _alone(path):
+        keys = read_keys(path)
+        left = [each for each in keys if each.name != name]
+        if len(left) == len(keys):
+            known = ", ".join(each.name for each in keys) or "none yet"
+            raise KeysFileError(f"name expected one of the keys ({known}), got {name!r}")
+        _write(path, left)
 
 
 class KeysFile:
@@ -176,17 +183,32 @@ def _write(path: Path, keys: Sequence[StoredKey]) -> None:
         )
         for key in keys
     ]
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_durably(path, "".join(f"{line}\n" for line in lines).encode(), mode=_OWNER_ONLY)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While nobody else changes the file. The lock stands beside it, since each change puts another
+    file in its place."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        lock = os.open(
+            path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY
+        )
     except OSError as error:
-        raise KeysFileError(f"keys file {str(path)!r} expected to be writable: {error}") from error
+        raise _unwritable(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _unwritable(path: Path, error: OSError) -> KeysFileError:
+    return KeysFileError(f"keys file {str(path)!r} expected to be writable: {error}")
 
 
 __all__ = ["KeysFile", "KeysFileError", "StoredKey", "create_key", "read_keys", "revoke_key"]

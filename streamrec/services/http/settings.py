@@ -20,7 +20,7 @@ from streamrec.services.http.rates import Rates
 _logger = logging.getLogger(__name__)
 
 Names = Annotated[tuple[str, ...], NoDecode]  # in the environment with commas between them
-_WORKER = "STREAMREC_HTTP_WORKER"  # which of several processes this is (services.http.workers)
+WORKER = "STREAMREC_HTTP_WORKER"  # which of several processes this is, from 0; unset: the only one
 _LOOPBACK = frozenset({"localhost", "::1"})
 
 
@@ -120,7 +120,7 @@ def unknown_services(environ: Mapping[str, str], *kinds: type[BaseSettings]) -> 
     told = []
     for kind in kinds:
         prefix = kind.model_config.get("env_prefix", "")
-        known = {f"{prefix}{name}".upper() for name in kind.model_fields} | {_WORKER}
+        known = {f"{prefix}{name}".upper() for name in kind.model_fields} | {WORKER}
         for name in sorted(set(environ) - known):
             if name.startswith(prefix):
                 near = difflib.get_close_matches(name, known, 1, 0.8)
@@ -185,4 +185,4 @@ def _explain(prefix: str, error: Any) -> str:
     return f"{name}: {message}, got {'a secret' if 'SECRET' in name else repr(error['input'])}"
 
 
-__all__ = ["HttpSettings", "Names", "guard_of", "is_loopback", "load_service", "names_of"]
+__all__ = ["WORKER", "HttpSettings", "Names", "guard_of", "is_loopback", "load_service", "names_of"]

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from streamrec.services.http.server import FINISH_S, hold_address, url_of
+from streamrec.services.http.settings import WORKER
 
 _logger = logging.getLogger(__name__)
 
-WORKER = "STREAMREC_HTTP_WORKER"  # which one this is, from 0; unset: it is not one of several
 _GOOD = (0, -signal.SIGTERM)
 _LOOK_S = 0.1
 _AGAIN_S = 1.0  # before one that died is brought back
@@ -131,4 +131,4 @@ def own_command() -> list[str]:
     return [sys.executable, "-m", "streamrec", *found]
 
 
-__all__ = ["WORKER", "own_command", "run_workers", "worker_index"]
+__all__ = ["own_command", "run_workers", "worker_index"]

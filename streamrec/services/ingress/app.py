@@ -116,6 +116,10 @@ class IngressApp:
                 told = _tell(f"{error}; `streamrec topics create` registers it", told)
             except (LogError, SchemaError, RegistryUnavailableError) as error:
                 told = _tell(str(error), told)
+            except Exception as error:  # nobody looks at this thread before the end
+                if told != repr(error):
+                    told = repr(error)
+                    _logger.error("ingress cannot begin: %s; trying again", told, exc_info=error)
             else:
                 return True
             self._closing.wait(_AGAIN_S)
@@ -135,7 +139,9 @@ class IngressApp:
 
     def _read_ids(self) -> None:
         """Raises LogError."""
-        count = self.ids.read_back(self._log, self._once_topics)
+        count = self.ids.read_back(self._log, self._once_topics, self._closing.is_set)
+        if self._closing.is_set():
+            return
         _logger.info("%d event ids of the last %.0f s are known", count, self.ids.once_s)
         self._makers.update(self._known)  # from now on events are taken
 

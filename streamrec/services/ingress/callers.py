@@ -8,15 +8,16 @@ from streamrec.connectors.log import Headers
 from streamrec.services.http.requests import Request
 from streamrec.services.ingress.events import Context
 from streamrec.services.ingress.settings import IngressSettings
+from streamrec.services.traces.spans import HEADER
 
 BOT = "bot"  # header of a record whose sender seems to be one
-TRACE = "traceparent"  # W3C, carried through
 
 _BOTS = re.compile(
     rb"bot|crawl|spider|slurp|scrape|headless|lighthouse|facebookexternalhit|preview|monitor"
     rb"|pingdom|uptime|phantomjs|selenium",
     re.IGNORECASE,
 )
+_TRACE_HEADER = HEADER.encode()
 _TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _COOKIE_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _AGENTS = 10_000
@@ -39,9 +40,9 @@ class Callers:
         if agent is not None and self._is_bot(agent):
             headers.append((BOT, b"1"))
         own = request.traceparent
-        trace = found.get(b"traceparent") if own is None else own.encode()
+        trace = found.get(_TRACE_HEADER) if own is None else own.encode()
         if trace is not None and _TRACE.fullmatch(trace):
-            headers.append((TRACE, trace))
+            headers.append((HEADER, trace))
         event_id = request.header(b"idempotency-key")
         if self._hides(found.get(b"dnt"), found.get(b"sec-gpc")):
             return Context(now_ms, headers, None, secrets.token_hex(16), event_id), None
@@ -85,4 +86,4 @@ class Callers:
         return None
 
 
-__all__ = ["BOT", "TRACE", "Callers"]
+__all__ = ["BOT", "Callers"]

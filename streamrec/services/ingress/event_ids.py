@@ -11,8 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from streamrec.connectors.log import NO_TIMESTAMP_MS, Log, Place, UnknownTopicError
+from streamrec.connectors.patience import Patience
 from streamrec.connectors.reading import read_batches
 from streamrec.dataflows.errors.failed import EVENT_ID as EVENT_ID
 
@@ -71,9 +73,12 @@ class EventIds:
                 break
             del self._known[oldest]
 
-    def read_back(self, log: Log, topics: Sequence[str]) -> int:
-        """Read the ids of a window from the topics; how many there were. Blocks; to be called
-        before the first request. Raises LogError."""
+    def read_back(
+        self, log: Log, topics: Sequence[str], stopping: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Read the ids of a window from the topics; how many there were. Blocks, until `stopping`
+        says that nobody needs them; to be called before the first request. Raises LogError."""
+        patience = replace(log.patience, stopping=stopping)
         began_ms = int((self._clock() - self.once_s) * 1_000)
         count = 0
         for topic in topics:
@@ -86,7 +91,7 @@ class EventIds:
             # In the order of time: of more ids than are kept, the newest are.
             found = [
                 (began_ms if ms == NO_TIMESTAMP_MS else ms, own, place)
-                for ms, own, place in _ids_in(log, topic, starts, ends)
+                for ms, own, place in _ids_in(log, topic, starts, ends, patience)
             ]
             for ms, own, place in sorted(found, key=lambda each: each[0]):
                 self.remember(own, place, ms / 1_000)
@@ -95,10 +100,16 @@ class EventIds:
 
 
 def _ids_in(
-    log: Log, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
+    log: Log,
+    topic: str,
+    starts: Mapping[int, int],
+    ends: Mapping[int, int],
+    patience: Patience,
 ) -> Iterator[tuple[int, Id, Place]]:
     """The log's time, id and place of each record that has an id."""
-    for batch in read_batches(log, topic, starts, ends):
+    for batch in read_batches(log, topic, starts, ends, patience):
+        if patience.stopping():
+            return
         for index in batch.with_headers():
             detail = batch.detail(index)
             for name, value in detail.headers:

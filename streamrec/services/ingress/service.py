@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from streamrec.connectors.log import Outgoing
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
 from streamrec.dataflows.serving.request_ids import REQUEST_ID
 from streamrec.schemas.json_codec import to_json
+from streamrec.schemas.reasons import Reason
 from streamrec.services.http.json_bodies import lines_of, parse_body
 from streamrec.services.http.problems import Problem
 from streamrec.services.http.replies import HeaderPairs, Reply, json_bytes
@@ -30,7 +32,7 @@ from streamrec.services.ingress.events import (
 )
 from streamrec.services.ingress.following import Following
 from streamrec.services.ingress.settings import IngressSettings
-from streamrec.services.ingress.topics import CONTENT_TYPE, AllowedTopics, KeptTargets, key_of
+from streamrec.services.ingress.topics import AllowedTopics, KeptTargets
 from streamrec.services.ingress.writer import Writer
 from streamrec.services.ingress.writing import DUPLICATE, EventWriter, Result, list_reply
 
@@ -45,8 +47,15 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _WAIT = re.compile(r"(\d{1,4}(?:\.\d{1,3})?)(s|ms)?")
 # What an error of a pipeline says of the input, and not of the model.
 _UNFIT = frozenset(
-    {"not_wire_format", "unknown_schema_id", "undecodable", "fails_resolution", "invalid_value"}
+    {
+        Reason.NOT_WIRE_FORMAT,
+        Reason.UNKNOWN_SCHEMA_ID,
+        Reason.UNDECODABLE,
+        Reason.FAILS_RESOLUTION,
+        Reason.INVALID_VALUE,
+    }
 )
+_RECORD_KEY = "the record's key; the header X-Record-Key says it too"
 _PLACE = {
     "type": "object",
     "properties": {
@@ -110,7 +119,7 @@ class Ingress:
         name = request.params["name"]
         records = await self._topics.records(name)
         kind = request.content_type or _JSON
-        key = key_of(request.query.get("key") or request.header(b"x-record-key"))
+        key = _record_key(request)
         context, _ = self._callers.context(request, self._now_ms())
         body = await request.body()
         if kind == _LINES:
@@ -154,7 +163,7 @@ class Ingress:
             headers.append((EVENT_ID, event_id.encode()))
         if target.content_types:
             headers.append((CONTENT_TYPE, kind.encode("latin-1", "replace")))
-        key = key_of(request.query.get("key") or request.header(b"x-record-key"))
+        key = _record_key(request)
         message = Outgoing(key or request_id.encode(), body, headers)
         event = Event(target.inputs, message, event_id)
         if not wait_s:
@@ -339,7 +348,7 @@ class Ingress:
                 "A record of a topic that is allowed: JSON, lines of it, or bytes.",
                 takes=("*/*",),
                 response=one_or_many,
-                query={"key": "the record's key; the header X-Record-Key says it too"},
+                query={"record_key": _RECORD_KEY},
                 statuses=(404, 422, 503),
             ),
         ]
@@ -354,7 +363,7 @@ class Ingress:
                     takes=("*/*",),
                     query={
                         "wait": "how long to wait for the output, as 2s or 500ms",
-                        "key": "the record's key; the header X-Record-Key says it too",
+                        "record_key": _RECORD_KEY,
                     },
                     statuses=(404, 409, 422, 503, 504),
                 )
@@ -394,6 +403,11 @@ def _check_count(request: Request, count: int) -> None:
     most = request.limits.events
     if count > most:
         raise Problem(413, f"list expected at most {most} events, got {count}")
+
+
+def _record_key(request: Request) -> bytes | None:
+    text = request.query.get("record_key") or request.header(b"x-record-key")
+    return None if text is None else text.encode("utf-8", "replace")
 
 
 def _checked_id(text: str | None) -> str | None:

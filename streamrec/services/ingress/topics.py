@@ -1,11 +1,8 @@
 """Topics that the settings allow, and pipelines that the log keeps: what a record of each is."""
 
-import asyncio
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from streamrec.connectors.log import (
     Headers,
@@ -17,47 +14,13 @@ from streamrec.connectors.log import (
     UnknownSchemaError,
 )
 from streamrec.connectors.making_topics import subject_of
+from streamrec.dataflows.errors.failed import CONTENT_TYPE
 from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.serving.kept_topics import UnknownPipeline, served_pipelines
 from streamrec.schemas.json_codec import JsonEncoder, MisfitError
 from streamrec.services.http.problems import Problem
 from streamrec.services.ingress.events import misfit_problem
-
-_BELIEVED_S = 5.0
-CONTENT_TYPE = "content-type"  # header of a record whose value is no Avro
-T = TypeVar("T")
-
-
-class _Looked(Generic[T]):
-    """What was looked up by name, believed for some seconds, and for longer while nobody answers.
-    The look is in a thread, one at a time for a name."""
-
-    def __init__(self, look: Callable[[str], T]) -> None:
-        self._look = look
-        self._found: dict[str, tuple[float, T]] = {}
-        self._under_way: dict[str, asyncio.Task[T]] = {}
-
-    async def get(self, name: str) -> T:
-        """Raises what looking raises, where it was never found."""
-        found = self._found.get(name)
-        if found is not None and found[0] > time.monotonic():
-            return found[1]
-        task = self._under_way.get(name)
-        if task is None:
-            task = asyncio.ensure_future(asyncio.to_thread(self._look, name))
-            self._under_way[name] = task
-            task.add_done_callback(lambda done: self._done(name, done))
-        try:
-            return await asyncio.shield(task)
-        except (LogError, RegistryUnavailableError):
-            if found is None or isinstance(task.exception(), UnknownPipeline):
-                raise
-            return found[1]
-
-    def _done(self, name: str, task: "asyncio.Task[T]") -> None:
-        self._under_way.pop(name, None)
-        if not task.cancelled() and task.exception() is None:
-            self._found[name] = (time.monotonic() + _BELIEVED_S, task.result())
+from streamrec.services.ingress.looked_up import LookedUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +48,7 @@ class AllowedTopics:
     def __init__(self, log: Log, names: frozenset[str]) -> None:
         self._log = log
         self._names = names
-        self._records: _Looked[TopicRecords] = _Looked(self._look)
+        self._records: LookedUp[TopicRecords] = LookedUp(self._look)
 
     async def records(self, name: str) -> TopicRecords:
         """Raises Problem (404, 503)."""
@@ -121,7 +84,7 @@ class KeptTargets:
     def __init__(self, log: Log, settings: Settings) -> None:
         self._log = log
         self._settings = settings
-        self._targets: _Looked[TargetTopics | None] = _Looked(self._look)
+        self._targets: LookedUp[TargetTopics | None] = LookedUp(self._look, (UnknownPipeline,))
 
     async def target(self, name: str) -> TargetTopics:
         """Raises Problem (404, 409, 503)."""
@@ -147,16 +110,9 @@ class KeptTargets:
         )
 
 
-def key_of(text: str | None) -> bytes | None:
-    """A record's key as a client says it."""
-    return None if text is None else text.encode("utf-8", "replace")
-
-
 __all__ = [
-    "CONTENT_TYPE",
     "AllowedTopics",
     "KeptTargets",
     "TargetTopics",
     "TopicRecords",
-    "key_of",
 ]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamrec.connectors.state_files import write_durably
 from streamrec.services.store.contract import Item, Space, StoreError
 from streamrec.services.store.lmdb_file import LmdbFile, opened
 
@@ -164,17 +165,7 @@ def current_name(folder: Path) -> str | None:
 
 def set_current(folder: Path, name: str) -> None:
     """All or nothing, also over a power cut."""
-    new = folder / f"{_CURRENT}.new"
-    with new.open("w") as file:
-        file.write(name)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / _CURRENT)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_durably(folder / _CURRENT, name.encode())
 
 
 def new_name() -> str:

@@ -4,8 +4,9 @@
   each chunk; what somebody else has changed meanwhile is merged again. So writers may be many.
 - *A chunk is all or none*, a put of several chunks is not: what is repeated after a crash merges.
 - *Durability* is the server's (`appendonly yes`): `sync` has nothing to add.
-- *Another generation* (`store.redis_swap`): keys begin with the name of the one in use, and the
-  script refuses to set keys of another, or while one takes the other's place.
+- *Another generation* (`store.redis_swap`): keys begin with the name of the one in use. A get asks
+  for that name beside its keys, in one command, and again where it has become another; the script
+  refuses to set keys of another, or while one takes the other's place.
 """
 
 import time
@@ -32,9 +33,9 @@ GATE = f"{PREFIX}:gate"  # there while a generation takes another's place
 REBUILD = f"{PREFIX}:rebuild"  # there while one is being made
 FIRST = b"1"
 _CHUNK = 500
-LOOK_S = 0.5
 _GATE_WAIT_S = 0.02
 _ANSWER_S = 5.0
+_GETS_MAX = 5  # of one get, while generations take each other's place
 
 _GATE_IS_SHUT = -1
 
@@ -65,31 +66,29 @@ return changed
 class RedisStore:
     """Keeps the contract on the server at a URL. Connects with the first call."""
 
-    def __init__(self, url: str, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str) -> None:
         """Raises StoreError where the extra is missing, or the URL is none."""
         self.where = f"store {without_passwords(url)!r}"
         self._client = client_of(url, self.where)
         self._set = self._client.register_script(_SET)
-        self._clock_s = clock_s
-        self._generation = b""
-        self._look_at_s = 0.0
+        self._generation = FIRST  # in use, as far as is known
 
     def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
         if not keys:
             return []
-        now_s = self._clock_s()
-        if now_s >= self._look_at_s:
-            self._look_at_s = now_s + LOOK_S
-            self._look()
-        prefix = _prefix(self._generation, space)
-        found: list[bytes | None] = self._asked(self._client.mget, [prefix + key for key in keys])
-        return found
+        for _ in range(_GETS_MAX):
+            generation = self._generation
+            prefix = _prefix(generation, space)
+            asked = [CURRENT.encode(), *(prefix + key for key in keys)]
+            found: list[bytes | None] = self._asked(self._client.mget, asked)
+            current = self._generation = found[0] or FIRST
+            if current == generation:
+                return found[1:]
+        raise StoreError(f"{self.where} expected one generation, got another with each look")
 
     def put(self, space: Space, items: Iterable[Item]) -> None:
         for chunk in _chunks(folded(space.merge, items)):
             while chunk:
-                if not self._generation:
-                    self._look()
                 chunk = self._put_once(space, chunk)
 
     def sync(self) -> None:
@@ -103,11 +102,12 @@ class RedisStore:
 
     def _put_once(self, space: Space, items: list[Item]) -> list[Item]:
         """Returns what has to be put again."""
-        prefix = _prefix(self._generation, space)
+        generation = self._generation  # which a get may change meanwhile
+        prefix = _prefix(generation, space)
         keys = [prefix + key for key, _ in items]
         held: list[bytes | None] = self._asked(self._client.mget, keys)
         changed: list[Item] = []
-        arguments: list[bytes | str] = [self._generation]
+        arguments: list[bytes | str] = [generation]
         for (key, value), old in zip(items, held, strict=True):
             new = value if old is None else space.merge(old, value)
             if new != old:
@@ -137,17 +137,18 @@ class GenerationStore(RedisStore):
         self._generation = generation
         self.before_put: Callable[[], None] = lambda: None
 
-    def _look(self) -> None:
-        """It is given."""
+    def get(self, space: Space, keys: Sequence[bytes]) -> list[bytes | None]:
+        prefix = _prefix(self._generation, space)
+        found: list[bytes | None] = self._asked(self._client.mget, [prefix + key for key in keys])
+        return found
 
     def _put_once(self, space: Space, items: list[Item]) -> list[Item]:
         self.before_put()
         prefix = _prefix(self._generation, space)
-        keys = [prefix + key for key, _ in items]
-        held: list[bytes | None] = self._asked(self._client.mget, keys)
+        held = self.get(space, [key for key, _ in items])
         new = {
-            key: value if old is None else space.merge(old, value)
-            for key, (_, value), old in zip(keys, items, held, strict=True)
+            prefix + key: value if old is None else space.merge(old, value)
+            for (key, value), old in zip(items, held, strict=True)
         }
         self._asked(self._client.mset, new)
         return []
@@ -157,12 +158,21 @@ def client_of(url: str, where: str) -> Any:
     """Raises StoreError where the extra is missing, or the URL is none."""
     try:
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
     except ImportError as error:
         raise StoreError(
             f"{where} expected the extra `redis` (pip install streamrec[redis]), got none"
         ) from error
     try:
-        return redis.Redis.from_url(url, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_S,
+            socket_connect_timeout=_ANSWER_S,
+            # Once more, at once, on a new connection: an old one may have been closed. For as long
+            # as it takes waits who asks, if anybody.
+            retry=Retry(NoBackoff(), 1, (redis.exceptions.ConnectionError,)),
+        )
     except ValueError as error:
         raise StoreError(f"{where} expected redis://HOST:PORT/DB, got {error}") from error
 
@@ -207,8 +217,8 @@ def _prefix(generation: bytes, space: Space) -> bytes:
 
 __all__ = [
     "CURRENT",
+    "FIRST",
     "GATE",
-    "LOOK_S",
     "PREFIX",
     "REBUILD",
     "GenerationStore",

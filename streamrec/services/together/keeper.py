@@ -69,6 +69,12 @@ class Keeper:
                 self._look_at(each)
             time.sleep(_POLL_S)
 
+    def kill(self, name: str) -> None:
+        """End a part at once, as `kill -9` does; `keep` brings it back."""
+        for each in self._running:
+            if each.part.name == name and each.again_s is None:
+                each.process.kill()
+
     def stop(self) -> bool:
         """End all, one after the other; says whether each ended in good order."""
         good = True

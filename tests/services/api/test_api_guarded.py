@@ -63,14 +63,14 @@ def test_no_route_is_left_out_above(world: World) -> None:
     assert len(described) == len(ROUTES)
 
 
-def test_an_api_without_a_store_is_not_ready_and_says_what_makes_one(
-    world: World, tmp_path: Path
+def test_an_api_without_a_store_is_not_ready_and_says_where_and_what_makes_one_in_its_log_only(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = world.settings.model_copy(update={"store": str(tmp_path / "store")})
 
     with served(ApiApp(world.job.log, settings).http) as client:
         for path, said in (
-            ("/health/ready", "expected a store, got none; run dataflows.store"),
+            ("/health/ready", "the store cannot be read now; this service's log says why"),
             ("/recommendations/u7", "the store cannot be read now"),
             ("/users/u7", "the store cannot be read now"),
         ):
@@ -78,6 +78,8 @@ def test_an_api_without_a_store_is_not_ready_and_says_what_makes_one(
             assert reply.status_code == 503, path
             assert said in reply.json()["detail"]
             assert reply.headers["retry-after"] == "1"
+            assert str(tmp_path) not in reply.text
+        assert "expected a store, got none; run dataflows.store" in caplog.text
         FolderStore(tmp_path / "store", make=True).put(USERS, [])
         until_ready(client)  # within half a second
 

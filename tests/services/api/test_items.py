@@ -1,11 +1,17 @@
 """What the API answers of sessions and items, by the index that follows the topic of sessions."""
 
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.services.api.conftest import World
+from streamrec.dataflows.job.topics import SESSIONS
+from streamrec.services.api import live
+from streamrec.services.api.app import ApiApp
+from tests.connectors.log_reading import wait_until
+from tests.services.api.conftest import World, until_ready
+from tests.services.http.serving import served
 
 
 def items(reply: httpx.Response) -> list[str]:
@@ -148,3 +154,34 @@ def test_a_body_that_is_no_object_is_told(api: httpx.Client) -> None:
     reply = api.post("/rank", json=["i1"])
 
     assert (reply.status_code, reply.json()["detail"]) == (422, "body expected an object, got list")
+
+
+def sources(client: httpx.Client) -> list[int]:
+    """How many records of sessions each answer says that it is made of."""
+    body = {"session": ["i1"], "items": ["i2"]}
+    replies = [
+        client.post("/recommendations", json=body),
+        client.post("/rank", json=body),
+        client.get("/items/i1/neighbours"),
+        client.get("/popular"),
+        client.get("/latest"),
+    ]
+    return [sum(reply.json()["source"]["offsets"].values()) for reply in replies]
+
+
+@pytest.mark.parametrize(("kept_s", "old_s", "late"), [(1e9, 0.0, 2), (0.0, 0.0, 0)])
+def test_an_answer_says_what_it_is_made_of_and_lists_that_are_old_are_not_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, kept_s: float, old_s: float, late: int
+) -> None:
+    monkeypatch.setattr(live, "_KEPT_S", kept_s)
+    monkeypatch.setattr(live, "_OLD_S", old_s)
+    topic, app = world.settings.topic(SESSIONS), ApiApp(world.job.log, world.settings)
+    with served(app.http) as client:
+        until_ready(client)
+        before = sources(client)[0]
+        with closing(world.job.log.writer()) as writer:
+            writer.write_columns(topic, 0, [b"another"], [b"passed over"])
+        table = app._loaded().table
+        wait_until(lambda: table is not None and sum(table.positions.values()) == before + 1)
+
+        assert sources(client) == [before + 1] * (5 - late) + [before] * late

@@ -13,7 +13,7 @@ from streamrec.dataflows.job.topics import RECOMMENDATIONS
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 from streamrec.services.api.answers import of_record
 from streamrec.services.api.asking import Asking
-from streamrec.services.api.quick_answers import QuickAnswers, knows_this_version
+from streamrec.services.api.quick_answers import QuickAnswers
 
 OURS = fastavro.parse_schema(json.loads(RECOMMENDATIONS.schema))
 HEADER = b"\0\0\0\0\7"
@@ -63,10 +63,6 @@ def encoded(record: Any, schema: Any = OURS) -> bytes:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, schema, record)
     return HEADER + out.getvalue()
-
-
-def test_this_version_is_known() -> None:
-    assert knows_this_version()
 
 
 @given(RECORDS, st.integers(1, 30))

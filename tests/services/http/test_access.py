@@ -3,6 +3,7 @@
 import hmac
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_the_file_holds_no_key_and_only_its_owner_reads_it(tmp_path: Path) -> No
     key = create_key(path, "shop", ["clicks"])
     assert key not in path.read_text() and len(key) > 40
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_keys_that_are_made_and_revoked_at_once_are_all_as_was_said(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    for number in range(8):
+        create_key(path, f"old{number}", ["clicks"])
+    with ThreadPoolExecutor(16) as pool:
+        made = pool.map(lambda n: create_key(path, f"new{n}", ["clicks"]), range(8))
+        gone = pool.map(lambda n: revoke_key(path, f"old{n}"), range(8))
+        assert len([*made, *gone]) == 16
+    assert {key.name for key in read_keys(path)} == {f"new{number}" for number in range(8)}
 
 
 def test_a_running_server_learns_of_new_and_of_revoked_keys(

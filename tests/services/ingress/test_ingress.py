@@ -256,7 +256,7 @@ def test_records_of_allowed_topics_are_json_bytes_or_avro(log: Log, topic_name: 
             f"/topics/{plain}", content=b"\x89PNG\0", headers={"content-type": "image/png"}
         )
         assert placed(image) in places(served, plain)
-        text = client.post(f"/topics/{plain}?key=k", json={"a": 1})
+        text = client.post(f"/topics/{plain}?record_key=k", json={"a": 1})
         lines = client.post(
             f"/topics/{plain}",
             content=b'{"a": 2}\n[3]\n',

@@ -102,12 +102,15 @@ def test_an_input_that_is_sent_again_is_written_once(served: Served) -> None:
 def test_who_waits_gets_no_answer_of_another(served: Served) -> None:
     """The same id under another key is another input, whose output has that key."""
     headers = {"idempotency-key": "1"}
-    assert served.client.post("/pipelines/iris?key=b", json=1, headers=headers).status_code == 200
-    twice = served.client.post("/pipelines/iris?key=b&wait=1s", json=1, headers=headers)
+    assert (
+        served.client.post("/pipelines/iris?record_key=b", json=1, headers=headers).status_code
+        == 200
+    )
+    twice = served.client.post("/pipelines/iris?record_key=b&wait=1s", json=1, headers=headers)
     assert (twice.status_code, "sent before" in twice.json()["detail"]) == (409, True)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(
-            served.client.post, "/pipelines/iris?key=a&wait=5s", json=1, headers=headers
+            served.client.post, "/pipelines/iris?record_key=a&wait=5s", json=1, headers=headers
         )
         wait_until(lambda: len(served.records(INPUTS)) == 2)
         named: Headers = [("streamrec-request-id", b"1")]

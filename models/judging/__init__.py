@@ -1,0 +1,1 @@
+"""How good answers were: sums that can be added up, and what they say, with intervals."""
