@@ -76,7 +76,8 @@ def models_text(prefix: str, frozen: str) -> str:
     """The list of models: one that stays as it is, and two that follow what is published."""
     named = {FROZEN: frozen, RETRAINED: f"published:{RETRAINED}", ONLINE: f"published:{ONLINE}"}
     entries = "".join(
-        f'\n[[models]]\nmodel = "{model}"\nname = "{name}"\ncut_ms = 1000\ninputs = ["topic:{prefix}{OFFERS}"]\n'
+        f'\n[[models]]\nmodel = "{model}"\nname = "{name}"\ncut_ms = 1000\n'
+        f'inputs = ["topic:{prefix}{OFFERS}"]\n'
         for name, model in named.items()
     )
     return f'prefix = "{prefix}models"\n{entries}'
