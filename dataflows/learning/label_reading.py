@@ -153,7 +153,7 @@ def ranker_inputs(decoder: Callable[[], ValueDecoder]) -> ReadRows:
                 SaidRankerInputs,
                 *(_plain(columns[name]) for name in names),
                 _lists(columns["item_ids"]),
-                [np.frombuffer(raw, "<f4").astype(np.float32) for raw in spans_of(inputs)],
+                [np.frombuffer(raw or b"", "<f4").astype(np.float32) for raw in spans_of(inputs)],
             )
         )
 
