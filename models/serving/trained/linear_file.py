@@ -106,7 +106,7 @@ class LinearEngine:
             scaled = (values - number.mean) * number.inverse * number.weight
             total += np.where(np.isnan(values), number.missing, scaled)
         for name, text in self._said.texts.items():
-            weights: dict[str | None, float] = {**text.weights}
+            weights: dict[str | None, float] = dict(text.weights.items())
             weights[None] = text.missing
             total += [weights.get(each, 0.0) for each in matrix[:, self._places[name]].tolist()]
         for places, combinations in self._crossed:
