@@ -133,11 +133,13 @@ class ItemLabels:
         place = [came.time_ms, self._topics[came.topic], came.partition, came.offset]
         id_ = said.recommendation_id
         did = [*place, said.item_id, said.kind, weight, id_, None, until_ms]
+        if any(_is_same(did, other) for other in state["did"]):
+            return  # it was told with an id
+        changed = self._withdraw(user, state, did) if id_ is not None else set()
         state["did"].append(did)
         rows.weigh(_DONE_BYTES)
         rows.call_at(until_ms, USER_PREFIX + user)
-        same = [] if id_ is None else [each for each in state["did"] if _is_same(each, did)]
-        yield from self._credit(user, state, [did, *same], set(), new=did)
+        yield from self._credit(user, state, [did], changed, new=did)
         if id_ is not None and did[_CREDITED] is None:
             rows.hold(came)
         rows.values.put(USER_PREFIX + user, state)
@@ -253,6 +255,23 @@ class ItemLabels:
             yield from self._told(user, entry)
             rows.values.put(_key(user, id_), entry)
 
+    def _withdraw(self, user: str, state: Any, named: Any) -> set[str]:
+        """Takes back what was told without an id and is told with one now; returns the
+        recommendations that had been credited for it."""
+        rows, changed = self._rows, set()
+        for each in [each for each in state["did"] if _is_same(each, named)]:
+            state["did"].remove(each)
+            rows.weigh(-_DONE_BYTES)
+            credited = each[_CREDITED]
+            if credited in state["ids"]:
+                key = _key(user, credited)
+                entry = rows.values.get(key)
+                entry["done"].remove(each[:_ID])
+                rows.weigh(-_DONE_BYTES)
+                rows.values.put(key, entry)
+                changed.add(credited)
+        return changed
+
     def _credited(self, state: Any, did: Any, entry_of: Any) -> str | None:
         """The id of the recommendation that is credited; None: none that is there."""
         at_ms, item, id_ = did[_AT], did[_ITEM], did[_ID]
@@ -261,8 +280,6 @@ class ItemLabels:
             served_ms = state["ids"].get(id_)
             is_in_time = served_ms is not None and at_ms <= served_ms + horizon_ms
             return id_ if is_in_time else None
-        if any(_is_same(did, other) for other in state["did"]):
-            return None
         last = self._keys.credit == "last"
         found: list[tuple[Any, ...]] = []
         for name, served_ms in state["ids"].items():
@@ -301,7 +318,10 @@ class ItemLabels:
         ranked = entry["ranked"]
         told = [
             entry["closed"],
-            [[index, shown.get(index, -1)] for index in indexes],
+            [
+                [index, shown.get(index, index), index in shown or index in strongest]
+                for index in indexes
+            ],
             [[index, *strongest[index]] for index in sorted(strongest)],
             ranked is not None,
         ]

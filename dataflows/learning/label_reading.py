@@ -136,9 +136,8 @@ def recommendations(decoder: Callable[[], ValueDecoder]) -> ReadRows:
 def impressions(decoder: Callable[[], ValueDecoder]) -> ReadRows:
     def read(values: Sequence[bytes | None], headers: Sequence[Headers], keys: Any) -> list[Any]:
         columns = _decoded(decoder, values, headers)
-        return list(
-            map(SaidImpression, _plain(columns["recommendation_id"]), _lists(columns["items"]))
-        )
+        ids, items = _plain(columns["recommendation_id"]), _lists(columns["items"])
+        return list(map(SaidImpression, ids, items))
 
     return read
 

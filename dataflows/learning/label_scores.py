@@ -136,14 +136,15 @@ class ScoreLabels:
             if each[_UNTIL] is not None and each[_UNTIL] <= now_ms:
                 yield self._in_vain(request_id, each)
                 self._forget(state, each)
+            elif each[_UNTIL] is None and not state["out"]:
+                self._forget(state, each)
         for place, (text, until_ms) in list(state["in"].items()):
             if until_ms <= now_ms:
                 del state["in"][place]
                 rows.weigh(-_BYTES - len(text or ""))
-        if state["out"] or state["in"] or any(each[_UNTIL] is not None for each in state["got"]):
+        if any(state.values()):
             rows.values.put(key, state)
         else:
-            rows.weigh(-_OUTCOME_BYTES * len(state["got"]))
             rows.values.remove(key)
 
     def calls_of(self, state: Any) -> Iterator[int]:

@@ -1,5 +1,5 @@
-"""Training runs at MLflow (extra `mlflow`): parameters, metrics, the model with its signature, tags,
-and the aliases `champion` and `challenger`; stages, which MLflow gave up, are not used.
+"""Training runs at MLflow (extra `mlflow`): parameters, metrics, the model with its signature,
+tags, and the aliases `champion` and `challenger`; stages, which MLflow gave up, are not used.
 
 The program of a process: `python -m … URI`, with what is tracked on standard input. Importing
 MLflow takes seconds and a hundred megabytes, which no dataflow is to have.

@@ -8,8 +8,17 @@ import numpy as np
 from streamrec.dataflows.job.encoding import Records
 from streamrec.dataflows.steps.recommend import Learned, Recommended
 from streamrec.dataflows.steps.variant_columns import InVariant, variant_columns
+from streamrec.models.contract import spans
 from streamrec.models.users import kernels
-from streamrec.schemas.columns import Columns, Lists, Numbers, constant, join_bytes, take
+from streamrec.schemas.columns import (
+    Columns,
+    Lists,
+    Numbers,
+    constant,
+    join_bytes,
+    nulls,
+    take,
+)
 from streamrec.schemas.place_texts import place_texts
 
 _SESSION_CLICKS_MAX = 2_000  # in a record of sessions: half a megabyte of the longest ids
@@ -62,6 +71,34 @@ def _recommendations(parts: list[Recommended]) -> Records:
     return Records(columns, clicks, rows)
 
 
+def ranker_input_columns(batch: list[Recommended]) -> Iterator[Records]:
+    """One record for each answer whose ranker's inputs were kept, best item first."""
+    for part in batch:
+        if part.inputs is None:
+            continue
+        of, clicks, info = part.inputs.of, part.clicks, part.info
+        rows, n = part.rows[of], len(of)
+        bounds, flat = spans(part.ranking.bounds, of)
+        columns: Columns = {
+            "user_id": take(clicks.user_ids, rows),
+            "recommendation_id": place_texts(clicks.topic, clicks.places(rows)),
+            "source_topic": constant(clicks.topic, n),
+            "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows].astype(np.int32)),
+            "source_offset": Numbers(clicks.offsets[rows]),
+            "requested_at": Numbers(clicks.matrix[kernels.TIME_MS, rows]),
+            "model_name": constant(info.name, n),
+            "model_version": constant(info.version, n),
+            "variant": nulls(n) if part.variant is None else constant(part.variant.name, n),
+            "weight": Numbers(np.full(n, part.inputs.weight)),
+            "input_names": constant(",".join(info.features), n),
+            "item_ids": Lists(bounds, {"": take(part.ranking.item_ids, flat)}),
+            "inputs": Lists(
+                bounds * len(info.features), {"": Numbers(part.inputs.values.reshape(-1))}
+            ),
+        }
+        yield Records(columns, clicks, rows)
+
+
 def session_columns(batch: list[Learned]) -> Iterator[Records]:
     """Packs the clicks that a process learned from into records for the other processes."""
     ids = join_bytes([part.item_ids for part in batch])
@@ -78,4 +115,4 @@ def session_columns(batch: list[Learned]) -> Iterator[Records]:
     )
 
 
-__all__ = ["recommendation_columns", "session_columns"]
+__all__ = ["ranker_input_columns", "recommendation_columns", "session_columns"]

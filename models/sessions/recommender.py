@@ -95,7 +95,20 @@ class SessionRecommender:
 
     def recommend(self, sessions: NumberedSessions, k: int) -> NumberedRanking:
         """Rank what comes next in each session: (n, k). Changes nothing."""
+        return self._recommend(sessions, k, None)[0]
+
+    def recommend_with_inputs(
+        self, sessions: NumberedSessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[NumberedRanking, NDArray[np.float32]]:
+        """The same, and the inputs that a ranker sees of what was ranked, for those sessions that
+        are wanted (n,): (m, k, n_features), in the order of the ranking; of no item, anything."""
+        return self._recommend(sessions, k, wanted)
+
+    def _recommend(
+        self, sessions: NumberedSessions, k: int, wanted: NDArray[np.bool_] | None
+    ) -> tuple[NumberedRanking, NDArray[np.float32]]:
         n = len(sessions)
+        inputs = [np.zeros((0, k, len(self.info.features)), np.float32)]
         ranking = NumberedRanking(
             items=np.empty((n, k), np.int32),
             scores=np.empty((n, k), np.float32),
@@ -103,7 +116,10 @@ class SessionRecommender:
         )
         for first in range(0, n, _CHUNK):
             end = min(first + _CHUNK, n)
-            proposed, scores = self._propose(sessions, first, end, self.ranker is not None)
+            logged = None if wanted is None else np.flatnonzero(wanted[first:end])
+            is_logged = logged is not None and len(logged) > 0
+            with_features = self.ranker is not None or is_logged
+            proposed, scores = self._propose(sessions, first, end, with_features)
             if self.ranker is not None:
                 scores = np.ascontiguousarray(self.ranker.scores(proposed.features))
             best_of(
@@ -114,7 +130,9 @@ class SessionRecommender:
                 ranking.methods[first:end],
                 ranking.scores[first:end],
             )
-        return ranking
+            if logged is not None and is_logged:
+                inputs.append(_inputs_of(proposed, ranking.items[first:end], logged))
+        return ranking, inputs[0] if wanted is None else np.concatenate(inputs)
 
     def learn(self, sessions: NumberedSessions) -> None:
         """Learn that the last item of each session was clicked now, in this order."""
@@ -241,6 +259,15 @@ class SessionRecommender:
             blend,
         )
         return Candidates(items, methods, features.transpose(0, 2, 1)), blend
+
+
+def _inputs_of(
+    proposed: Candidates, ranked: NDArray[np.int32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Of some rows (m,) the inputs of what was ranked: (m, k, n_features)."""
+    places = (proposed.items[rows][:, None, :] == ranked[rows][:, :, None]).argmax(axis=2)
+    found: NDArray[np.float32] = proposed.features[rows[:, None], places]
+    return found
 
 
 def _scratch(items: int, lines: int, found: int) -> Scratch:

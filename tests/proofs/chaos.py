@@ -15,10 +15,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.place import Place, embedded_place, kafka_place
+from benchmarks.place import PARTITIONS, Place, embedded_place, kafka_place
 from benchmarks.processes import BenchmarkError
 from streamrec.connectors.local.kafka import local_kafka
 from streamrec.schemas import load
@@ -28,11 +29,14 @@ from tests.proofs.chaos_feed import shop_of
 from tests.proofs.chaos_front import chaos_of_front
 from tests.proofs.chaos_join import MODULE as JOIN_MODULE
 from tests.proofs.chaos_join import JoinTopics, judge_join
+from tests.proofs.chaos_labels import MODULE as LABELS_MODULE
+from tests.proofs.chaos_labels import LabelTopics, judge_labels
 from tests.proofs.chaos_run import ChaosOptions, ChaosRun, run_to_the_end
 from tests.proofs.chaos_scorer import MODULE as SCORER_MODULE
 from tests.proofs.chaos_scorer import ScorerTopics, drain, judge_scorer
 from tests.proofs.chaos_troubles import subscriber, unwell_registry
 from tests.proofs.join_feed import END_RECORDS
+from tests.proofs.labels_feed import placed
 
 _ERROR_FIELDS = ("reason", "stage", "exception", "key", "value", "timestamp")
 
@@ -146,6 +150,30 @@ def chaos_of_join(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, Ch
     return found.verdict, run
 
 
+def chaos_of_labels(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, ChaosRun]:
+    """The same of labels, whose examples a plain program knows. `events` are answers; each brings
+    some three records more."""
+    topics = LabelTopics.make(place)
+    group = f"{place.prefix}-{options.seed}"
+    environment = place.process_environment(
+        consumer_group=group, delivery=options.delivery, **topics.settings()
+    )
+    records = placed(options.seed, options.events, topics.names, PARTITIONS)
+    feed = [
+        "tests.proofs.labels_feed",
+        f"--answers={options.events}",
+        f"--partitions={PARTITIONS}",
+        *("--topics", *topics.names.values()),
+    ]
+    under, inputs = f"{group}-labels", [*topics.names.values()]
+    options = replace(options, events=len(records))
+    run = killed_run(place, options, environment, feed, inputs, topics.examples, under)
+    say("checking every output against a plain program that sees all inputs at once")
+    found = judge_labels(place, topics, records, options.delivery == "transactions")
+    say(", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items())))
+    return found.verdict, run
+
+
 def chaos_of_scorer(place: Place, options: ChaosOptions) -> tuple[ChaosVerdict, ChaosRun]:
     """The same of the scorer, whose models fail in every way there is."""
     topics = ScorerTopics.make(place)
@@ -239,10 +267,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--flow",
         "--dataflow",
-        choices=(*FLOWS, "join", "scorer", "front"),
+        choices=(*FLOWS, "join", "labels", "scorer", "front"),
         default="recommender",
-        help="join: two inputs with timers; scorer: six models, most of which fail; of both the "
-        "number of processes changes under way, too; front: HTTP in and out, with ingress, main "
+        help="join: two inputs with timers; labels: seven inputs, and what comes of answers; "
+        "scorer: six models, most of which fail; of these the number of processes changes under "
+        "way, too; front: HTTP in and out, with ingress, main "
         "job, store and API killed in turns, for as long as that takes",
     )
     parser.add_argument(
@@ -279,8 +308,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         )
     if given.model and given.flow not in FLOWS:
         parser.error(f"--model expected --flow {' or '.join(FLOWS)}, got {given.flow}")
-    if given.wrong_clocks and given.flow == "scorer":
-        parser.error("--wrong-clocks expected a --flow that goes by time, got scorer")
+    if given.wrong_clocks and given.flow in ("labels", "scorer"):
+        parser.error(f"--wrong-clocks expected another --flow, got {given.flow}")
     if given.flow == "join" and given.events < END_RECORDS:
         parser.error(f"--events expected at least {END_RECORDS} of join, got {given.events}")
     for name in ("subscriber", "unwell_registry"):
@@ -318,7 +347,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if given.flow == "front":
         return _front(given, seed, folder)
-    modules = {"join": JOIN_MODULE, "scorer": SCORER_MODULE}
+    modules = {"join": JOIN_MODULE, "labels": LABELS_MODULE, "scorer": SCORER_MODULE}
     count = given.processes
     say(f"seed {seed}; data and logs in {folder}")
     options = ChaosOptions(
@@ -344,6 +373,8 @@ def main(arguments: list[str] | None = None) -> int:
             place = open_place(stack, given, folder)
             if given.flow == "join":
                 verdict, run = chaos_of_join(place, options)
+            elif given.flow == "labels":
+                verdict, run = chaos_of_labels(place, options)
             elif given.flow == "scorer":
                 verdict, run = chaos_of_scorer(place, options)
             else:
