@@ -64,7 +64,7 @@ class Follower:
         for batch in read_to(
             reader, self.topic, begins, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
         ):
-            learned += self._take(batch)
+            learned += self.take_in(batch)
         took_s = time.monotonic() - started_s
         _logger.info("topic %s: loaded %d in %.1f s", self.topic, learned, took_s)
         return reader
@@ -78,7 +78,7 @@ class Follower:
         for batch in read_to(
             reader, self.topic, starts, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
         ):
-            self._take(batch)
+            self.take_in(batch)
 
     def follow(self, reader: LogReader) -> threading.Thread:
         """Go on with what `load` returned, in a thread."""
@@ -91,7 +91,8 @@ class Follower:
         thread.start()
         return thread
 
-    def _take(self, batch: RawBatch) -> int:
+    def take_in(self, batch: RawBatch) -> int:
+        """Apply a batch, and go on after it."""
         learned = self.apply(batch)
         self.positions[batch.partition] = int(batch.offsets[-1]) + 1
         return learned
@@ -111,7 +112,7 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
             break
         for batch in batches:
             try:
-                follower._take(batch)
+                follower.take_in(batch)
             except Exception as error:  # or the table would stand still, and nobody would know
                 if follower._log.patience.stopping():  # while it waited for a schema
                     break

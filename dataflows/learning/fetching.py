@@ -7,7 +7,7 @@ from streamrec.connectors.log import Log, Place, SchemaRegistry
 from streamrec.connectors.reading import read_range
 from streamrec.dataflows.job.codecs import schema_of
 from streamrec.dataflows.learning.published import ModelRecords, PublishedVersion
-from streamrec.models.learning.archives import BadArchive, digest_of
+from streamrec.models.learning.archives import BadArchive, BadDigest, digest_of
 from streamrec.models.learning.unpacked import cached, unpack
 from streamrec.schemas.json_codec import JsonDecoder, UnreadableError
 
@@ -25,7 +25,7 @@ def archive_of(
         content = _joined(log, registry, topic, version, records.parts.get(version.version, {}))
     if (got := digest_of(content)) != version.digest:
         where = version.place or f"topic {topic!r}"
-        raise BadArchive(
+        raise BadDigest(
             f"model {version.name} {version.version}: {where} expected SHA-256 {version.digest}, "
             f"got {got}"
         )

@@ -118,7 +118,7 @@ class Publisher:
         """Make a version the champion; returns it in full. Raises BadPublished."""
         records = self.known().of(name)
         chosen = records.version(name, version).version
-        self._choose(name, CHAMPION, chosen, records, by, "promoted")
+        self._choose(name, CHAMPION, chosen, records, by, "promoted", anew=True)
         return chosen
 
     def rollback(self, name: str, by: By = By()) -> str:
@@ -138,7 +138,7 @@ class Publisher:
         """Let a version answer, whatever is champion; returns it in full. Raises BadPublished."""
         records = self.known().of(name)
         chosen = records.version(name, version).version
-        self._choose(name, PINNED, chosen, records, by, "pinned")
+        self._choose(name, PINNED, chosen, records, by, "pinned", anew=True)
         return chosen
 
     def unpin(self, name: str, by: By = By()) -> str | None:
@@ -150,11 +150,19 @@ class Publisher:
         return records.alias(CHAMPION)
 
     def _choose(
-        self, name: str, alias: str, version: str, records: ModelRecords, by: By, kind: str
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        records: ModelRecords,
+        by: By,
+        kind: str,
+        anew: bool = False,
     ) -> None:
-        """Name a version, and tell of it; what has the name already is told only if it was not."""
+        """Name a version, and tell of it; what has the name already is told only if it was not.
+        `anew`: somebody wants it, though it has the name: one that was refused is tried again."""
         previous = records.alias(alias)
-        if previous != (version or None):
+        if anew or previous != (version or None):
             self._name(name, alias, version, records, by)
         elif any(each.kind == kind and each.version == version for each in self.events.read(name)):
             return

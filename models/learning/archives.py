@@ -23,6 +23,10 @@ class BadArchive(ValueError):
     """Bytes that are no archive of a model, or files that can make none."""
 
 
+class BadDigest(BadArchive):
+    """An archive that is not the one that was published."""
+
+
 class Archive(NamedTuple):
     """A packed model."""
 
@@ -141,6 +145,7 @@ __all__ = [
     "ABOUT",
     "Archive",
     "BadArchive",
+    "BadDigest",
     "about_in",
     "about_json",
     "digest_of",

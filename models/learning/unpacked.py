@@ -6,7 +6,13 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from streamrec.models.learning.archives import BadArchive, digest_of, files_of, pack_folder
+from streamrec.models.learning.archives import (
+    BadArchive,
+    BadDigest,
+    digest_of,
+    files_of,
+    pack_folder,
+)
 
 
 def default_cache() -> Path:
@@ -33,7 +39,7 @@ def unpack(content: bytes, digest: str, cache: Path) -> Path:
     where the cache cannot be written."""
     got = digest_of(content)
     if got != digest:
-        raise BadArchive(f"archive expected SHA-256 {digest}, got {got}")
+        raise BadDigest(f"archive expected SHA-256 {digest}, got {got}")
     if found := cached(digest, cache):
         return found
     files = files_of(content)
