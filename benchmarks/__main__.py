@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import (
     delivery,
     keyed,
+    labels,
     main_job,
     many_users,
     memory,
@@ -59,6 +60,7 @@ BENCHMARKS = {
         Benchmark.of(many_users),
         Benchmark.of(keyed, "embedded"),
         Benchmark.of(join, "embedded", "kafka"),
+        Benchmark.of(labels, "embedded"),
         Benchmark.of(scaling),
         Benchmark.of(scorer),
         Benchmark.of(front, "embedded", "kafka"),

@@ -21,12 +21,16 @@ from streamrec.dataflows.learning.plan import RECOMMENDER, LabelKeys
 from streamrec.schemas.reasons import Reason
 
 RECOMMENDATION_PREFIX, USER_PREFIX = "r", "u"
+_END = "\0"  # of the items of one recommendation
 # What is told without an id is what was told with one, if no more lies between them.
 SAME_MS = 10_000
 _BYTES = 800  # of what is held of a recommendation, beside its items
 _DONE_BYTES = 250  # of something that a user did
 
 
+# Of a user: items of all recommendations; when what was done is forgotten, the newest of it, and
+# how much of it was told with an id.
+_NOTHING = {"text": "", "forget": 0, "newest": 0, "named": 0}
 # Columns of what a user did; the first four are event time and place.
 _AT, _TOPIC, _PARTITION, _OFFSET, _ITEM, _KIND, _WEIGHT, _ID, _CREDITED, _UNTIL = range(10)
 
@@ -66,8 +70,9 @@ class ItemLabels:
             "number": 0,
             "labelled": 0,
         }
-        # As one text, which is looked through ten times as fast as a list.
-        state["ids"][said.recommendation_id] = [came.time_ms, _text_of(said.items)]
+        # The items of all as one text, which is looked through much faster than lists.
+        state["text"] += _text_of(said.items) + _END
+        state["ids"][said.recommendation_id] = came.time_ms
         rows.weigh(_BYTES + sum(map(len, said.items)))
         rows.values.put(key, entry)
         rows.call_at(came.time_ms + self._keys.window_ms, key)
@@ -134,19 +139,24 @@ class ItemLabels:
         place = [came.time_ms, self._topics[came.topic], came.partition, came.offset]
         id_ = said.recommendation_id
         did = [*place, said.item_id, said.kind, weight, id_, None, until_ms]
-        if id_ is None and any(_is_same(did, other) for other in state["did"]):
+        if id_ is None and state["named"] and any(_is_same(did, each) for each in state["did"]):
             return  # it was told with an id
         changed = self._withdraw(user, state, did) if id_ is not None else set()
         state["did"].append(did)
         rows.weigh(_DONE_BYTES)
         if id_ is not None:
+            state["named"] += 1
             rows.call_at(until_ms, USER_PREFIX + user)
-        elif state["forget"] <= rows.now_ms:
+            yield from self._credit(user, state, [did], changed, new=did)
+            if did[_CREDITED] is None:
+                rows.hold(came)
+            rows.values.put(USER_PREFIX + user, state)
+            return
+        state["newest"] = max(state["newest"], came.time_ms)
+        if state["forget"] <= rows.now_ms:
             state["forget"] = until_ms
             rows.call_at(until_ms, USER_PREFIX + user)
-        yield from self._credit(user, state, [did], changed, new=did)
-        if id_ is not None and did[_CREDITED] is None:
-            rows.hold(came)
+        yield from self._credit(user, state, [did], set())
         rows.values.put(USER_PREFIX + user, state)
 
     def on_call(self, key: str) -> Iterator[Example | Failed]:
@@ -169,6 +179,9 @@ class ItemLabels:
                 rows.weigh(-_DONE_BYTES - len(entry["ranked"][2]))
             rows.values.remove(key)
             state = self._user(user)
+            texts = state["text"].split(_END)
+            del texts[list(state["ids"]).index(entry["recommendation_id"])]
+            state["text"] = _END.join(texts)
             del state["ids"][entry["recommendation_id"]]
             self._keep(user, state)
 
@@ -189,7 +202,10 @@ class ItemLabels:
         for did in [each for each in state["did"] if each[_UNTIL] <= rows.now_ms]:
             state["did"].remove(did)
             rows.weigh(-_DONE_BYTES)
-            if did[_ID] is not None and did[_CREDITED] is None:
+            if did[_ID] is None:
+                continue
+            state["named"] -= 1
+            if did[_CREDITED] is None:
                 yield self._in_vain(user, did[1:4], "outcome", did[_ID])
         for shown in [each for each in state["shows"] if each[-1] <= rows.now_ms]:
             state["shows"].remove(shown)
@@ -221,6 +237,8 @@ class ItemLabels:
     def _maybe_of(self, state: Any, entry: Any, from_ms: int) -> list[Any]:
         """Of what a user did, that for which a recommendation may be credited that is new, or was
         shown anew at a time."""
+        if from_ms > state["newest"] and not state["named"]:
+            return []
         items, id_, now_ms = entry["items"], entry["recommendation_id"], self._rows.now_ms
         return [
             each
@@ -265,7 +283,7 @@ class ItemLabels:
                     topic = self._topics.index(each[_TOPIC])
                     rows.release(topic, each[_PARTITION], each[_OFFSET], user)
             each[_CREDITED] = credited
-        for id_ in sorted(changed, key=lambda id_: (state["ids"][id_][0], id_)):
+        for id_ in sorted(changed, key=lambda id_: (state["ids"][id_], id_)):
             entry = entry_of(id_)
             yield from self._told(user, entry)
             rows.values.put(_key(user, id_), entry)
@@ -293,13 +311,16 @@ class ItemLabels:
         at_ms, item, id_ = did[_AT], did[_ITEM], did[_ID]
         horizon_ms = self._keys.horizon_ms
         if id_ is not None:
-            known = state["ids"].get(id_)
-            is_in_time = known is not None and at_ms <= known[0] + horizon_ms
+            served_ms = state["ids"].get(id_)
+            is_in_time = served_ms is not None and at_ms <= served_ms + horizon_ms
             return id_ if is_in_time else None
         last = self._keys.credit == "last"
         found: list[tuple[Any, ...]] = []
         wanted = _text_of([item])
-        for name, (served_ms, text) in state["ids"].items():
+        if wanted not in state["text"]:
+            return None
+        texts = state["text"].split(_END)
+        for (name, served_ms), text in zip(state["ids"].items(), texts, strict=False):
             if wanted not in text or not served_ms <= at_ms <= served_ms + horizon_ms:
                 continue
             entry = entry_of(name)
@@ -399,7 +420,7 @@ class ItemLabels:
 
     def _user(self, user: str) -> Any:
         state = self._rows.values.get(USER_PREFIX + user)
-        return state or {"ids": {}, "did": [], "shows": [], "ranked": [], "forget": 0}
+        return state or {"ids": {}, "did": [], "shows": [], "ranked": [], **_NOTHING}
 
     def _keep(self, user: str, state: Any) -> None:
         if any(state[name] for name in ("ids", "did", "shows", "ranked")):
@@ -443,8 +464,9 @@ def _key(user: str, recommendation_id: str) -> str:
 
 
 def _text_of(items: Sequence[str]) -> str:
-    """Items as one text, in which those of another are found; more may be found than is there."""
-    return "\n" + "\n".join(items) + "\n"
+    """Items as one text, in which each is found; more may be found than is there."""
+    text = "\n" + "\n".join(items) + "\n"
+    return text.replace(_END, "\n") if _END in text else text
 
 
 def _is_same(anonymous: Any, named: Any) -> bool:
