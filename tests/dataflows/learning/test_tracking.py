@@ -38,8 +38,7 @@ def test_a_version_is_tracked_once_with_its_metrics_signature_tags_and_alias(
     assert run.data.params == {"rounds": "5"}
     assert run.data.metrics["auc"] == pytest.approx(made.metrics["auc"])
     assert run.data.tags["streamrec.run.count"] == "100"
-    assert version.source is not None
-    folder = Path(version.source)
+    folder = Path(str(version.source))
     assert (folder / "people.txt").read_bytes() == made.files["people.txt"]
     signature = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
     assert [each["name"] for each in json.loads(signature["inputs"])] == [

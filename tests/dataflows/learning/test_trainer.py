@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from streamrec.dataflows.job.topics import ERRORS, TRAINING_EXAMPLES, TRAINING_RUNS
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.models.learning.online import OnlineLearner
 from streamrec.models.learning.recipe import Recipe
 from tests.dataflows.learning.examples import (
@@ -89,11 +89,11 @@ def test_an_example_that_comes_late_counts_when_it_comes() -> None:
 
 def test_a_run_says_which_examples_its_model_is_made_of() -> None:
     records = [example(n) for n in range(100)]
-    run = Run.of(runs_of(records, every=50, max_examples=16)[-1])
+    run = TrainingRun.of(runs_of(records, every=50, max_examples=16)[-1])
     covered = [n for n, each in enumerate(records) if run.covers(each["labelled_at"], 0, n)]
     assert covered[-1] == 99
     assert 16 <= len(covered) <= 20  # the newest 16, and some more
-    first = Run.of(runs_of(records, every=50, max_examples=16)[0])
+    first = TrainingRun.of(runs_of(records, every=50, max_examples=16)[0])
     assert max(n for n in range(100) if first.covers(records[n]["labelled_at"], 0, n)) == 49
 
 
