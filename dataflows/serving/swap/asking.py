@@ -67,9 +67,9 @@ class AnswerPublished:
         for part in parts:
             timeline = part.lane.timeline
             part.lane.answers(part.last)
-            version = timeline.at(part.first)
-            found = [(0, version)]
-            if version != timeline.at(part.last):
+            if timeline.is_one(part.first, part.last):
+                found = [(0, timeline.at(part.first))]
+            else:
                 found = timeline.runs(part.offsets(inputs))
             for index, version in found:
                 if not runs or runs[-1][1] != version:
