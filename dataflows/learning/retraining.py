@@ -19,8 +19,10 @@ from streamrec.dataflows.learning.desk import publish_run
 from streamrec.dataflows.learning.learners import Version
 from streamrec.dataflows.learning.model_events import ModelEvent
 from streamrec.dataflows.learning.plan import TrainerKeys
+from streamrec.dataflows.learning.published import CHALLENGER, CHAMPION
 from streamrec.dataflows.learning.publishing import By, Publisher
 from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.tracking import Tracked, track_apart
 from streamrec.dataflows.learning.train_apart import Task
 from streamrec.dataflows.learning.training_process import CannotTrain, train_apart
 from streamrec.models.learning.recipe import Recipe
@@ -118,6 +120,11 @@ class Retraining:
         promote = keys.promote and keys.learn_from == "label"
         made = publish_run(publisher, version, run, promote, self.who)
         self._tell(run, publisher, made, None, f"from {run.count} examples ({run.kind})")
+        if keys.mlflow is not None:
+            records = publisher.known().of(run.model)
+            named = [a for a in (CHAMPION, CHALLENGER) if records.alias(a) == made]
+            alias = named[0] if named else None
+            track_apart(keys.mlflow, Tracked(run.model, made, alias, version.files, version.about))
 
     def _finish(self, run: Run, publisher: Publisher, version: str, keys: TrainerKeys) -> None:
         """A version that is out may not have been chosen yet, where a crash came between."""

@@ -249,7 +249,7 @@ def _value(text: str | None, kind: str, where: str) -> Any:
 
 
 def _label(text: str | None, places: Mapping[str, float], where: str) -> float:
-    if places and text in places:
+    if text is not None and text in places:
         return places[text]
     if places or text is None or not _is_number(text):
         expected = f"one of {', '.join(places)}" if places else "a number"

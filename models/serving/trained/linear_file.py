@@ -106,8 +106,8 @@ class LinearEngine:
             scaled = (values - number.mean) * number.inverse * number.weight
             total += np.where(np.isnan(values), number.missing, scaled)
         for name, text in self._said.texts.items():
-            weights: dict[str | None, float] = {**text.weights}
-            weights[None] = text.missing
+            weights: dict[str | None, float] = {None: text.missing}
+            weights.update((each, weight) for each, weight in text.weights.items())
             total += [weights.get(each, 0.0) for each in matrix[:, self._places[name]].tolist()]
         for places, combinations in self._crossed:
             rows = matrix[:, places].tolist()
