@@ -79,7 +79,8 @@ def test_an_example_that_comes_late_counts_when_it_comes() -> None:
     trainers = {"people": (TrainerKeys(recipe="r", **keys), recipe())}
     run_main(build_flow(job, trainers))  # type: ignore[no-untyped-call]
     assert job.records(ERRORS) == []
-    first, second = sorted(map(Run.of, job.records(TRAINING_RUNS)), key=lambda run: run.count)
+    runs = map(TrainingRun.of, job.records(TRAINING_RUNS))
+    first, second = sorted(runs, key=lambda run: run.count)
     assert (first.count, first.source) == (15, (0, 14))
     assert (second.count, second.source) == (30, (0, 28))  # which waited for the tick
     everything = [*records, late]

@@ -63,7 +63,6 @@ def test_a_second_trainer_of_a_model_is_refused(
 @pytest.mark.timeout(600)
 def test_counts_are_those_of_a_plain_program_though_the_trainer_is_killed(tmp_path: Path) -> None:
     seed = random.randrange(1_000_000)
-    print("seed", seed)
     rng = random.Random(seed)
     log = learning_log(tmp_path)
     (tmp_path / "people.learn.toml").write_text(recipe_text(recipe(), {}))
