@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
 from streamrec import ERRORS, PaperJob, StartError, Tick, Topic, batch_of
@@ -52,7 +53,8 @@ class Labelled:
         for name in (*names, *(row.name for row in shared)):
             given[name] = [*(batch for batch in batches if batch.topic == name), *ticks]
         job = PaperJob(FLOW_ID, given, settings)
-        run_main(build_flow(job))
+        flow: Dataflow = build_flow(job)
+        run_main(flow)  # type: ignore[no-untyped-call]
         self.examples = job.records(TRAINING_EXAMPLES)
         self.errors = job.records(ERRORS)
 
@@ -66,7 +68,7 @@ def asked_and_answered() -> list[RawBatch]:
         Topic(f"{STEM}.{kind}", format="json", key_beside=True, named_by_setting=False)
         for kind in ("inputs", "outputs")
     )
-    headers = [
+    headers: list[tuple[str, bytes | None]] = [
         ("streamrec-source", INPUT.encode()),
         ("streamrec-model", b"twice/1.2"),
         ("streamrec-experiment", b"trial"),
