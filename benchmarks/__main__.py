@@ -17,6 +17,7 @@ from benchmarks import (
     main_job,
     many_users,
     memory,
+    models,
     scaling,
     scoring_full_speed,
     scoring_paced,
@@ -63,6 +64,7 @@ BENCHMARKS = {
         Benchmark.of(scaling),
         Benchmark.of(scorer),
         Benchmark.of(front, "embedded", "kafka"),
+        Benchmark.of(models, "embedded"),
     )
 }
 

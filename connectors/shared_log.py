@@ -110,6 +110,11 @@ class SharedLog:
     def patience(self) -> Patience:
         return self._log.patience
 
+    @property
+    def unshared(self) -> Log:
+        """The log behind it, for clients that move from one thread to another."""
+        return self._log
+
     def reader(self, ends: bool = False) -> "ReaderView":
         return ReaderView(self._readers(), lambda: self._log.reader(ends=True))
 

@@ -64,10 +64,21 @@ class Follower:
         for batch in read_to(
             reader, self.topic, begins, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
         ):
-            learned += self._take(batch)
+            learned += self.take_in(batch)
         took_s = time.monotonic() - started_s
         _logger.info("topic %s: loaded %d in %.1f s", self.topic, learned, took_s)
         return reader
+
+    def catch_up(self, reader: LogReader) -> None:
+        """Take in what was added since `load` returned the reader, or since this was called, up to
+        the topic's present end. Raises as `load` does."""
+        with closing(self._log.admin()) as admin:
+            ends = admin.ends(self.topic, committed=True)
+        starts = {p: self.positions.get(p, 0) for p in ends}
+        for batch in read_to(
+            reader, self.topic, starts, ends, self._log.patience, _BATCH_MESSAGES, STALLED_S
+        ):
+            self.take_in(batch)
 
     def follow(self, reader: LogReader) -> threading.Thread:
         """Go on with what `load` returned, in a thread."""
@@ -80,7 +91,8 @@ class Follower:
         thread.start()
         return thread
 
-    def _take(self, batch: RawBatch) -> int:
+    def take_in(self, batch: RawBatch) -> int:
+        """Apply a batch, and go on after it."""
         learned = self.apply(batch)
         self.positions[batch.partition] = int(batch.offsets[-1]) + 1
         return learned
@@ -100,7 +112,7 @@ def _follow(follower_ref: "weakref.ref[Follower]", topic: str, reader: LogReader
             break
         for batch in batches:
             try:
-                follower._take(batch)
+                follower.take_in(batch)
             except Exception as error:  # or the table would stand still, and nobody would know
                 if follower._log.patience.stopping():  # while it waited for a schema
                     break

@@ -11,6 +11,8 @@
 - `errors`: key of the original, value `schemas/errors.avsc`; one record for each click that failed.
 - `sessions`: key writer, value `schemas/sessions.avsc`; what other processes, and the next start,
   learn their session indexes from. The one topic of which a crash may repeat or lose a batch.
+- `ranker-inputs`: key user_id, value `schemas/ranker_inputs.avsc`; what the ranker saw, one record
+  for each recommendation of the share `log_ranker_inputs`; without it there is no such arrow.
 
 Run it with `python -m bytewax.run dataflows.recommender`.
 """
@@ -20,10 +22,14 @@ from bytewax.dataflow import Dataflow
 from streamrec.dataflows.job.job import Job
 from streamrec.dataflows.job.opening import open_job
 from streamrec.dataflows.job.parts import by_shard, each_batch, split
-from streamrec.dataflows.job.topics import CLICKS, RECOMMENDATIONS, SESSIONS
+from streamrec.dataflows.job.topics import CLICKS, RANKER_INPUTS, RECOMMENDATIONS, SESSIONS
 from streamrec.dataflows.steps.count_once import count_once
 from streamrec.dataflows.steps.decode import decode_clicks
-from streamrec.dataflows.steps.encode import recommendation_columns, session_columns
+from streamrec.dataflows.steps.encode import (
+    ranker_input_columns,
+    recommendation_columns,
+    session_columns,
+)
 from streamrec.dataflows.steps.recommend import Learned, recommend
 from streamrec.dataflows.steps.user_features import user_features
 from streamrec.models.users.features import declared
@@ -46,6 +52,9 @@ def build_flow(job: Job) -> Dataflow:
     answers, learned = split("learned", answered.good, Learned)
     unencodable = job.write(answers, RECOMMENDATIONS, recommendation_columns, failing="unencodable")
     job.write(learned, SESSIONS, session_columns)
+    if job.settings.log_ranker_inputs:
+        # Another output of the same clicks: a group of its own.
+        job.write(answers, RANKER_INPUTS, ranker_input_columns, group="ranker inputs")
     job.write_errors(clicks.failed, once.failed, featured.failed, answered.failed, unencodable)
     return flow
 

@@ -171,7 +171,8 @@ class Recommender(Protocol):
     """What answers sessions and learns from them. Any class with these is one.
 
     It may also have `scope` and `one_by_one` (see above); of a shard it must have `state() ->
-    dict[str, NDArray]` and `restore(state)`.
+    dict[str, NDArray]` and `restore(state)`. One that is to log what its ranker saw
+    (`STREAMREC_LOG_RANKER_INPUTS`) has `recommend_with_inputs` (`TellsInputs`).
     """
 
     @property
@@ -183,6 +184,24 @@ class Recommender(Protocol):
 
     def learn(self, sessions: Sessions) -> None:
         """Learn that the last item of each session has just been clicked, in this order."""
+
+
+class TellsInputs(Protocol):
+    """A recommender that tells what its ranker saw."""
+
+    def recommend_with_inputs(
+        self, sessions: Sessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """The answer of `recommend`, and of the items of the sessions that are wanted, (n,), the
+        ranker's inputs: (total, ModelInfo.features), session after session, best first."""
+
+
+def check_inputs(inputs: Any, ranking: Ranking, wanted: NDArray[np.bool_], width: int) -> None:
+    """Raises ValueError where they are not those of the items that are wanted."""
+    expected = (int(np.diff(ranking.bounds)[wanted].sum()), width)
+    if not isinstance(inputs, np.ndarray) or inputs.shape != expected or inputs.dtype != np.float32:
+        got = f"{inputs.dtype} {inputs.shape}" if isinstance(inputs, np.ndarray) else repr(inputs)
+        raise ValueError(f"ranker's inputs expected float32 {expected}, got {got}")
 
 
 def scope_of(recommender: Any) -> Scope:

@@ -42,7 +42,7 @@ FLOORS = (
     ("program",),
     ("start", "__main__", "__init__"),
 )
-FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "labels", "evaluation")
+FLOWS = ("recommender", "scoring", "scorer", "gather", "store", "labels", "trainer", "evaluation")
 ENGINE = ("dataflows.job.", "dataflows.engine.", *(f"dataflows.{name}" for name in FLOWS))
 
 

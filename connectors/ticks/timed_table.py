@@ -229,7 +229,7 @@ class TimedTable(Follower):
         reader = readers.table
         self._assign_new(reader)
         for batch in reader.poll(_BATCH_MESSAGES, _POLL_S):
-            self._take(batch)
+            self.take_in(batch)
         reached = {p: max(at, reader.position(self.topic, p)) for p, at in self.positions.items()}
         has_moved = reached != self._reached
         with self._changed:

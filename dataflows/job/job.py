@@ -139,6 +139,7 @@ class Job:
         self._outputs: Outputs | None = None
         self._written: list[Topic] = []
         self._allowances: dict[tuple[str, str], Allowance] = {}  # by topic, on the log, and reader
+        self._at_end: list[Callable[[], object]] = []
 
     # What build_flow wires.
 
@@ -324,6 +325,10 @@ class Job:
             self._timed_tables[name].open()
         return self._timed_tables[name]
 
+    def uses(self, *topics: Topic) -> None:
+        """Topics that parts of the dataflow read or write by themselves, beside its streams: they
+        are made with its others (`streamrec topics create --dataflow`)."""
+
     @property
     def sources(self) -> tuple[Topic, ...]:
         """The topics that the dataflow reads, in the order of its `read`s."""
@@ -383,6 +388,18 @@ class Job:
     def is_stopping(self) -> bool:
         """Whether it was asked to end."""
         return self._stopping()
+
+    def at_end(self, do: Callable[[], object]) -> None:
+        """Do something when the process ends, once nothing more is read or written."""
+        if not self._at_end:
+            atexit.register(self.end)
+        self._at_end.append(do)
+
+    def end(self) -> None:
+        """Do what is to be done at the end, once; for who runs a dataflow in a process that goes
+        on."""
+        while self._at_end:
+            self._at_end.pop(0)()
 
     def start_reporting(self) -> None:
         """Log how the dataflow starts, a line of status every so often, and how it ended."""

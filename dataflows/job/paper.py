@@ -154,6 +154,9 @@ class PaperJob(Job):
         values = self._tables.get(topic.name, {})
         return _PaperTable(values) if timed else values
 
+    def uses(self, *topics: Topic) -> None:
+        self.topics_read += [topic for topic in topics if topic not in self.topics_read]
+
     def records(self, topic: Topic) -> list[Any]:
         """What the flow wrote to a topic, as plain values: for each partition in order."""
         decode = plain_value_of(topic) or JsonDecoder(lambda _: topic.schema).decode

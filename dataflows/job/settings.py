@@ -101,6 +101,13 @@ class Settings(_TopicNames):
         pattern=f"^{NAME.pattern}$",
         description="name of the experiment that RANKER_VARIANTS makes; another splits users anew",
     )
+    log_ranker_inputs: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the recommendations for which the main job writes to the topic "
+        "ranker-inputs what its ranker saw of each item; 0: none, and the topic need not exist",
+    )
     models: str | None = Field(
         None,
         description="of dataflows.scorer: a file that lists models (.toml, .yaml), or names with "

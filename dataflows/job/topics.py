@@ -92,6 +92,17 @@ TRAINING_EXAMPLES = Topic(
     doc="where dataflows.labels writes what models saw, said, and what came of it",
     answers=(*_PLACE, "dataflow", "kind", "number"),
 )
+TRAINING_RUNS = Topic(
+    # One partition: they are done in their order.
+    "training-runs",
+    "training_runs.avsc",
+    "pipeline",
+    key_doc="pipeline: whose model it is",
+    doc="where dataflows.trainer writes when a model is to be made, and from what",
+    partitions=1,
+    answers=(*_PLACE, "dataflow", "kind", "number"),
+    configs={"retention.ms": str(90 * _DAY_MS)},
+)
 MODELS = Topic(
     # One partition: what is said of a model has an order.
     "models",
@@ -152,6 +163,7 @@ TOPICS = (
     OUTCOMES,
     RANKER_INPUTS,
     TRAINING_EXAMPLES,
+    TRAINING_RUNS,
     MODELS,
     MODEL_EVENTS,
     METRICS,

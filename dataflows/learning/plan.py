@@ -123,6 +123,13 @@ class TrainerKeys(_Keys):
     min_examples: int = Field(50, ge=2, description="no version from fewer")
     trials: int = Field(0, ge=0, le=10_000, description="retrain: parameters tried by Optuna")
     budget_s: float = Field(60, gt=0, description="retrain: most seconds for the search")
+    nice: int = Field(
+        19,
+        ge=0,
+        le=19,
+        description="retrain: niceness of its process; 19: it gets what nobody else wants, which "
+        "on a machine that is busy all the time may be nothing",
+    )
     promote: bool = Field(True, description="a version is the champion at once; else challenger")
     learn_from: Literal["label", "answer"] = Field(
         "label",

@@ -5,7 +5,7 @@ process of its own has not answered yet, is asked for again (`job.later`).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ class Chooser(Protocol):
 
 
 Encode = Callable[[Sequence[Any]], list[bytes | Fault]]
+# Is told of how many inputs were answered, and the faults among them.
+Judge = Callable[[int, Collection[Fault]], object]
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class Batch:
     clock: Callable[[], float]
     tell: Callable[[int, float], object]
     encode: Encode | None = None
+    judge: Judge | None = None
+    served: int = 0
 
     def done(self) -> bool:
         """Goes on with what is left, for as long as a batch may take."""
@@ -70,6 +74,8 @@ class Batch:
         inputs, faults = self.inputs, self.faults
         if self.encode is not None:
             self._encode(self.encode)
+        if self.judge is not None:
+            self.judge(len(inputs), faults.values())
         out: list[ModelAnswers | Failed] = [
             inputs.fault(row, faults[row]) for row in sorted(faults)
         ]
@@ -81,7 +87,11 @@ class Batch:
             if assigned is not None:
                 assigned = Assigned(assigned.variants[rows], assigned.propensities[rows])
         if len(rows):
-            out.append(ModelAnswers(inputs.shard, inputs, rows, answers, None, took_us, assigned))
+            out.append(
+                ModelAnswers(
+                    inputs.shard, inputs, rows, answers, None, took_us, assigned, self.served
+                )
+            )
         return out
 
     def _encode(self, encode: Encode) -> None:
@@ -128,6 +138,8 @@ class AnswerInputs:
     # Is told how many were answered, and in how many seconds.
     tell: Callable[[int, float], object] = field(default=lambda count, took_s: None)
     encode: Encode | None = None  # None: answers are written as they are
+    judge: Judge | None = None
+    served: int = 0  # which of those that the outputs name it is, where there is no choice
 
     def __call__(self, inputs: ModelInputs) -> "list[ModelAnswers | Failed] | Batch":
         if inputs.values is None:
@@ -164,6 +176,8 @@ class AnswerInputs:
             self.clock,
             self.tell,
             self.encode,
+            self.judge,
+            self.served,
         )
 
     def _by_column(self, inputs: ModelInputs) -> list[ModelAnswers | Failed]:
@@ -172,6 +186,8 @@ class AnswerInputs:
         columns, faults = self.variants[0].by_column(inputs.columns, n)
         took_s = self.clock() - begun
         self.tell(n, took_s)
+        if self.judge is not None:
+            self.judge(n, faults.values())
         rows = np.arange(n)
         out: list[ModelAnswers | Failed] = [
             inputs.fault(row, faults[row]) for row in sorted(faults)
@@ -181,8 +197,10 @@ class AnswerInputs:
             columns = select(columns, rows)
         if len(rows):
             took_us = np.full(len(rows), round(took_s * 1e6 / n), np.int64)
-            out.append(ModelAnswers(inputs.shard, inputs, rows, None, columns, took_us))
+            out.append(
+                ModelAnswers(inputs.shard, inputs, rows, None, columns, took_us, None, self.served)
+            )
         return out
 
 
-__all__ = ["AnswerInputs", "Batch", "Chooser"]
+__all__ = ["AnswerInputs", "Batch", "Chooser", "Judge"]

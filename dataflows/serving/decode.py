@@ -58,6 +58,7 @@ class DecodeInputs:
         self._of_topic = {
             topic: _DecodeTopic(reading, shard_of) for topic, reading in readings.items()
         }
+        self.by_column = any(reading.by_column for reading in readings.values())
         # Of a topic that is read no more: its records may have waited for an answer at the stop.
         self._of_others = next(iter(self._of_topic.values()))
 

@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from streamrec.dataflows.serving.pipelines import DEFAULT_CUT_MS, DEFAULT_PREFIX, PROFILES
+from streamrec.dataflows.serving.pipelines import (
+    DEFAULT_CUT_MS,
+    DEFAULT_FAILING_SHARE,
+    DEFAULT_PREFIX,
+    PROFILES,
+)
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # models.serving.contract.NAME, whole
 _TOPIC = r"^[A-Za-z0-9._-]+$"
@@ -52,7 +57,8 @@ class RunKeys(_Keys):
 
     model: _Text = Field(
         description="module:Thing, module:Thing.method, module:function, or a file's path, "
-        "relative to the folder of this file, in which modules are found too"
+        "relative to the folder of this file, in which modules are found too; or published:NAME, "
+        "the version of a published model that is in use"
     )
     timeout_s: float | None = Field(
         None,
@@ -107,7 +113,22 @@ class ModelKeys(RunKeys, TopicKeys):
     """A model and its topics."""
 
     name: _Name | None = Field(
-        None, description="part of its topics' names; default: what the model calls itself"
+        None,
+        description="part of its topics' names; default: what the model calls itself, of a "
+        "published one its name there",
+    )
+    slow_ms: float | None = Field(
+        None,
+        gt=0,
+        description="of a published model: a version that takes longer for one input is refused; "
+        "default: five times what the one that answers takes, and at least 0.1",
+    )
+    failing_share: float = Field(
+        DEFAULT_FAILING_SHARE,
+        gt=0,
+        le=1,
+        description="of a published model: a version that fails at more of its last inputs, of 50 "
+        "at least, is taken back",
     )
 
 

@@ -12,7 +12,7 @@ from streamrec.dataflows.errors.failed import Failed, Origins
 from streamrec.dataflows.steps.records import fill_places
 from streamrec.models.serving.contract import Fault
 from streamrec.models.serving.split import Assigned
-from streamrec.schemas.columns import Columns
+from streamrec.schemas.columns import Columns, select
 from streamrec.schemas.reasons import Reason
 
 
@@ -62,6 +62,18 @@ class ModelInputs:
         assert self.values is not None
         return [self.values[row] for row in rows]
 
+    def part(self, start: int, stop: int) -> "ModelInputs":
+        """Those from one to another, not including it."""
+        chosen = slice(start, stop)
+        values, columns = self.values, self.columns
+        return ModelInputs(
+            self.shard,
+            self.origins,
+            self.rows[chosen],
+            None if values is None else values[chosen],
+            None if columns is None else select(columns, np.arange(start, stop)),
+        )
+
     def raw(self) -> Sequence[RawBatch]:
         """The messages, as they were read: what a snapshot keeps of inputs without an answer."""
         return self.origins.select(self.rows)[0].batches
@@ -77,7 +89,8 @@ class ModelAnswers:
     answers: list[Any] | None  # m, as JSON can say them
     columns: Columns | None  # of m rows, where the model answers by column
     took_us: NDArray[np.int64]  # (m,) each one's share of the model's time
-    assigned: Assigned | None = None  # which variant answered each; None: there is one
+    assigned: Assigned | None = None  # which variant answered each; None: one answered all
+    served: int = 0  # which of those that the outputs name it was, where `assigned` is None
 
 
 __all__ = ["ModelAnswers", "ModelInputs"]

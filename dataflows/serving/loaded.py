@@ -9,6 +9,7 @@ from threading import Lock
 from streamrec.dataflows.serving.apart_models import ApartModel, apart_predictor
 from streamrec.dataflows.serving.pipelines import ModelList, Variant
 from streamrec.dataflows.serving.running import Running
+from streamrec.dataflows.serving.swap.first import First, FirstVersions
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.apart.predictor import ApartPredictor
 from streamrec.models.serving.contract import Metadata, Predictor
@@ -18,8 +19,9 @@ from streamrec.models.serving.loading import load_predictor, predictors_named
 class LoadedModels:
     """Each is loaded once, whoever asks for it. Raises BadModel where one cannot be had."""
 
-    def __init__(self, models: ModelList) -> None:
+    def __init__(self, models: ModelList, published: FirstVersions | None = None) -> None:
         """Those that run apart begin to load at once, side by side."""
+        self._published = published
         self._folder = models.folder
         self._here: dict[str, Predictor] = {}
         self._turns: defaultdict[str, Lock] = defaultdict(Lock)  # by the name of the predictor
@@ -27,13 +29,16 @@ class LoadedModels:
         self._apart: dict[Variant, ApartPredictor] = {}
         for pipeline in models.pipelines:
             for variant in pipeline.variants:
-                if variant.apart and variant not in self._apart:
+                is_apart = variant.apart and variant.published is None
+                if is_apart and variant not in self._apart:
                     self._apart[variant] = self._start(variant, self._folder)
         if self._apart:
             atexit.register(self.close)
 
     def metadata_of(self, variant: Variant) -> Sequence[Metadata]:
         """Of its model; of a class with several predict methods each."""
+        if variant.published is not None:
+            return [self.first(variant).predictor.metadata]
         if variant in self._apart:
             return [self._apart[variant].metadata]
         names = predictors_named(variant.model, folder=self._folder)
@@ -76,17 +81,27 @@ class LoadedModels:
             running.start_apart()
         return running
 
+    def first(self, variant: Variant) -> First:
+        """The version that answers first of one that is published. Raises BadModel, LogError."""
+        if self._published is None:
+            raise BadModel(f"expected a model that is not published, got {variant.model!r}")
+        return self._published.of(variant)
+
     def shadow(self, variant: Variant) -> ApartPredictor:
         """The predictor of a shadow."""
         return self._apart[variant]
 
     def predictor(self, variant: Variant) -> Predictor | None:
         """Of a variant that answers in this process."""
+        if variant.published is not None:
+            return None if variant.apart else self.first(variant).predictor
         return None if variant in self._apart else self._predictor(variant.model)
 
     def close(self) -> None:
         for predictor in self._apart.values():
             predictor.close()
+        if self._published is not None:
+            self._published.close()
 
     def _predictor(self, name: str) -> Predictor:
         if name not in self._here:

@@ -91,9 +91,10 @@ class JsonOutputs:
     def _own(self, answered: ModelAnswers) -> list[Headers]:
         """Of each answer, who gave it."""
         took = [(TOOK_US, b"%d" % us) for us in answered.took_us.tolist()]
-        said = [self._said(by) for by in self.by]
         if answered.assigned is None:
-            return [[*said[0], each] for each in took]
+            by = self._said(self.by[answered.served])
+            return [[*by, each] for each in took]
+        said = [self._said(by) for by in self.by]
         assigned = answered.assigned
         return [
             [*said[which], each, (PROPENSITY, repr(propensity).encode())]
@@ -139,7 +140,7 @@ class AvroOutputs:
         details = inputs.details(rows)
         places = inputs.places(rows)
         served = served_columns(
-            self._by,
+            self._by if assigned is not None else (self._by[answered.served],),
             _request_ids(details, inputs.topic, places),
             answered.took_us,
             inputs.topic,

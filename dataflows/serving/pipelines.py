@@ -8,6 +8,8 @@ from typing import Literal
 PROFILES = ("development", "test", "beta", "production")  # always there; a file may have more
 DEFAULT_PREFIX = "models"
 DEFAULT_CUT_MS = 100
+PUBLISHED = "published:"  # before the name of a model of the topic `models`
+DEFAULT_FAILING_SHARE = 0.2
 
 InputKind = Literal["topic", "model", "features"]
 
@@ -66,6 +68,18 @@ class Variant:
     timeout_s: float | None = None  # with either of these two: a process of its own
     memory_mb: int | None = None  # growth over the warm state
     cut_ms: int = DEFAULT_CUT_MS  # how long a batch may take
+    # Of a published model: when a version is refused as too slow, and when one is taken back.
+    slow_ms: float | None = None
+    failing_share: float = DEFAULT_FAILING_SHARE
+
+    @property
+    def published(self) -> str | None:
+        """The name under which it is published; None: it is not.
+
+        >>> Variant("published:adult").published
+        'adult'
+        """
+        return self.model.removeprefix(PUBLISHED) if self.model.startswith(PUBLISHED) else None
 
     @property
     def apart(self) -> bool:
@@ -124,8 +138,10 @@ class BadModelList(Exception):
 
 __all__ = [
     "DEFAULT_CUT_MS",
+    "DEFAULT_FAILING_SHARE",
     "DEFAULT_PREFIX",
     "PROFILES",
+    "PUBLISHED",
     "BadModelList",
     "Choose",
     "Gather",

@@ -3,6 +3,7 @@
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from streamrec.dataflows.serving.entries import (
 )
 from streamrec.dataflows.serving.pipelines import (
     PROFILES,
+    PUBLISHED,
     BadModelList,
     Choose,
     Gather,
@@ -34,6 +36,7 @@ from streamrec.dataflows.serving.profiles import (
     profiles_of,
 )
 from streamrec.dataflows.serving.topic_names import complaints_of
+from streamrec.models.serving.contract import NAME
 
 ENDINGS = (".toml", ".yaml", ".yml")
 _VARIABLE = "STREAMREC_MODELS"
@@ -108,9 +111,10 @@ def _said_in(
 
 def _pipelines(keys: FileKeys) -> Iterator[Pipeline]:
     for at, model in enumerate(keys.models):
+        variant = replace(_variant(model), slow_ms=model.slow_ms, failing_share=model.failing_share)
         yield Pipeline(
-            variants=(_variant(model),),
-            name=model.name,
+            variants=(variant,),
+            name=model.name or variant.published,
             place=f"models[{at}]",
             **_topics(model),
         )
@@ -177,6 +181,7 @@ def _complaints(keys: FileKeys, pipelines: tuple[Pipeline, ...]) -> Iterator[str
         for name, count in counts.items():
             if count > 1:
                 yield f"{place} expected names that differ, got {name!r} {count} times"
+    yield from _published_complaints(pipelines)
     for pipeline in pipelines:
         for source, count in Counter(pipeline.inputs).items():
             if count > 1:
@@ -187,6 +192,22 @@ def _complaints(keys: FileKeys, pipelines: tuple[Pipeline, ...]) -> Iterator[str
                 f"{pipeline.place}.gather expected two inputs at least, got {len(pipeline.inputs)}"
             )
     yield from complaints_of(pipelines, everyone=False)
+
+
+def _published_complaints(pipelines: tuple[Pipeline, ...]) -> Iterator[str]:
+    for pipeline in pipelines:
+        for at, variant in enumerate(pipeline.variants):
+            name = variant.published
+            if name is not None and pipeline.is_experiment:
+                yield (
+                    f"{pipeline.place}.variants[{at}].model expected a model that stays, got "
+                    f"{variant.model!r}; a published one stands in [[models]]"
+                )
+            if name is not None and not NAME.fullmatch(name):
+                yield (
+                    f"{pipeline.place}.model expected {PUBLISHED}NAME, letters, digits, '-' and "
+                    f"'_', got {variant.model!r}"
+                )
 
 
 def _content(path: Path) -> Any:

@@ -13,7 +13,7 @@ from streamrec.dataflows.job.paper import PaperJob
 from streamrec.dataflows.job.report import ServedModel
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import RECOMMENDATIONS, Topic
-from streamrec.dataflows.serving.answering import AnswerInputs
+from streamrec.dataflows.serving.answering import AnswerInputs, Judge
 from streamrec.dataflows.serving.avro_values import AvroAnswers
 from streamrec.dataflows.serving.choosing import ChooseVariant
 from streamrec.dataflows.serving.decode import DecodeInputs, Reading
@@ -26,8 +26,15 @@ from streamrec.dataflows.serving.pipelines import BadModelList, Variant
 from streamrec.dataflows.serving.reading import read_models
 from streamrec.dataflows.serving.replayed import written_into
 from streamrec.dataflows.serving.rows import PipelineRows, rows_of
+from streamrec.dataflows.serving.running import Running
 from streamrec.dataflows.serving.same_schemas import check_schemas
 from streamrec.dataflows.serving.shadows import ShadowShard
+from streamrec.dataflows.serving.swap.asking import AnswerPublished
+from streamrec.dataflows.serving.swap.first import FirstVersions
+from streamrec.dataflows.serving.swap.following import follow, watch_of
+from streamrec.dataflows.serving.swap.swapping import Swapping, SwapPlan
+from streamrec.dataflows.serving.swap.timeline import ModelVersion
+from streamrec.dataflows.serving.swap.trials import TrialRules
 from streamrec.dataflows.serving.topic_names import NamedPipeline, name_pipelines
 from streamrec.dataflows.steps.shards import lane_shard
 from streamrec.models.loading import BadModel
@@ -48,7 +55,7 @@ class Served:
     step: str  # what its boxes are called
     rows: PipelineRows
     decode: DecodeInputs
-    answer: AnswerInputs
+    answer: AnswerInputs | AnswerPublished
     outputs: Outputs
     allowances: Mapping[str, Allowance]  # by input's row: how much may be read at once
     shadows: Sequence[Callable[[], ShadowShard]] = ()  # each makes that of one shard
@@ -62,32 +69,41 @@ class Served:
 
 def serve(job: Job) -> list[Served]:
     """The pipelines that the settings list; loads their models. Raises StartError."""
-    loaded, named = _loaded(job)
-    check_schemas(job.settings, [each for each, _ in named])
+    published = FirstVersions(partial(watch_of, job))
+    loaded, named = _loaded(job, published)
+    # Versions of a published model are held against the first, one by one.
+    check_schemas(job.settings, [each for each, _ in named if not each.is_published])
     lanes = job.settings.lanes
     shards = [lane_shard(lane, all_workers()) for lane in range(lanes)]
 
     def shard_of(partition: int) -> str:
         return shards[partition % lanes]
 
-    return [_Serving(job, loaded, each, rows, shard_of).served() for each, rows in named]
+    serving = [_Serving(job, loaded, published, each, rows, shard_of) for each, rows in named]
+    served = [each.served() for each in serving]
+    if published.is_open and not isinstance(job, PaperJob):
+        answers = [each.answer for each in served if isinstance(each.answer, AnswerPublished)]
+        follow(job, published.watch, [each.swapping for each in answers])
+    return served
 
 
 def listed(job: Job) -> list[tuple[NamedPipeline, PipelineRows]]:
     """The pipelines that the settings list, and their topics. Raises StartError."""
-    loaded, named = _loaded(job)
+    loaded, named = _loaded(job, FirstVersions(partial(watch_of, job)))
     loaded.close()
     return named
 
 
-def _loaded(job: Job) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
+def _loaded(
+    job: Job, published: FirstVersions
+) -> tuple[LoadedModels, list[tuple[NamedPipeline, PipelineRows]]]:
     features_topic = job.settings.topic(RECOMMENDATIONS)
     try:
         if names := names_of_kept(job.settings.models):
             loaded, named = _kept(job, names)
         else:
             models = read_models(job.settings.models, job.settings.profile)
-            loaded = LoadedModels(models)
+            loaded = LoadedModels(models, published)
             if wrong := loaded.complaints(models):
                 raise BadModelList("\n".join(wrong))
             named = name_pipelines(models, loaded.metadata_of, features_topic)
@@ -134,6 +150,7 @@ class _Serving:
 
     job: Job
     loaded: LoadedModels
+    published: FirstVersions
     named: NamedPipeline
     rows: PipelineRows
     shard_of: Callable[[int], str]  # of a partition's lane
@@ -153,6 +170,9 @@ class _Serving:
             for allowance in allowances.values():
                 allowance.records_max = _LATER_RECORDS
 
+        decode = self._decode()
+        if pipeline.variants[0].published is not None:
+            return self._served_published(decode, allowances, tell, on_move)
         running = [self.loaded.running(variant, on_move) for variant in pipeline.served]
         self.job.report.models += [
             ServedModel(
@@ -173,7 +193,6 @@ class _Serving:
             if self.rows.output_schema is None
             else AvroAnswers(self.rows.output_schema),
         )
-        decode = self._decode()
         return Served(
             step=self.named.step,
             rows=self.rows,
@@ -187,6 +206,65 @@ class _Serving:
             shadow_outputs=None
             if self.rows.shadows is None
             else self._outputs(self.rows.shadows, pipeline.shadows, SHADOW),
+        )
+
+    def _served_published(
+        self,
+        decode: DecodeInputs,
+        allowances: Mapping[str, Allowance],
+        tell: Callable[[int, float], object],
+        on_move: Callable[[], object],
+    ) -> Served:
+        job, named, rows = self.job, self.named, self.rows
+        variant = named.pipeline.variants[0]
+        first = self.loaded.first(variant)
+        models, at = job.report.models, len(job.report.models)
+        models.append(ServedModel(named.name, first.version.version))
+
+        def answering(running: Running, served: int, judge: Judge) -> AnswerInputs:
+            encode = None if rows.output_schema is None else AvroAnswers(rows.output_schema)
+            cut_s = variant.cut_ms / 1000
+            return AnswerInputs(
+                [running], None, cut_s, tell=tell, encode=encode, judge=judge, served=served
+            )
+
+        def on_target(version: ModelVersion, made_s: float | None) -> None:
+            models[at] = ServedModel(named.name, version.version, made_s)
+
+        rules = TrialRules(
+            named.name,
+            rows.output_schema is not None,
+            decode.by_column,
+            variant.failing_share,
+            variant.slow_ms,
+        )
+        plan = SwapPlan(
+            pipeline=named.name,
+            model=first.version.model,
+            variant=variant,
+            metadata=named.metadata[0],
+            rules=rules,
+            flow_id=job.flow_id,
+            read_only=job.settings.into is not None,
+            answering=answering,
+            on_move=on_move,
+            on_target=on_target,
+        )
+        watch = self.published.watch
+        ends = watch.ends([job.settings.topic(row) for row in rows.inputs])
+        swapping = Swapping(plan, watch, first, ends)
+        outputs: Outputs = (
+            JsonOutputs(swapping.by)
+            if rows.output_schema is None
+            else AvroOutputs(swapping.by, job.schema_id(rows.outputs))
+        )
+        return Served(
+            step=named.step,
+            rows=rows,
+            decode=decode,
+            answer=AnswerPublished(swapping),
+            outputs=outputs,
+            allowances=allowances,
         )
 
     def _decode(self) -> DecodeInputs:

@@ -42,6 +42,11 @@ class NamedPipeline:
     topics: PipelineTopics
 
     @property
+    def is_published(self) -> bool:
+        """Whether its model follows the topic `models`."""
+        return self.pipeline.variants[0].published is not None
+
+    @property
     def step(self) -> str:
         """What its steps are called, and its place in a topic that others take too."""
         major, minor = self.version

@@ -19,6 +19,7 @@ from streamrec.dataflows.job.settings import Settings
 from streamrec.dataflows.job.start_error import StartError
 from streamrec.dataflows.job.topics import SESSIONS
 from streamrec.dataflows.steps.batches import Clicks, ShardClicks
+from streamrec.dataflows.steps.sampled import in_share
 from streamrec.dataflows.steps.serving import Serving
 from streamrec.dataflows.steps.session_table import SessionTable
 from streamrec.dataflows.steps.variant_columns import InVariant
@@ -27,6 +28,7 @@ from streamrec.models.contract import (
     ModelInfo,
     Ranking,
     Sessions,
+    check_inputs,
     check_ranking,
     is_one_by_one,
     scope_of,
@@ -46,6 +48,15 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedInputs:
+    """What the ranker saw of the items of some rankings."""
+
+    of: NDArray[np.int64]  # (m,) which rankings
+    values: NDArray[np.float32]  # (total, n_features) ranking after ranking, best first
+    weight: float  # for how many answers each stands
+
+
+@dataclass(frozen=True, slots=True)
 class Recommended:
     """Rankings for some rows of a batch of clicks."""
 
@@ -55,6 +66,7 @@ class Recommended:
     ranking: Ranking  # of m rows
     info: ModelInfo
     variant: InVariant | None = None  # that ranked; None: no experiment
+    inputs: LoggedInputs | None = None  # None: of none of these answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class RecommendOptions:
     asks: NDArray[np.bool_]  # by event type: does a click of it ask for a recommendation
     top_k: int
     writer: str | None  # as whom to tell others what was learned; None: tell nobody
+    inputs_share: float = 0.0  # of the answers whose ranker's inputs are kept
 
 
 class RecommendShard:
@@ -200,9 +213,18 @@ class RecommendShard:
         sessions: Sessions,
         out: list[Recommending],
     ) -> None:
+        clicks, top_k, share = shard_clicks.clicks, self._options.top_k, self._options.inputs_share
+        inputs: LoggedInputs | None = None
+        logged = None if not share else in_share(clicks.topic, clicks.places(rows), share)
         try:
-            ranking = by.model.recommend(sessions, self._options.top_k)
-            check_ranking(ranking, len(rows))
+            if logged is None or not logged.any():
+                ranking = by.model.recommend(sessions, top_k)
+                check_ranking(ranking, len(rows))
+            else:
+                ranking, values = by.model.recommend_with_inputs(sessions, top_k, logged)
+                check_ranking(ranking, len(rows))
+                check_inputs(values, ranking, logged, len(by.info.features))
+                inputs = LoggedInputs(np.flatnonzero(logged), values, 1.0 / share)
         except Exception as error:  # noqa: BLE001  # a model is user code: its error is the record's
             if len(rows) == 1:
                 out.append(
@@ -216,9 +238,8 @@ class RecommendShard:
                 alone = np.array([i])
                 self._rank(by, shard_clicks, rows[alone], sessions.take(alone), out)
             return
-        out.append(
-            Recommended(shard_clicks.shard, shard_clicks.clicks, rows, ranking, by.info, by.variant)
-        )
+        shard = shard_clicks.shard
+        out.append(Recommended(shard, clicks, rows, ranking, by.info, by.variant, inputs))
 
 
 def sessions_of(shard_clicks: ShardClicks, user_columns: NDArray[np.int64]) -> Sessions:
@@ -263,6 +284,7 @@ def recommend(
         asks=np.array([event_type in settings.recommend_on for event_type in EVENT_TYPES]),
         top_k=settings.top_k,
         writer=run if settings.share_sessions else None,
+        inputs_share=settings.log_ranker_inputs,
     )
 
     def build(step_id: str, resume: dict[str, Any] | None) -> RecommendShard:
@@ -282,7 +304,13 @@ def serve(job: "Job", features: FeatureSet, run: str) -> Serving:
         model = make_model(job.log, settings.model, settings.model_path, topic)
     else:
         model, variants = make_variants(job.log, settings, topic)
-    info = (model.shared or model.for_shard()).info
+    answers = model.shared or model.for_shard()
+    if settings.log_ranker_inputs and not hasattr(answers, "recommend_with_inputs"):
+        raise StartError(
+            "STREAMREC_LOG_RANKER_INPUTS expected a model that tells what its ranker sees "
+            f"(recommend_with_inputs, models/contract.py), got {settings.model!r}"
+        )
+    info = answers.info
     read = info.user_features if variants is None else variants.user_features
     job.report.facts["model"] = f"{info.name} {info.version[:12]}"
     if variants is not None:

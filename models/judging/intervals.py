@@ -24,7 +24,7 @@ def share(hits: float, count: int) -> Estimate:
     and statistical inference", 1927: it stays within 0 and 1, and is good for few answers.
 
     >>> share(8, 10)
-    Estimate(value=0.8, low=0.4901624715240677, high=0.9433178222545515, answers=10)
+    Estimate(value=0.8, low=0.49016246912213235, high=0.943317849062233, answers=10)
     """
     value, z2 = hits / count, _Z * _Z
     center = (value + z2 / (2 * count)) / (1 + z2 / count)

@@ -1,7 +1,7 @@
-"""A trained file as a predictor: a skops pipeline, a LightGBM text model or an ONNX file.
+"""A trained file as a predictor: a skops pipeline, a LightGBM text model, an ONNX file, or weights.
 
-Beside `iris.skops` (`.txt` or `.lgb`, `.onnx`) stands `iris.toml`, a description; either names the
-model. Only what is in the description is known of inputs and outputs:
+Beside `iris.skops` (`.txt`, `.lgb`, `.onnx`, `.linear`) stands `iris.toml`, a description; either
+names the model. Only what is in the description is known of inputs and outputs:
 
     name = "iris"                  # of topics; default: the name of the description's file
     display_name = "Iris species"  # default: the name
@@ -46,6 +46,7 @@ booleans are 1.0 and 0.0. Fields that are not described are left out.
   `trust` names, as `sklearn.tree._tree.Tree`; any other is refused by its name.
 - *LightGBM* and *ONNX*: a category is its place in `categories` (the code), NaN where it is missing
   or unseen; there is no other text. ONNX needs `streamrec[onnx]`.
+- *linear*: JSON of weights, with the scaling of numbers (`trained.linear_file`); text as it is.
 
 How many inputs, and their names where the file has names, are checked when it is loaded; so is one
 row, of the lowest numbers and first categories that are allowed, which the model must answer.
@@ -172,7 +173,11 @@ def _engine(path: Path, description: Description) -> Engine:
         from streamrec.models.serving.trained.onnx_file import OnnxEngine
 
         return OnnxEngine(path, description)
-    raise BadModel(f"{path} expected .skops, .txt, .lgb or .onnx, got {path.suffix!r}")
+    if path.suffix == ".linear":
+        from streamrec.models.serving.trained.linear_file import LinearEngine
+
+        return LinearEngine(path, description)
+    raise BadModel(f"{path} expected .skops, .txt, .lgb, .onnx or .linear, got {path.suffix!r}")
 
 
 def _lowest(field: InputField) -> Any:

@@ -5,7 +5,7 @@
 | `module:Thing` | somebody's class | `classes` |
 | `module:Thing.method` | one of its predict methods | `classes` |
 | `module:function` | a function, decorated or not | `functions` |
-| a path: `.skops`, `.txt`, `.lgb`, `.onnx`, `.toml` | a trained file, its description | `files` |
+| a path: `.skops`, `.txt`, `.lgb`, `.onnx`, `.linear`, `.toml` | a trained file | `files` |
 | `streamrec:propensity`, `streamrec:recommender`, an artifact's folder | ours | `ours` |
 """
 
@@ -19,7 +19,7 @@ from streamrec.models.serving.contract import Predictor
 from streamrec.models.serving.finding import thing_named
 from streamrec.models.serving.functions import function_predictor
 
-FILE_SUFFIXES = (".skops", ".txt", ".lgb", ".onnx", ".toml")
+FILE_SUFFIXES = (".skops", ".txt", ".lgb", ".onnx", ".linear", ".toml")
 OURS = "streamrec"
 
 

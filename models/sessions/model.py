@@ -3,9 +3,10 @@
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.models.contract import ModelInfo, Ranking, Scope, Sessions
-from streamrec.models.sessions.numbered import NumberedSessions
+from streamrec.models.sessions.numbered import NumberedRanking, NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 
 
@@ -57,11 +58,33 @@ class SessionModel:
         """As the contract says."""
         return self.ranked_by(self.recommender, self.numbered(sessions), k)
 
+    def recommend_with_inputs(
+        self, sessions: Sessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """As the contract says."""
+        return self.ranked_with_inputs(self.recommender, self.numbered(sessions), k, wanted)
+
     def ranked_by(
         self, recommender: SessionRecommender, sessions: NumberedSessions, k: int
     ) -> Ranking:
         """The answer of a recommender that shares this one's items."""
-        ranking = recommender.recommend(sessions, k)
+        return self._by_ids(recommender.recommend(sessions, k))
+
+    def ranked_with_inputs(
+        self,
+        recommender: SessionRecommender,
+        sessions: NumberedSessions,
+        k: int,
+        wanted: NDArray[np.bool_],
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """The same with the inputs of its ranker."""
+        ranking, inputs = recommender.recommend_with_inputs(sessions, k, wanted)
+        found = ranking.items[wanted] >= 0
+        # As it is where nothing is missing: it is 6 kB an answer.
+        flat = inputs.reshape(-1, inputs.shape[2]) if found.all() else inputs[found]
+        return self._by_ids(ranking), flat
+
+    def _by_ids(self, ranking: NumberedRanking) -> Ranking:
         found = ranking.items >= 0
         bounds = np.zeros(len(found) + 1, np.int64)
         np.cumsum(found.sum(axis=1), out=bounds[1:])

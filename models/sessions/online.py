@@ -3,6 +3,7 @@ shown."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,12 +62,23 @@ class OnlineModel:
 
     def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """As the contract says. Remembers what was shown, which no answer depends on."""
+        return self._recommend(sessions, k)[0]
+
+    def recommend_with_inputs(
+        self, sessions: Sessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """As the contract says."""
+        ranking, inputs = self._recommend(sessions, k)
+        return ranking, np.concatenate([inputs[0][:0], *compress(inputs, wanted.tolist())])
+
+    def _recommend(self, sessions: Sessions, k: int) -> tuple[Ranking, list[NDArray[np.float32]]]:
         self._answers.clear()  # of clicks that were never learned
         recommender = self.beside.recommender
         candidates = recommender.candidates(self.beside.numbered(sessions))
         items: list[NDArray[np.int32]] = []
         scores: list[NDArray[np.float32]] = []
         methods: list[NDArray[np.int32]] = []
+        inputs: list[NDArray[np.float32]] = []
         for row, session in enumerate(sessions.keys.tolist()):
             found = np.flatnonzero(candidates.items[row] >= 0)
             features = np.ascontiguousarray(candidates.features[row, found])
@@ -76,14 +88,16 @@ class OnlineModel:
             items.append(candidates.items[row, found[best]])
             scores.append(scored[best])
             methods.append(candidates.methods[row, found[best]])
-            self._answers[session] = Shown(recommender.items.keys(items[-1]), features[best])
+            inputs.append(features[best])
+            self._answers[session] = Shown(recommender.items.keys(items[-1]), inputs[-1])
         numbers = np.concatenate([np.zeros(0, np.int32), *items])
-        return Ranking(
+        ranking = Ranking(
             item_ids=recommender.items.ids(numbers),
             bounds=np.cumsum([0, *map(len, items)]),
             scores=np.concatenate([np.zeros(0, np.float32), *scores]),
             methods=np.concatenate([np.zeros(0, np.int32), *methods]),
         )
+        return ranking, inputs
 
     def learn(self, sessions: Sessions) -> None:
         """As the contract says."""

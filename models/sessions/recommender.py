@@ -15,7 +15,7 @@ from streamrec.models.artifact import (
 )
 from streamrec.models.contract import ModelInfo, Ranker
 from streamrec.models.rankers.kinds import load_ranker, save_ranker
-from streamrec.models.sessions.candidate_kernel import best_of, propose
+from streamrec.models.sessions.candidate_kernel import best_of, inputs_of, propose
 from streamrec.models.sessions.candidates.inputs import FEATURES
 from streamrec.models.sessions.candidates.memory import UNION_MAX, Scratch
 from streamrec.models.sessions.candidates.scores import METHODS, SCORES
@@ -95,7 +95,21 @@ class SessionRecommender:
 
     def recommend(self, sessions: NumberedSessions, k: int) -> NumberedRanking:
         """Rank what comes next in each session: (n, k). Changes nothing."""
+        return self._recommend(sessions, k, None)[0]
+
+    def recommend_with_inputs(
+        self, sessions: NumberedSessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[NumberedRanking, NDArray[np.float32]]:
+        """The same, and the inputs that a ranker sees of what was ranked, for those sessions that
+        are wanted (n,): (m, k, n_features), in the order of the ranking; of no item, anything."""
+        return self._recommend(sessions, k, wanted)
+
+    def _recommend(
+        self, sessions: NumberedSessions, k: int, wanted: NDArray[np.bool_] | None
+    ) -> tuple[NumberedRanking, NDArray[np.float32]]:
         n = len(sessions)
+        count = 0 if wanted is None else int(wanted.sum())
+        inputs, done = np.zeros((count, k, len(self.info.features)), np.float32), 0
         ranking = NumberedRanking(
             items=np.empty((n, k), np.int32),
             scores=np.empty((n, k), np.float32),
@@ -103,7 +117,10 @@ class SessionRecommender:
         )
         for first in range(0, n, _CHUNK):
             end = min(first + _CHUNK, n)
-            proposed, scores = self._propose(sessions, first, end, self.ranker is not None)
+            logged = None if wanted is None else np.flatnonzero(wanted[first:end])
+            is_logged = logged is not None and len(logged) > 0
+            with_features = self.ranker is not None or is_logged
+            proposed, scores = self._propose(sessions, first, end, with_features)
             if self.ranker is not None:
                 scores = np.ascontiguousarray(self.ranker.scores(proposed.features))
             best_of(
@@ -114,7 +131,16 @@ class SessionRecommender:
                 ranking.methods[first:end],
                 ranking.scores[first:end],
             )
-        return ranking
+            if logged is not None and is_logged:
+                inputs_of(
+                    proposed.items,
+                    proposed.features.transpose(0, 2, 1),
+                    logged,
+                    ranking.items[first:end],
+                    inputs[done : done + len(logged)],
+                )
+                done += len(logged)
+        return ranking, inputs
 
     def learn(self, sessions: NumberedSessions) -> None:
         """Learn that the last item of each session was clicked now, in this order."""

@@ -17,6 +17,7 @@ from streamrec.models.contract import ModelInfo, Ranking, Sessions
 from streamrec.models.loading import SHIPPED_MODEL, BadModel, Model, ModelOptions, trained
 from streamrec.models.serving.split import Split, split_of
 from streamrec.models.sessions.model import SessionModel
+from streamrec.models.sessions.numbered import NumberedSessions
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.variant_specs import VariantSpec
 from streamrec.models.sessions.weights import Bounds
@@ -41,10 +42,20 @@ class RankerVariant:
 
     def recommend(self, sessions: Sessions, k: int) -> Ranking:
         """As the contract says, of all variants' user features."""
+        return self.base.ranked_by(self.recommender, self._numbered(sessions), k)
+
+    def recommend_with_inputs(
+        self, sessions: Sessions, k: int, wanted: NDArray[np.bool_]
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """As the contract says."""
+        numbered = self._numbered(sessions)
+        return self.base.ranked_with_inputs(self.recommender, numbered, k, wanted)
+
+    def _numbered(self, sessions: Sessions) -> NumberedSessions:
         numbered = self.base.numbered(sessions)
-        if self.columns is not None:
-            numbered = replace(numbered, user_features=numbered.user_features[:, self.columns])
-        return self.base.ranked_by(self.recommender, numbered, k)
+        if self.columns is None:
+            return numbered
+        return replace(numbered, user_features=numbered.user_features[:, self.columns])
 
 
 @dataclass(frozen=True, slots=True)

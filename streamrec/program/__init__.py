@@ -5,8 +5,10 @@ stands beside it in a module of its own, `demo_run` beside `demo`.
 """
 
 from streamrec.program.learning.evaluate import evaluate
+from streamrec.program.learning.learn import learn
 from streamrec.program.learning.metrics import metrics
 from streamrec.program.learning.model import model
+from streamrec.program.learning.models import models
 from streamrec.program.learning.train import train
 from streamrec.program.learning.train_propensity import train_propensity
 from streamrec.program.records.errors import errors
@@ -42,7 +44,9 @@ app.add_typer(pipeline, name="pipeline")
 app.add_typer(state, name="state")
 app.command("import")(import_file)
 app.add_typer(model, name="model")
+app.add_typer(learn, name="learn")
 app.add_typer(metrics, name="metrics")
+app.add_typer(models, name="models")
 app.command()(train)
 app.command()(train_propensity)
 app.command()(evaluate)

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 
 from streamrec import ERRORS, PaperJob, StartError, Tick, Topic, batch_of
-from streamrec.connectors.log import RawBatch
+from streamrec.connectors.log import Headers, RawBatch
 from streamrec.dataflows.job.settings import load_settings
 from streamrec.dataflows.job.topics import (
     CLICKS,
@@ -53,8 +52,7 @@ class Labelled:
         for name in (*names, *(row.name for row in shared)):
             given[name] = [*(batch for batch in batches if batch.topic == name), *ticks]
         job = PaperJob(FLOW_ID, given, settings)
-        flow: Dataflow = build_flow(job)
-        run_main(flow)  # type: ignore[no-untyped-call]
+        run_main(build_flow(job))  # type: ignore[no-untyped-call]
         self.examples = job.records(TRAINING_EXAMPLES)
         self.errors = job.records(ERRORS)
 
@@ -68,7 +66,7 @@ def asked_and_answered() -> list[RawBatch]:
         Topic(f"{STEM}.{kind}", format="json", key_beside=True, named_by_setting=False)
         for kind in ("inputs", "outputs")
     )
-    headers: list[tuple[str, bytes | None]] = [
+    headers: Headers = [
         ("streamrec-source", INPUT.encode()),
         ("streamrec-model", b"twice/1.2"),
         ("streamrec-experiment", b"trial"),

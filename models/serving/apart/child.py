@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     # A stop is asked of the flow, which then closes the channel when it wants no more answers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with(parent)
+    die_with(parent)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
@@ -143,7 +143,7 @@ def _resident() -> int:
     return (resident_bytes(os.getpid()) or 0) if CHEAP else 0
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """The kernel ends us with the parent, where it can, also in a call that never gives way."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -50,7 +50,7 @@ class ModelProcess:
         finally:
             theirs.close()
             os.close(their_output)
-        _give_way(self._process.pid, limits.nice)
+        give_way(self._process.pid, limits.nice)
         self._socket.setblocking(False)
         self.printed = Printed(name, output)
         self.started_s = time.monotonic()
@@ -165,7 +165,7 @@ class ModelProcess:
         self._progress.close()
 
 
-def _give_way(pid: int, nice: int) -> None:
+def give_way(pid: int, nice: int) -> None:
     """Make a process take what others leave: from outside, so that it does so as it starts, too."""
     if not nice:
         return
@@ -175,4 +175,4 @@ def _give_way(pid: int, nice: int) -> None:
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
-__all__ = ["ModelProcess"]
+__all__ = ["ModelProcess", "give_way"]

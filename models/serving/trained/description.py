@@ -12,7 +12,7 @@ from streamrec.models.serving.contract import NAME, JsonSchema, Metadata
 from streamrec.models.serving.functions import version_of
 from streamrec.models.serving.misfit import path_of, shown
 
-MODEL_SUFFIXES = (".skops", ".txt", ".lgb", ".onnx")
+MODEL_SUFFIXES = (".skops", ".txt", ".lgb", ".onnx", ".linear")
 
 
 class _Strict(BaseModel):

@@ -89,6 +89,13 @@ def _loaded(path: Path, description: Description) -> Any:
         raise BadModel(f"{path} expected a skops file: {type(error).__name__}: {error}") from error
 
 
+def untrusted_parts(content: bytes) -> list[str]:
+    """The types of a skops file, given as bytes, that its description must trust by name."""
+    import skops.io  # here, since it takes seconds
+
+    return sorted({*skops.io.get_untrusted_types(data=content)} - _TRUSTED)
+
+
 def _is_trustable(name: str) -> bool:
     """Whether it is a class: some functions of these packages run what they are given, as a
     FunctionTransformer would with each record."""

@@ -28,6 +28,12 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+_CROSSED = """
+[preprocess]
+crossed = [["group", "category"]]
+"""
+
+
 def recipe_text(kind: str) -> str:
     """How offers and what came of them become a model. `kind`: as `models.learning.recipe` says."""
     return f"""\
@@ -60,10 +66,7 @@ max = 23
 name = "taken"
 labels = ["no", "yes"]
 probabilities = "chances"
-
-[preprocess]
-crossed = [["group", "category"]]
-
+{_CROSSED if kind == "linear" else ""}
 [model]
 kind = "{kind}"
 """
@@ -73,7 +76,8 @@ def models_text(prefix: str, frozen: str) -> str:
     """The list of models: one that stays as it is, and two that follow what is published."""
     named = {FROZEN: frozen, RETRAINED: f"published:{RETRAINED}", ONLINE: f"published:{ONLINE}"}
     entries = "".join(
-        f'\n[[models]]\nmodel = "{model}"\nname = "{name}"\ninputs = ["topic:{prefix}{OFFERS}"]\n'
+        f'\n[[models]]\nmodel = "{model}"\nname = "{name}"\ncut_ms = 1000\n'
+        f'inputs = ["topic:{prefix}{OFFERS}"]\n'
         for name, model in named.items()
     )
     return f'prefix = "{prefix}models"\n{entries}'
@@ -98,7 +102,7 @@ late_ms = 500
 
 [models.evaluation]
 window_s = {judged_s}
-late_ms = 500
+late_ms = 3000
 """
         )
         if name in recipes:
@@ -110,7 +114,7 @@ kind = "{"online" if name == ONLINE else "retrain"}"
 recipe = "{recipes[name]}"
 every = {every[name]}
 max_examples = {2 * every[name]}
-late_ms = 200
+late_ms = 1500
 """
             )
         entries.append("\n")

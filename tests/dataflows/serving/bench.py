@@ -69,6 +69,7 @@ class ScorerBench:
         flow, every = build_flow(job), timedelta(seconds=epoch_s)
         if workers == 1:
             run_main(flow, epoch_interval=every, recovery_config=config)  # type: ignore[no-untyped-call]
+            job.end()
             return
         cluster_main(  # type: ignore[no-untyped-call]
             flow,
@@ -78,6 +79,7 @@ class ScorerBench:
             recovery_config=config,
             worker_count_per_proc=workers,
         )
+        job.end()
 
     def topic(self, name: str, kind: str, version: str = "1.0") -> str:
         return f"{self.prefix}.{name}.{version}.{kind}"

@@ -203,8 +203,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_place(tmp_path: Path) -> No
         "models.toml: models[1] expected a key that there is, got 'timeot_s'; "
         "did you mean 'timeout_s'?",
         "models.toml: models[1] expected one of the keys inputs, gather, format, partitions, "
-        "replication, configs, content_type, model, timeout_s, memory_mb, cut_ms, name, "
-        "got 'colour'",
+        "replication, configs, content_type, model, timeout_s, memory_mb, cut_ms, name, slow_ms, "
+        "failing_share, got 'colour'",
         "models.toml: experiments[0].choose expected header:NAME or field:PATH, got 'cookie:x'",
         "models.toml: experiments[0].version expected MAJOR.MINOR, got '1'",
         "models.toml: experiments[0].variants[0].weight expected a number greater than 0, got 0",
