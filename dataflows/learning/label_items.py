@@ -44,6 +44,7 @@ class ItemLabels:
         self._keys = keys
         self._topics = topics
         self._by_impressions = keys.shown == "impressions"
+        self._window_ms, self._horizon_ms = keys.window_ms, keys.horizon_ms
 
     # What comes.
 
@@ -75,8 +76,8 @@ class ItemLabels:
         state["ids"][said.recommendation_id] = came.time_ms
         rows.weigh(_BYTES + sum(map(len, said.items)))
         rows.values.put(key, entry)
-        rows.call_at(came.time_ms + self._keys.window_ms, key)
-        rows.call_at(came.time_ms + self._keys.horizon_ms, key)
+        rows.call_at(came.time_ms + self._window_ms, key)
+        rows.call_at(came.time_ms + self._horizon_ms, key)
         for waits in [each for each in state["shows"] if each[4] == said.recommendation_id]:
             state["shows"].remove(waits)
             rows.weigh(-_DONE_BYTES)
@@ -168,11 +169,11 @@ class ItemLabels:
         if entry is None:
             return
         user = key[1 : -len(entry["recommendation_id"]) - 1]
-        if not entry["closed"] and rows.now_ms >= entry["served"] + self._keys.window_ms:
+        if not entry["closed"] and rows.now_ms >= entry["served"] + self._window_ms:
             entry["closed"] = True
             yield from self._told(user, entry)
             rows.values.put(key, entry)
-        if rows.now_ms >= entry["served"] + self._keys.horizon_ms:
+        if rows.now_ms >= entry["served"] + self._horizon_ms:
             rows.weigh(-_BYTES - sum(map(len, entry["items"])))
             rows.weigh(-_DONE_BYTES * (len(entry["done"]) + len(entry["shows"])))
             if entry["ranked"] is not None:
@@ -189,8 +190,8 @@ class ItemLabels:
         """When something of a user or of a recommendation is due."""
         if key[0] == RECOMMENDATION_PREFIX:
             if not value["closed"]:
-                yield value["served"] + self._keys.window_ms
-            yield value["served"] + self._keys.horizon_ms
+                yield value["served"] + self._window_ms
+            yield value["served"] + self._horizon_ms
             return
         yield value["forget"]
         for name in ("did", "shows", "ranked"):
@@ -309,7 +310,7 @@ class ItemLabels:
     def _credited(self, state: Any, did: Any, entry_of: Any) -> str | None:
         """The id of the recommendation that is credited; None: none that is there."""
         at_ms, item, id_ = did[_AT], did[_ITEM], did[_ID]
-        horizon_ms = self._keys.horizon_ms
+        horizon_ms = self._horizon_ms
         if id_ is not None:
             served_ms = state["ids"].get(id_)
             is_in_time = served_ms is not None and at_ms <= served_ms + horizon_ms
@@ -430,7 +431,7 @@ class ItemLabels:
 
     def _until_ms(self, came: Came) -> int:
         """How long what came is looked at, in case that its recommendation comes later."""
-        return max(came.time_ms, self._rows.now_ms) + self._keys.window_ms
+        return max(came.time_ms, self._rows.now_ms) + self._window_ms
 
     def _show(self, entry: Any, place: list[Any], items: Sequence[str]) -> None:
         """An impression of a recommendation; items that it does not have were not its own."""
