@@ -32,6 +32,7 @@ late_ms = 100
 recipe = "people.learn.toml"
 """
 STARTED_S = 90.0
+SEED = 5  # of when it is killed
 
 
 def embedded(folder: Path) -> dict[str, str]:
@@ -62,9 +63,7 @@ def test_a_second_trainer_of_a_model_is_refused(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_counts_are_those_of_a_plain_program_though_the_trainer_is_killed(tmp_path: Path) -> None:
-    seed = random.randrange(1_000_000)
-    print("seed", seed)
-    rng = random.Random(seed)
+    rng = random.Random(SEED)
     log = learning_log(tmp_path)
     (tmp_path / "people.learn.toml").write_text(recipe_text(recipe(), {}))
     (tmp_path / "learning.toml").write_text(LEARNING)
@@ -92,7 +91,9 @@ def test_counts_are_those_of_a_plain_program_though_the_trainer_is_killed(tmp_pa
     for part in range(3):
         process = begin()
         before = len(all_of(log, TRAINING_RUNS))
-        send(log, TRAINING_EXAMPLES, records[100 * part : 100 * (part + 1)])
+        now_ms = int(time.time() * 1000) - 100  # event time passes with the clock, too
+        own = enumerate(records[100 * part : 100 * (part + 1)])
+        send(log, TRAINING_EXAMPLES, [each | {"labelled_at": now_ms + n} for n, each in own])
         until_s = time.monotonic() + STARTED_S
         while len(all_of(log, TRAINING_RUNS)) == before and time.monotonic() < until_s:
             time.sleep(0.1)
@@ -103,7 +104,6 @@ def test_counts_are_those_of_a_plain_program_though_the_trainer_is_killed(tmp_pa
     assert process.wait(STARTED_S) == 0, (tmp_path / "printed").read_text()[-3000:]
 
     runs = all_of(log, TRAINING_RUNS)
-    # The examples of one time are counted by partition: each second has one.
     found = [(run["count"], run["source_partition"], run["source_offset"]) for run in runs]
     places = []
     offsets = [0] * 8
