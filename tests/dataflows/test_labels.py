@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bytewax.testing import run_main
 
@@ -249,7 +250,7 @@ def test_what_the_ranker_saw_of_each_item_stands_in_the_order_of_the_items(tmp_p
         "weight": 10.0,
         "input_names": "x,y",
         "item_ids": ["b", "z", "a"],
-        "inputs": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        "inputs": np.arange(1, 7, dtype="<f4").tobytes().decode("latin-1"),
     }
     batches = [
         batch_of(RECOMMENDATIONS, [recommended(0, 0, "ab")]),
