@@ -9,7 +9,7 @@ from typing import Protocol
 from streamrec.dataflows.learning.learners import Version
 from streamrec.dataflows.learning.published import CHALLENGER, CHAMPION
 from streamrec.dataflows.learning.publishing import By, Publisher
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.models.learning.archives import pack
 
 _logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 class Desk(Protocol):
     """What the step hands versions to."""
 
-    def hand(self, version: Version, run: Run, promote: bool) -> str:
+    def hand(self, version: Version, run: TrainingRun, promote: bool) -> str:
         """A version that is to be out soon; a newer one of its model may overtake it. Returns what
         it will be called."""
 
@@ -31,9 +31,9 @@ class PaperDesk:
     """Publishes nothing: on paper, and in a replay into other topics."""
 
     def __init__(self) -> None:
-        self.handed: list[tuple[Version, Run]] = []
+        self.handed: list[tuple[Version, TrainingRun]] = []
 
-    def hand(self, version: Version, run: Run, promote: bool) -> str:
+    def hand(self, version: Version, run: TrainingRun, promote: bool) -> str:
         self.handed = [*self.handed[-99:], (version, run)]
         return pack(version.files).version
 
@@ -52,14 +52,14 @@ class PublishingDesk:
         self._hold = hold
         self._who = who
         self._lock = threading.Condition()
-        self._waiting: dict[str, tuple[Version, Run, bool]] = {}  # by model, in order
+        self._waiting: dict[str, tuple[Version, TrainingRun, bool]] = {}  # by model, in order
         self._held: set[str] = set()
         self._publisher: Publisher | None = None
         self._busy = False
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
-    def hand(self, version: Version, run: Run, promote: bool) -> str:
+    def hand(self, version: Version, run: TrainingRun, promote: bool) -> str:
         with self._lock:
             self._waiting[run.model] = (version, run, promote)
             if self._thread is None:
@@ -97,7 +97,7 @@ class PublishingDesk:
                 self._busy = False
                 self._lock.notify_all()
 
-    def _publish(self, version: Version, run: Run, promote: bool) -> None:
+    def _publish(self, version: Version, run: TrainingRun, promote: bool) -> None:
         if run.model not in self._held:
             self._hold(run.model)
             self._held.add(run.model)
@@ -106,7 +106,9 @@ class PublishingDesk:
         publish_run(self._publisher, version, run, promote, self._who)
 
 
-def publish_run(publisher: Publisher, version: Version, run: Run, promote: bool, who: str) -> str:
+def publish_run(
+    publisher: Publisher, version: Version, run: TrainingRun, promote: bool, who: str
+) -> str:
     """Publish what a run made, once; it answers unless a version of newer examples is there.
     Returns its version."""
     known = publisher.known().models.get(run.model)

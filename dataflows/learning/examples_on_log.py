@@ -10,7 +10,7 @@ from streamrec.connectors.log import Log, schema_named
 from streamrec.connectors.reading import read_batches, whole
 from streamrec.dataflows.job.topics import TRAINING_EXAMPLES
 from streamrec.dataflows.learning.plan import TrainerKeys
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.dataflows.learning.targets import inputs_of, target_of
 from streamrec.models.learning.examples import Examples, ExamplesBuilder
 from streamrec.models.learning.recipe import Recipe
@@ -45,7 +45,7 @@ class _Found(NamedTuple):
 
 
 def examples_on_log(
-    log: Log, topic: str, run: Run, keys: TrainerKeys, recipe: Recipe
+    log: Log, topic: str, run: TrainingRun, keys: TrainerKeys, recipe: Recipe
 ) -> tuple[Examples, int]:
     """The newest `max_examples` that a run covers, oldest first, and how many did not fit the
     recipe. Of an answer that was corrected the last correction counts, in the place of the first.
@@ -70,7 +70,9 @@ def examples_on_log(
     return builder.built(), misfits
 
 
-def _covered(log: Log, topic: str, run: Run, keys: TrainerKeys, recipe: Recipe) -> Iterator[_Found]:
+def _covered(
+    log: Log, topic: str, run: TrainingRun, keys: TrainerKeys, recipe: Recipe
+) -> Iterator[_Found]:
     for partition, offset, value in _values(log, topic, run):
         if value["pipeline"] != run.pipeline or not run.covers(
             value["labelled_at"], partition, offset
@@ -90,7 +92,7 @@ def _covered(log: Log, topic: str, run: Run, keys: TrainerKeys, recipe: Recipe) 
             )
 
 
-def _values(log: Log, topic: str, run: Run) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+def _values(log: Log, topic: str, run: TrainingRun) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
     registry = log.registry()
     schema = _projected(TRAINING_EXAMPLES.schema)
     decoder, rows = WireDecoder(schema, partial(schema_named, registry)), AvroRows(schema)

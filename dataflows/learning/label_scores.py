@@ -8,7 +8,7 @@ again, with the next number.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.learning.examples import Example
@@ -19,6 +19,15 @@ from streamrec.schemas.reasons import Reason
 PREFIX = "s"
 _BYTES = 600  # of what is held of a request, beside its texts
 _OUTCOME_BYTES = 200
+
+
+class _Rules(NamedTuple):
+    """What is asked often of a pipeline's settings, which would be worked out each time."""
+
+    window_ms: int
+    horizon_ms: int
+    at_once: bool
+    default: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class ScoreLabels:
     ) -> None:
         """`topics` by number."""
         self._rows = rows
-        self._keys: Mapping[str, LabelKeys] = {each.name: each.keys for each in pipelines}
+        self._keys: Mapping[str, _Rules] = {each.name: _rules(each.keys) for each in pipelines}
         self._topics = topics
         # An input waits for any pipeline's answer, an outcome too.
         self._input_ms = max(each.keys.horizon_ms for each in pipelines)
@@ -192,7 +201,7 @@ class ScoreLabels:
         said = _label(state["got"], served_ms, served_ms + keys.horizon_ms)
         if said is not None and not is_closed:
             # What the model saw belongs to it; after the window it is not waited for any more.
-            if keys.positive == "window" or asked is None:
+            if not keys.at_once or asked is None:
                 return
         elif said is None:
             if not is_closed or keys.default is None:
@@ -231,11 +240,18 @@ class ScoreLabels:
         answer["number"] += 1
 
 
+def _rules(keys: LabelKeys) -> _Rules:
+    return _Rules(keys.window_ms, keys.horizon_ms, keys.positive == "at_once", keys.default)
+
+
 def _label(got: Iterable[Any], served_ms: int, until_ms: int) -> list[Any] | None:
     """Label, kind, weight and delay of an answer by the outcomes that are known; None: none is."""
     known = [each for each in got if each[_AT] <= until_ms]
     if not known:
         return None
+    if len(known) == 1:
+        at_ms, kind, label, weight = (known[0][c] for c in (_AT, _KIND, _LABEL, _WEIGHT))
+        return [label, kind, weight, max(0, at_ms - served_ms)]
     newest = max(known, key=lambda each: each[: _OFFSET + 1])
     said = newest[_KIND : _WEIGHT + 1]
     first_ms = min(each[_AT] for each in known if each[_KIND : _WEIGHT + 1] == said)

@@ -2,7 +2,7 @@
 made."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 from typing_extensions import override
@@ -10,9 +10,9 @@ from typing_extensions import override
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.job.topics import TRAINING_RUNS
 from streamrec.dataflows.learning.desk import Desk
-from streamrec.dataflows.learning.learners import Online, Watched
+from streamrec.dataflows.learning.learners import Counting, Online
 from streamrec.dataflows.learning.plan import TrainerKeys
-from streamrec.dataflows.learning.runs import DRIFT, EVERY, TIME, Run
+from streamrec.dataflows.learning.runs import DRIFT, EVERY, TIME, TrainingRun
 from streamrec.dataflows.learning.targets import inputs_of, target_of
 from streamrec.dataflows.steps.held import Output, TimedRecord, Timer
 from streamrec.dataflows.steps.in_time import InEventTime
@@ -28,18 +28,21 @@ Trainers = Mapping[str, tuple[TrainerKeys, Recipe | None]]
 
 class Learn(InEventTime):
     """One shard of pipelines. An example counts when it has a label to learn and is the first of
-    its answer: corrections change what is learned from, never how many were counted.
+    its answer: corrections change what is learned from, never how many were counted. One that comes
+    late, as when those who label are behind, counts at the time that the shard had come to.
 
     State by pipeline: two numbers for each partition of the topic, the drift's window (some 100
     numbers), and of online ones the model's weights and its 500 newest answers.
     """
+
+    takes_late: ClassVar[bool] = True
 
     def __init__(self, job: "Job", trainers: Trainers, desk: Desk) -> None:
         late_ms = max((keys.late_ms for keys, _ in trainers.values()), default=0)
         super().__init__(job, late_ms=late_ms)
         self._trainers = trainers
         self._desk = desk
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, Counting] = {}
         self._touched: set[str] = set()
 
     def on_record(self, record: TimedRecord) -> Iterator[Output | Failed]:
@@ -68,17 +71,17 @@ class Learn(InEventTime):
             yield from self._run(timer.record, found, TIME, timer.at_ms)
 
     def _said(
-        self, record: TimedRecord, found: Watched, has_risen: bool
+        self, record: TimedRecord, found: Counting, has_risen: bool
     ) -> Iterator[Output | Failed]:
         keys, count = found.keys, found.progress.count
         if keys.every_s is not None and not self.timers_of(record.key, TIME):
-            self.call(record, record.time_ms + round(1000 * keys.every_s), TIME)
+            self.call(record, self.now_ms + round(1000 * keys.every_s), TIME)
         if keys.every is not None and count % keys.every == 0:
-            yield from self._run(record, found, EVERY, record.time_ms)
+            yield from self._run(record, found, EVERY, self.now_ms)
         elif has_risen:
-            yield from self._run(record, found, DRIFT, record.time_ms)
+            yield from self._run(record, found, DRIFT, self.now_ms)
 
-    def _run(self, record: TimedRecord, found: Watched, why: str, at_ms: int) -> Iterator[Output]:
+    def _run(self, record: TimedRecord, found: Counting, why: str, at_ms: int) -> Iterator[Output]:
         keys, progress = found.keys, found.progress
         is_made = progress.count >= keys.min_examples and (
             why != DRIFT or keys.on_drift or isinstance(found, Online)
@@ -86,7 +89,7 @@ class Learn(InEventTime):
         if not is_made and why != DRIFT:
             return
         starts = progress.starts(keys.max_examples)
-        run = Run(
+        run = TrainingRun(
             record.key,
             keys.publish_as or record.key,
             why,
@@ -118,7 +121,7 @@ class Learn(InEventTime):
             version=version,
         )
 
-    def _of(self, pipeline: str) -> Watched | None:
+    def _of(self, pipeline: str) -> Counting | None:
         """What is kept of a pipeline; None: it is not learned from."""
         if pipeline not in self._trainers:
             return None
@@ -129,12 +132,12 @@ class Learn(InEventTime):
                 assert recipe is not None  # or it would have been refused
                 found = Online(keys, recipe)
             else:
-                found = Watched(keys, recipe)
+                found = Counting(keys, recipe)
             state: Any = self.values.get(pipeline)
             if state is not None and (state["kind"], state["recipe"]) == _made_by(found):
                 found.restore(state["kept"])
             elif state is not None:  # another recipe: the counts go on, what was learned does not
-                found.progress = Watched(keys, recipe).progress.restored(state["kept"]["progress"])
+                found.progress = Counting(keys, recipe).progress.restored(state["kept"]["progress"])
             self._watched[pipeline] = found
         return found
 
@@ -151,13 +154,13 @@ class Learn(InEventTime):
         return super()._parts(whole)
 
 
-def _label(found: Watched, example: Mapping[str, Any]) -> float | None:
+def _label(found: Counting, example: Mapping[str, Any]) -> float | None:
     if found.recipe is None:
         return example["label"] if example["mode"] == "served" else None
     return target_of(found.keys, found.recipe, example)
 
 
-def _made_by(found: Watched) -> tuple[str, str]:
+def _made_by(found: Counting) -> tuple[str, str]:
     """By which kind of trainer and which recipe."""
     return found.keys.kind, "" if found.recipe is None else found.recipe.digest()
 

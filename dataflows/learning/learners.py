@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamrec.dataflows.learning.plan import TrainerKeys
-from streamrec.dataflows.learning.progress import Progress
+from streamrec.dataflows.learning.progress import Counted
 from streamrec.dataflows.learning.targets import error_of
 from streamrec.models.learning.adwin import Adwin
 from streamrec.models.learning.examples import Examples
@@ -27,13 +27,13 @@ class Version(NamedTuple):
     about: Mapping[str, Any]
 
 
-class Watched:
+class Counting:
     """Counts, and whether the error has risen. State is plain values."""
 
     def __init__(self, keys: TrainerKeys, recipe: Recipe | None) -> None:
         self.keys = keys
         self.recipe = recipe
-        self.progress = Progress()
+        self.progress = Counted()
         self.drift = Adwin()
 
     def take(self, example: Mapping[str, Any], inputs: Mapping[str, Any], label: float) -> bool:
@@ -49,11 +49,11 @@ class Watched:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become what `state` told of."""
-        self.progress = Progress.restored(state["progress"])
+        self.progress = Counted.restored(state["progress"])
         self.drift = Adwin.restored(state["drift"])
 
 
-class Online(Watched):
+class Online(Counting):
     """The same with a model that predicts and then learns; its own error is the one that drifts."""
 
     def __init__(self, keys: TrainerKeys, recipe: Recipe) -> None:
@@ -65,7 +65,7 @@ class Online(Watched):
         self._first_ms: int | None = None
 
     def take(self, example: Mapping[str, Any], inputs: Mapping[str, Any], label: float) -> bool:
-        """As of Watched. Raises TypeError or ValueError for what does not fit; then nothing is
+        """As of Counting. Raises TypeError or ValueError for what does not fit; then nothing is
         counted."""
         weight = float(example["weight"])
         if not (math.isfinite(label) and math.isfinite(weight) and weight >= 0):
@@ -129,4 +129,4 @@ class Online(Watched):
         self._first_ms = state["first_ms"]
 
 
-__all__ = ["Online", "Version", "Watched"]
+__all__ = ["Counting", "Online", "Version"]

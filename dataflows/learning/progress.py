@@ -8,7 +8,7 @@ _MARKS = 8  # for so many examples as a model is made of
 
 
 @dataclass
-class Progress:
+class Counted:
     """Plain values. Marks remember where the topic stood, so that a model of the newest
     `max_examples` need not read it from its beginning."""
 
@@ -49,7 +49,7 @@ class Progress:
         }
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any]) -> "Progress":
+    def restored(cls, state: Mapping[str, Any]) -> "Counted":
         """The same as `state` told of."""
         return cls(
             state["count"],
@@ -60,4 +60,4 @@ class Progress:
         )
 
 
-__all__ = ["Progress"]
+__all__ = ["Counted"]

@@ -19,8 +19,10 @@ from streamrec.dataflows.learning.desk import publish_run
 from streamrec.dataflows.learning.learners import Version
 from streamrec.dataflows.learning.model_events import ModelEvent
 from streamrec.dataflows.learning.plan import TrainerKeys
+from streamrec.dataflows.learning.published import CHALLENGER, CHAMPION
 from streamrec.dataflows.learning.publishing import By, Publisher
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
+from streamrec.dataflows.learning.tracking import Tracked, track_apart
 from streamrec.dataflows.learning.train_apart import Task
 from streamrec.dataflows.learning.training_process import CannotTrain, train_apart
 from streamrec.models.learning.recipe import Recipe
@@ -38,12 +40,12 @@ class Runs(Follower):
         super().__init__(log, topic)
         registry = log.registry()
         self._decode = JsonDecoder(lambda key: schema_of(registry, log.patience, key)).decode
-        self.newest: dict[str, Run] = {}  # by pipeline
+        self.newest: dict[str, TrainingRun] = {}  # by pipeline
 
     def apply(self, batch: RawBatch) -> int:
         for _, _, value in decoded(batch, self._decode):
             if value is not GONE and value["trainer"] == "retrain":
-                self.newest[value["pipeline"]] = Run.of(value)
+                self.newest[value["pipeline"]] = TrainingRun.of(value)
         return len(batch)
 
 
@@ -79,7 +81,7 @@ class Retraining:
         """Do what is to be done until `stop` says so. Raises LogError."""
         runs = Runs(self.log, self.runs_topic)
         reader = runs.load()
-        done: dict[str, Run] = {}
+        done: dict[str, TrainingRun] = {}
         with self.publisher() as publisher:
             while not stop():
                 for pipeline, run in list(runs.newest.items()):
@@ -90,7 +92,7 @@ class Retraining:
                 runs.catch_up(reader)
         reader.close()
 
-    def _do(self, run: Run, publisher: Publisher) -> None:
+    def _do(self, run: TrainingRun, publisher: Publisher) -> None:
         keys, recipe = self.trainers[run.pipeline]
         known = publisher.known().models.get(run.model)
         if known is not None and run.version_in(known) is not None:
@@ -114,12 +116,21 @@ class Retraining:
         _logger.info("model %s: trained in %.1f s", run.model, time.monotonic() - began_s)
         self._out(run, publisher, version, keys)
 
-    def _out(self, run: Run, publisher: Publisher, version: Version, keys: TrainerKeys) -> None:
+    def _out(
+        self, run: TrainingRun, publisher: Publisher, version: Version, keys: TrainerKeys
+    ) -> None:
         promote = keys.promote and keys.learn_from == "label"
         made = publish_run(publisher, version, run, promote, self.who)
         self._tell(run, publisher, made, None, f"from {run.count} examples ({run.kind})")
+        if keys.mlflow is not None:
+            records = publisher.known().of(run.model)
+            named = [a for a in (CHAMPION, CHALLENGER) if records.alias(a) == made]
+            alias = named[0] if named else None
+            track_apart(keys.mlflow, Tracked(run.model, made, alias, version.files, version.about))
 
-    def _finish(self, run: Run, publisher: Publisher, version: str, keys: TrainerKeys) -> None:
+    def _finish(
+        self, run: TrainingRun, publisher: Publisher, version: str, keys: TrainerKeys
+    ) -> None:
         """A version that is out may not have been chosen yet, where a crash came between."""
         known = publisher.known().of(run.model)
         told = {e.kind for e in publisher.events.read(run.model) if e.version == version}
@@ -130,7 +141,7 @@ class Retraining:
         self._tell(run, publisher, version, None, f"from {run.count} examples ({run.kind})")
 
     def _tell(
-        self, run: Run, publisher: Publisher, version: str, reason: str | None, message: str
+        self, run: TrainingRun, publisher: Publisher, version: str, reason: str | None, message: str
     ) -> None:
         event = ModelEvent(
             run.model,

@@ -10,7 +10,7 @@ EVERY, TIME, DRIFT = "every", "time", "drift"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """As schemas/training_runs.avsc says."""
 
     pipeline: str
@@ -23,7 +23,7 @@ class Run:
     stops: Mapping[int, int]
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> "Run":
+    def of(cls, value: Mapping[str, Any]) -> "TrainingRun":
         """What a record says, as plain values."""
         return cls(
             value["pipeline"],
@@ -68,4 +68,4 @@ class Run:
         return all(at_ms <= self.at_ms for at_ms in times)
 
 
-__all__ = ["DRIFT", "EVERY", "TIME", "Run"]
+__all__ = ["DRIFT", "EVERY", "TIME", "TrainingRun"]

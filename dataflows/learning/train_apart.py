@@ -16,7 +16,7 @@ from streamrec.connectors.backend import open_log
 from streamrec.connectors.log_settings import LogSettings
 from streamrec.dataflows.learning.examples_on_log import examples_on_log
 from streamrec.dataflows.learning.plan import TrainerKeys
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.models.learning.examples import TooFewExamples
 from streamrec.models.learning.fit import fit
 from streamrec.models.learning.recipe import Recipe
@@ -33,7 +33,7 @@ class Task:
 
     settings: LogSettings
     topic: str  # of examples
-    run: Run
+    run: TrainingRun
     keys: TrainerKeys
     recipe: Recipe
 

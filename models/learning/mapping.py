@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streamrec.models.learning.examples import Examples, ExamplesBuilder
-from streamrec.models.learning.recipe import ModelKeys, Preprocess, Recipe, Span, Validation
+from streamrec.models.learning.recipe import Preprocess, Recipe, RecipeModel, SearchSpan, Validation
 from streamrec.models.loading import BadModel
 from streamrec.models.serving.misfit import path_of
 
@@ -67,8 +67,8 @@ class Mapped(BaseModel):
     time: str = ""
     inputs: Mapping[str, Kind] = {}
     preprocess: Preprocess = Preprocess()
-    model: ModelKeys = ModelKeys(kind="lightgbm")
-    search: Mapping[str, Span] | None = None
+    model: RecipeModel = RecipeModel(kind="lightgbm")
+    search: Mapping[str, SearchSpan] | None = None
     validation: Validation = Validation()
     trainer: Mapping[str, Any] = {}
     evaluation: Mapping[str, Any] = {}

@@ -89,7 +89,7 @@ class Preprocess(_Strict):
     )
 
 
-class Span(_Strict):
+class SearchSpan(_Strict):
     """What a search may choose for one parameter."""
 
     low: float | None = None
@@ -110,7 +110,7 @@ class Span(_Strict):
         return self
 
 
-class ModelKeys(_Strict):
+class RecipeModel(_Strict):
     """Which model."""
 
     kind: Literal["linear", "lightgbm", "hist_gradient_boosting"] = "linear"
@@ -140,8 +140,8 @@ class Recipe(_Strict):
     inputs: tuple[InputField, ...] = Field(min_length=1)
     output: OutputFields
     preprocess: Preprocess = Preprocess()
-    model: ModelKeys = ModelKeys()
-    search: Mapping[str, Span] = {}
+    model: RecipeModel = RecipeModel()
+    search: Mapping[str, SearchSpan] = {}
     validation: Validation = Validation()
 
     @model_validator(mode="after")
@@ -216,11 +216,11 @@ def parsed_recipe(text: str, path: Path) -> Recipe:
 
 
 __all__ = [
-    "ModelKeys",
     "Parameter",
     "Preprocess",
     "Recipe",
-    "Span",
+    "RecipeModel",
+    "SearchSpan",
     "Validation",
     "parsed_recipe",
     "read_recipe",

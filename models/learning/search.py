@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamrec.models.learning.fit import Parameters, Search
-from streamrec.models.learning.recipe import Recipe, Span
+from streamrec.models.learning.recipe import Recipe, SearchSpan
 from streamrec.models.loading import BadModel
 
 
@@ -49,7 +49,7 @@ def optuna_search(
     return search
 
 
-def _suggested(trial: Any, name: str, span: Span) -> Any:
+def _suggested(trial: Any, name: str, span: SearchSpan) -> Any:
     if span.choices:
         return trial.suggest_categorical(name, list(span.choices))
     assert span.low is not None

@@ -15,6 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 DATAFLOWS = (
     *("dataflows.recommender", "dataflows.scoring", "dataflows.store"),
     "dataflows.evaluation",
+    "dataflows.trainer",
 )
 LEARNING = """
 [[models]]

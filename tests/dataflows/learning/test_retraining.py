@@ -21,7 +21,7 @@ from streamrec.dataflows.learning.examples_on_log import examples_on_log
 from streamrec.dataflows.learning.plan import TrainerKeys
 from streamrec.dataflows.learning.publishing import Publisher
 from streamrec.dataflows.learning.retraining import Retraining
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.dataflows.learning.steady_publisher import SteadyPublisher
 from streamrec.dataflows.learning.train_apart import Task
 from streamrec.dataflows.learning.training_process import CannotTrain, train_apart
@@ -117,7 +117,7 @@ def test_a_run_becomes_one_version_though_its_process_is_killed(tmp_path: Path) 
     follow_until(retraining(log, tmp_path, started.append), iter([False, True]).__next__)
     assert len(started) == 2
     assert len(all_of(log, MODEL_EVENTS)) == 3
-    run = Run.of(run_record(150))
+    run = TrainingRun.of(run_record(150))
     examples, _ = examples_on_log(log, TRAINING_EXAMPLES.name, run, KEYS, recipe(model=FEW))
     labels = [each["label"] for each in records[:150]]
     labels[3] = correction["label"]
@@ -153,7 +153,7 @@ def test_its_process_has_the_lowest_priority_unless_the_plan_says_otherwise() ->
 
     for nice in (19, 5):
         keys = KEYS.model_copy(update={"nice": nice})
-        run = Run.of(run_record(100))
+        run = TrainingRun.of(run_record(100))
         task = Task(load_settings(), TRAINING_EXAMPLES.name, run, keys, recipe(model=FEW))
         with pytest.raises(CannotTrain, match="ended 2 times, the last with status -9"):
             train_apart(task, look_and_kill, tries=2)

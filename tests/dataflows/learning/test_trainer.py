@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from streamrec.dataflows.job.topics import ERRORS, TRAINING_EXAMPLES, TRAINING_RUNS
-from streamrec.dataflows.learning.runs import Run
+from streamrec.dataflows.learning.runs import TrainingRun
 from streamrec.models.learning.online import OnlineLearner
 from streamrec.models.learning.recipe import Recipe
 from tests.dataflows.learning.examples import (
@@ -55,9 +55,9 @@ def test_examples_are_counted_in_the_order_in_which_labels_were_known() -> None:
     assert counted == ["r9", "r19", "r29"]
 
 
-def test_an_example_that_comes_after_a_later_one_was_counted_is_told_and_not_counted() -> None:
+def test_an_example_that_comes_late_counts_when_it_comes() -> None:
     records = [example(n) for n in range(1, 30)]
-    keys = RETRAIN | {"every": 29}
+    keys = RETRAIN | {"every": 15}
     late = example(0)
     from bytewax.testing import run_main
 
@@ -78,17 +78,23 @@ def test_an_example_that_comes_after_a_later_one_was_counted_is_told_and_not_cou
     )
     trainers = {"people": (TrainerKeys(recipe="r", **keys), recipe())}
     run_main(build_flow(job, trainers))  # type: ignore[no-untyped-call]
-    assert [r["reason"] for r in job.records(ERRORS)] == ["too_late"]
-    assert [r["count"] for r in job.records(TRAINING_RUNS)] == [29]
+    assert job.records(ERRORS) == []
+    runs = map(TrainingRun.of, job.records(TRAINING_RUNS))
+    first, second = sorted(runs, key=lambda run: run.count)
+    assert (first.count, first.source) == (15, (0, 14))
+    assert (second.count, second.source) == (30, (0, 28))  # which waited for the tick
+    everything = [*records, late]
+    times_ms = [each["labelled_at"] for each in everything]
+    assert [n for n in range(30) if second.covers(times_ms[n], 0, n)] == list(range(30))
 
 
 def test_a_run_says_which_examples_its_model_is_made_of() -> None:
     records = [example(n) for n in range(100)]
-    run = Run.of(runs_of(records, every=50, max_examples=16)[-1])
+    run = TrainingRun.of(runs_of(records, every=50, max_examples=16)[-1])
     covered = [n for n, each in enumerate(records) if run.covers(each["labelled_at"], 0, n)]
     assert covered[-1] == 99
     assert 16 <= len(covered) <= 20  # the newest 16, and some more
-    first = Run.of(runs_of(records, every=50, max_examples=16)[0])
+    first = TrainingRun.of(runs_of(records, every=50, max_examples=16)[0])
     assert max(n for n in range(100) if first.covers(records[n]["labelled_at"], 0, n)) == 49
 
 
