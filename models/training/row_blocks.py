@@ -33,6 +33,11 @@ class FloatBlocks:
         )
         return np.frombuffer(raw, np.float32).reshape(shape)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._packed.clear()
+        self._shapes.clear()
+
     @property
     def bytes_used(self) -> int:
         return sum(map(len, self._packed))
@@ -77,6 +82,11 @@ class RowBlocks:
         if self._newest is None or self._newest[0] != number:
             self._newest = number, np.ascontiguousarray(self._columns[number].T)
         return self._newest[1]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._columns.clear()
+        self._ends, self._newest = np.zeros(1, np.int64), None
 
     @property
     def bytes_used(self) -> int:
