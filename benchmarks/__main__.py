@@ -13,9 +13,11 @@ from pathlib import Path
 from benchmarks import (
     delivery,
     keyed,
+    labels,
     main_job,
     many_users,
     memory,
+    models,
     scaling,
     scoring_full_speed,
     scoring_paced,
@@ -58,9 +60,11 @@ BENCHMARKS = {
         Benchmark.of(many_users),
         Benchmark.of(keyed, "embedded"),
         Benchmark.of(join, "embedded", "kafka"),
+        Benchmark.of(labels, "embedded"),
         Benchmark.of(scaling),
         Benchmark.of(scorer),
         Benchmark.of(front, "embedded", "kafka"),
+        Benchmark.of(models, "embedded"),
     )
 }
 

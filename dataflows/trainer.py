@@ -13,7 +13,7 @@ for each entry of the learning file (`STREAMREC_LEARNING`) that has a trainer.
   to be made, exactly once, at the same counts in every run.
 - `models`, `model-events`: as `dataflows.learning.publishing` writes them. A version is published
   once: what a crash repeats finds it there.
-- `errors`: examples that cannot be read, that come too late, or whose inputs do not fit.
+- `errors`: examples that cannot be read, or whose inputs do not fit.
 
 Retraining follows `training-runs` in the first process of a cluster, and works in a process of its
 own at the lowest priority; one that is killed is begun again.

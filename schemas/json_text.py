@@ -5,6 +5,7 @@
 
 import json
 import math
+import sys
 from typing import Any
 
 import orjson
@@ -21,13 +22,25 @@ class RepeatedFieldError(ValueError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RepeatedFieldError(f"expected each field once, got {twice!r} again")
+        seen: set[str] = set()  # of a hundred thousand fields too, which a stranger may send
+        for name, _ in pairs:
+            if name in seen:
+                raise RepeatedFieldError(f"expected each field once, got {name!r} again")
+            seen.add(name)
     return found
 
 
-JSON = json.JSONDecoder(object_pairs_hook=_unique)
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        digits = len(text.lstrip("-"))
+        raise ValueError(
+            f"expected at most {sys.get_int_max_str_digits()} digits, got {digits}"
+        ) from None
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer)
 
 
 def parse_json(text: str) -> Any:
@@ -93,15 +106,14 @@ def _strings_in(value: Any) -> int:
 def _parse_slowly(content: bytes) -> Any:
     try:
         value = _STRICT.decode(content.decode())
+        # Escapes are the only way to half a pair: as UTF-8 it would not have been decoded.
+        if b"\\ud" in content or b"\\uD" in content:
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("expected fewer levels, one inside the other") from None
-    # Escapes are the only way to half a pair: as UTF-8 it would not have been decoded.
-    if b"\\ud" in content or b"\\uD" in content:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = error.object[error.start]
-            raise ValueError(f"expected whole characters, got {half!r}") from None
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ValueError(f"expected whole characters, got {half!r}") from None
     return value
 
 
@@ -126,5 +138,8 @@ def _finite(text: str) -> float:
 
 
 _STRICT = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+    object_pairs_hook=_unique,
+    parse_constant=_no_number,
+    parse_float=_finite,
+    parse_int=_integer,
 )

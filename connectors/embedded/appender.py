@@ -33,6 +33,7 @@ class EmbeddedAppender:
         self._claims = claims
         self._where = file.where
         self._db = file.connect()
+        self._identity = file.identity()
         self._topics: dict[str, tuple[float, TopicRules]] = {}
         self._sticky = 0
         self._closed = False
@@ -91,6 +92,7 @@ class EmbeddedAppender:
         places: list[tuple[int, Place]] = []
         try:
             with explained(self._where, WriteError), transaction(self._db):
+                self._file.check_in_place(self._identity)
                 if self._claims is not None:
                     self._claims.check(self._db)
                 for row_id, (part, indexes) in parts.items():

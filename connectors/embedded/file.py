@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from streamrec.connectors.log import LogError, UnknownTopicError
+from streamrec.connectors.log import LogError, UnknownTopicError, WriteError
 
 Synchronous = Literal["normal", "full"]
 
@@ -108,6 +108,24 @@ class EmbeddedFile:
             raise LogError(
                 f"no log at {str(self.path)!r}: expected EMBEDDED_LOG_PATH to name one that is "
                 "there; create it with `topics create`"
+            )
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file stands at the path; None: none does."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def check_in_place(self, identity: tuple[int, int] | None) -> None:
+        """Whether the file that a connection was opened on is still at the path: SQLite would go on
+        writing to one that was removed, and it would all be gone at the end. Raises WriteError."""
+        if self.identity() != identity:
+            raise WriteError(
+                f"{self.where}: expected the file that was opened, got "
+                f"{'none' if self.identity() is None else 'another'}: it was removed or moved "
+                "away; put it back, or start again"
             )
 
     def connect(self) -> sqlite3.Connection:

@@ -85,6 +85,7 @@ class EmbeddedWriter:
         self._claims = claims
         self._where = file.where
         self._db = file.connect()
+        self._identity = file.identity()
         self._topics: dict[str, tuple[float, TopicRules]] = {}
         self._pending: dict[int, Pending] = {}  # by the partition's id
         self._records = 0
@@ -237,6 +238,7 @@ class EmbeddedWriter:
         try:
             with explained(self._where, WriteError):
                 with transaction(self._db):
+                    self._file.check_in_place(self._identity)
                     if self._claims is not None:
                         self._claims.check(self._db)
                     for row_id, part in pending.items():

@@ -21,12 +21,16 @@ from streamrec.dataflows.learning.plan import RECOMMENDER, LabelKeys
 from streamrec.schemas.reasons import Reason
 
 RECOMMENDATION_PREFIX, USER_PREFIX = "r", "u"
+_END = "\0"  # of the items of one recommendation
 # What is told without an id is what was told with one, if no more lies between them.
 SAME_MS = 10_000
 _BYTES = 800  # of what is held of a recommendation, beside its items
 _DONE_BYTES = 250  # of something that a user did
 
 
+# Of a user: items of all recommendations; when what was done is forgotten, the newest of it, and
+# how much of it was told with an id.
+_NOTHING = {"text": "", "forget": 0, "newest": 0, "named": 0}
 # Columns of what a user did; the first four are event time and place.
 _AT, _TOPIC, _PARTITION, _OFFSET, _ITEM, _KIND, _WEIGHT, _ID, _CREDITED, _UNTIL = range(10)
 
@@ -66,6 +70,8 @@ class ItemLabels:
             "number": 0,
             "labelled": 0,
         }
+        # The items of all as one text, which is looked through much faster than lists.
+        state["text"] += _text_of(said.items) + _END
         state["ids"][said.recommendation_id] = came.time_ms
         rows.weigh(_BYTES + sum(map(len, said.items)))
         rows.values.put(key, entry)
@@ -133,15 +139,24 @@ class ItemLabels:
         place = [came.time_ms, self._topics[came.topic], came.partition, came.offset]
         id_ = said.recommendation_id
         did = [*place, said.item_id, said.kind, weight, id_, None, until_ms]
-        if any(_is_same(did, other) for other in state["did"]):
+        if id_ is None and state["named"] and any(_is_same(did, each) for each in state["did"]):
             return  # it was told with an id
         changed = self._withdraw(user, state, did) if id_ is not None else set()
         state["did"].append(did)
         rows.weigh(_DONE_BYTES)
-        rows.call_at(until_ms, USER_PREFIX + user)
-        yield from self._credit(user, state, [did], changed, new=did)
-        if id_ is not None and did[_CREDITED] is None:
-            rows.hold(came)
+        if id_ is not None:
+            state["named"] += 1
+            rows.call_at(until_ms, USER_PREFIX + user)
+            yield from self._credit(user, state, [did], changed, new=did)
+            if did[_CREDITED] is None:
+                rows.hold(came)
+            rows.values.put(USER_PREFIX + user, state)
+            return
+        state["newest"] = max(state["newest"], came.time_ms)
+        if state["forget"] <= rows.now_ms:
+            state["forget"] = until_ms
+            rows.call_at(until_ms, USER_PREFIX + user)
+        yield from self._credit(user, state, [did], set())
         rows.values.put(USER_PREFIX + user, state)
 
     def on_call(self, key: str) -> Iterator[Example | Failed]:
@@ -164,6 +179,9 @@ class ItemLabels:
                 rows.weigh(-_DONE_BYTES - len(entry["ranked"][2]))
             rows.values.remove(key)
             state = self._user(user)
+            texts = state["text"].split(_END)
+            del texts[list(state["ids"]).index(entry["recommendation_id"])]
+            state["text"] = _END.join(texts)
             del state["ids"][entry["recommendation_id"]]
             self._keep(user, state)
 
@@ -174,8 +192,9 @@ class ItemLabels:
                 yield value["served"] + self._keys.window_ms
             yield value["served"] + self._keys.horizon_ms
             return
+        yield value["forget"]
         for name in ("did", "shows", "ranked"):
-            yield from (each[-1] for each in value[name])
+            yield from (each[-1] for each in value[name] if name != "did" or each[_ID] is not None)
 
     def _forget(self, user: str) -> Iterator[Failed]:
         """What a user did that is no longer looked at, and what waited in vain."""
@@ -183,7 +202,10 @@ class ItemLabels:
         for did in [each for each in state["did"] if each[_UNTIL] <= rows.now_ms]:
             state["did"].remove(did)
             rows.weigh(-_DONE_BYTES)
-            if did[_ID] is not None and did[_CREDITED] is None:
+            if did[_ID] is None:
+                continue
+            state["named"] -= 1
+            if did[_CREDITED] is None:
                 yield self._in_vain(user, did[1:4], "outcome", did[_ID])
         for shown in [each for each in state["shows"] if each[-1] <= rows.now_ms]:
             state["shows"].remove(shown)
@@ -192,6 +214,11 @@ class ItemLabels:
         for ranked in [each for each in state["ranked"] if each[-1] <= rows.now_ms]:
             state["ranked"].remove(ranked)
             rows.weigh(-_DONE_BYTES - len(ranked[4]))
+        left = [each[_UNTIL] for each in state["did"] if each[_ID] is None]
+        if left and state["forget"] <= rows.now_ms:
+            # Once for all that is there now: what is over by itself is not looked at.
+            state["forget"] = max(left)
+            rows.call_at(state["forget"], USER_PREFIX + user)
         self._keep(user, state)
 
     def _in_vain(self, user: str, place: Sequence[Any], what: str, id_: str) -> Failed:
@@ -210,12 +237,18 @@ class ItemLabels:
     def _maybe_of(self, state: Any, entry: Any, from_ms: int) -> list[Any]:
         """Of what a user did, that for which a recommendation may be credited that is new, or was
         shown anew at a time."""
-        items, id_ = entry["items"], entry["recommendation_id"]
+        if from_ms > state["newest"] and not state["named"]:
+            return []
+        items, id_, now_ms = entry["items"], entry["recommendation_id"], self._rows.now_ms
         return [
             each
             for each in state["did"]
-            if (each[_ID] == id_ if each[_ID] is not None else each[_AT] >= from_ms)
-            and (each[_ID] is not None or each[_ITEM] in items)
+            if each[_UNTIL] >= now_ms
+            and (
+                each[_ID] == id_
+                if each[_ID] is not None
+                else each[_AT] >= from_ms and each[_ITEM] in items
+            )
         ]
 
     def _credit(
@@ -259,7 +292,8 @@ class ItemLabels:
         """Takes back what was told without an id and is told with one now; returns the
         recommendations that had been credited for it."""
         rows, changed = self._rows, set()
-        for each in [each for each in state["did"] if _is_same(each, named)]:
+        now_ms = rows.now_ms
+        for each in [e for e in state["did"] if e[_UNTIL] >= now_ms and _is_same(e, named)]:
             state["did"].remove(each)
             rows.weigh(-_DONE_BYTES)
             credited = each[_CREDITED]
@@ -282,8 +316,12 @@ class ItemLabels:
             return id_ if is_in_time else None
         last = self._keys.credit == "last"
         found: list[tuple[Any, ...]] = []
-        for name, served_ms in state["ids"].items():
-            if not served_ms <= at_ms <= served_ms + horizon_ms:
+        wanted = _text_of([item])
+        if wanted not in state["text"]:
+            return None
+        texts = state["text"].split(_END)
+        for (name, served_ms), text in zip(state["ids"].items(), texts, strict=False):
+            if wanted not in text or not served_ms <= at_ms <= served_ms + horizon_ms:
                 continue
             entry = entry_of(name)
             if item not in entry["items"]:
@@ -382,10 +420,10 @@ class ItemLabels:
 
     def _user(self, user: str) -> Any:
         state = self._rows.values.get(USER_PREFIX + user)
-        return state or {"ids": {}, "did": [], "shows": [], "ranked": []}
+        return state or {"ids": {}, "did": [], "shows": [], "ranked": [], **_NOTHING}
 
     def _keep(self, user: str, state: Any) -> None:
-        if any(state.values()):
+        if any(state[name] for name in ("ids", "did", "shows", "ranked")):
             self._rows.values.put(USER_PREFIX + user, state)
         else:
             self._rows.values.remove(USER_PREFIX + user)
@@ -423,6 +461,12 @@ class ItemLabels:
 
 def _key(user: str, recommendation_id: str) -> str:
     return f"{RECOMMENDATION_PREFIX}{user}\n{recommendation_id}"
+
+
+def _text_of(items: Sequence[str]) -> str:
+    """Items as one text, in which each is found; more may be found than is there."""
+    text = "\n" + "\n".join(items) + "\n"
+    return text.replace(_END, "\n") if _END in text else text
 
 
 def _is_same(anonymous: Any, named: Any) -> bool:

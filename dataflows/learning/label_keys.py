@@ -27,6 +27,7 @@ OUTCOME_RULES: tuple[Rule, ...] = (
     TextLength("user_id", 0, MAX_ID_BYTES),
     TextLength("item_id", 0, MAX_ID_BYTES),
     TextLength("kind", 1, 64),
+    Between("value", -1e308, 1e308),
     Between("weight", 0.0, 1e308),
     EventTime("timestamp"),
 )

@@ -146,17 +146,14 @@ def ranker_inputs(decoder: Callable[[], ValueDecoder]) -> ReadRows:
     def read(values: Sequence[bytes | None], headers: Sequence[Headers], keys: Any) -> list[Any]:
         columns = _decoded(decoder, values, headers)
         inputs = columns["inputs"]
-        assert isinstance(inputs, Lists)
-        content = inputs.items[""]
-        assert isinstance(content, Numbers)
-        ends = inputs.bounds.tolist()
+        assert isinstance(inputs, Bytes)
         names = ("recommendation_id", "weight", "input_names")
         return list(
             map(
                 SaidRankerInputs,
                 *(_plain(columns[name]) for name in names),
                 _lists(columns["item_ids"]),
-                [content.values[start:end].astype(np.float32) for start, end in pairwise(ends)],
+                [np.frombuffer(raw or b"", "<f4").astype(np.float32) for raw in spans_of(inputs)],
             )
         )
 

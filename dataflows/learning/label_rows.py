@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 from typing_extensions import override
@@ -52,6 +53,20 @@ class Came(NamedTuple):
     said: Any  # what was read of it
 
 
+class _Values(KeyedValues):
+    """What is saved is told by a faster writer of JSON: of what labels hold, finite numbers, texts,
+    lists and dicts, it says the same."""
+
+    @override
+    def changed(self, whole: bool) -> pa.Table:
+        keys = sorted(self._values if whole else self._changes)
+        self._changes.clear()
+        held = self._values
+        texts = [orjson.dumps(held[key]) if key in held else None for key in keys]
+        values = pa.array(texts, pa.binary()).cast(pa.string())
+        return pa.table({"key": pa.array(keys, pa.string()), "value": values})
+
+
 class LabelRows(TimedRows):
     """One shard. Write `on_record`, `on_call` and `calls_of`."""
 
@@ -60,7 +75,7 @@ class LabelRows(TimedRows):
     def __init__(self, job: "Job", reads: Sequence[ReadRows], late_ms: int, max_bytes: int) -> None:
         """`reads` by the number of the topic."""
         super().__init__(job, late_ms, max_bytes)
-        self.values = KeyedValues()
+        self.values: KeyedValues = _Values()
         self.now_ms = 0  # of the call at hand
         self._reads = reads
         self._calls: list[tuple[int, str]] = []  # a heap

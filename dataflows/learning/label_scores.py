@@ -236,6 +236,9 @@ def _label(got: Iterable[Any], served_ms: int, until_ms: int) -> list[Any] | Non
     known = [each for each in got if each[_AT] <= until_ms]
     if not known:
         return None
+    if len(known) == 1:
+        at_ms, kind, label, weight = (known[0][c] for c in (_AT, _KIND, _LABEL, _WEIGHT))
+        return [label, kind, weight, max(0, at_ms - served_ms)]
     newest = max(known, key=lambda each: each[: _OFFSET + 1])
     said = newest[_KIND : _WEIGHT + 1]
     first_ms = min(each[_AT] for each in known if each[_KIND : _WEIGHT + 1] == said)

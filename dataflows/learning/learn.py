@@ -2,7 +2,7 @@
 made."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 from typing_extensions import override
@@ -28,11 +28,14 @@ Trainers = Mapping[str, tuple[TrainerKeys, Recipe | None]]
 
 class Learn(InEventTime):
     """One shard of pipelines. An example counts when it has a label to learn and is the first of
-    its answer: corrections change what is learned from, never how many were counted.
+    its answer: corrections change what is learned from, never how many were counted. One that comes
+    late, as when those who label are behind, counts at the time that the shard had come to.
 
     State by pipeline: two numbers for each partition of the topic, the drift's window (some 100
     numbers), and of online ones the model's weights and its 500 newest answers.
     """
+
+    takes_late: ClassVar[bool] = True
 
     def __init__(self, job: "Job", trainers: Trainers, desk: Desk) -> None:
         late_ms = max((keys.late_ms for keys, _ in trainers.values()), default=0)
@@ -72,11 +75,11 @@ class Learn(InEventTime):
     ) -> Iterator[Output | Failed]:
         keys, count = found.keys, found.progress.count
         if keys.every_s is not None and not self.timers_of(record.key, TIME):
-            self.call(record, record.time_ms + round(1000 * keys.every_s), TIME)
+            self.call(record, self.now_ms + round(1000 * keys.every_s), TIME)
         if keys.every is not None and count % keys.every == 0:
-            yield from self._run(record, found, EVERY, record.time_ms)
+            yield from self._run(record, found, EVERY, self.now_ms)
         elif has_risen:
-            yield from self._run(record, found, DRIFT, record.time_ms)
+            yield from self._run(record, found, DRIFT, self.now_ms)
 
     def _run(self, record: TimedRecord, found: Counting, why: str, at_ms: int) -> Iterator[Output]:
         keys, progress = found.keys, found.progress

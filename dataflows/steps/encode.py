@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.dataflows.job.encoding import Records
-from streamrec.dataflows.steps.recommend import Learned, Recommended
+from streamrec.dataflows.steps.recommend import Learned, LoggedInputs, Recommended
 from streamrec.dataflows.steps.variant_columns import InVariant, variant_columns
 from streamrec.models.contract import spans
 from streamrec.models.users import kernels
 from streamrec.schemas.columns import (
+    Bytes,
     Columns,
     Lists,
     Numbers,
@@ -73,30 +75,51 @@ def _recommendations(parts: list[Recommended]) -> Records:
 
 def ranker_input_columns(batch: list[Recommended]) -> Iterator[Records]:
     """One record for each answer whose ranker's inputs were kept, best item first."""
-    for part in batch:
-        if part.inputs is None:
-            continue
-        of, clicks, info = part.inputs.of, part.clicks, part.info
-        rows, n = part.rows[of], len(of)
-        bounds, flat = spans(part.ranking.bounds, of)
-        columns: Columns = {
-            "user_id": take(clicks.user_ids, rows),
-            "recommendation_id": place_texts(clicks.topic, clicks.places(rows)),
-            "source_topic": constant(clicks.topic, n),
-            "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows].astype(np.int32)),
-            "source_offset": Numbers(clicks.offsets[rows]),
-            "requested_at": Numbers(clicks.matrix[kernels.TIME_MS, rows]),
-            "model_name": constant(info.name, n),
-            "model_version": constant(info.version, n),
-            "variant": nulls(n) if part.variant is None else constant(part.variant.name, n),
-            "weight": Numbers(np.full(n, part.inputs.weight)),
-            "input_names": constant(",".join(info.features), n),
-            "item_ids": Lists(bounds, {"": take(part.ranking.item_ids, flat)}),
-            "inputs": Lists(
-                bounds * len(info.features), {"": Numbers(part.inputs.values.reshape(-1))}
-            ),
-        }
-        yield Records(columns, clicks, rows)
+    for _, group in groupby(batch, key=lambda part: id(part.clicks)):
+        by_variant: dict[InVariant | None, list[tuple[Recommended, LoggedInputs]]] = {}
+        for part in group:
+            if part.inputs is not None:
+                by_variant.setdefault(part.variant, []).append((part, part.inputs))
+        for parts in by_variant.values():
+            yield _ranker_inputs(parts)
+
+
+def _ranker_inputs(parts: list[tuple[Recommended, LoggedInputs]]) -> Records:
+    first, inputs = parts[0]
+    clicks, info = first.clicks, first.info
+    rows = np.concatenate([part.rows[logged.of] for part, logged in parts])
+    found = [(part.ranking, *spans(part.ranking.bounds, logged.of)) for part, logged in parts]
+    n = len(rows)
+    bounds = np.zeros(n + 1, np.int64)
+    np.cumsum(np.concatenate([np.diff(own) for _, own, _ in found]), out=bounds[1:])
+    columns: Columns = {
+        "user_id": take(clicks.user_ids, rows),
+        "recommendation_id": place_texts(clicks.topic, clicks.places(rows)),
+        "source_topic": constant(clicks.topic, n),
+        "source_partition": Numbers(clicks.matrix[kernels.PARTITION, rows].astype(np.int32)),
+        "source_offset": Numbers(clicks.offsets[rows]),
+        "requested_at": Numbers(clicks.matrix[kernels.TIME_MS, rows]),
+        "model_name": constant(info.name, n),
+        "model_version": constant(info.version, n),
+        "variant": nulls(n) if first.variant is None else constant(first.variant.name, n),
+        "weight": Numbers(np.full(n, inputs.weight)),
+        "input_names": constant(",".join(info.features), n),
+        "item_ids": Lists(
+            bounds,
+            {"": join_bytes([take(ranking.item_ids, flat) for ranking, _, flat in found])},
+        ),
+        "inputs": _as_bytes([own.values for _, own in parts], bounds),
+    }
+    return Records(columns, clicks, rows)
+
+
+def _as_bytes(values: list[NDArray[np.float32]], bounds: NDArray[np.int64]) -> Bytes:
+    """Rows (total, width) of all parts as bytes of float32, little-endian: rows `bounds[i]` to
+    `bounds[i + 1]` are value i. Lists of floats would be encoded one by one."""
+    whole = values[0] if len(values) == 1 else np.concatenate(values)
+    octets = np.ascontiguousarray(whole, "<f4").reshape(-1).view(np.uint8)
+    row_bytes = 4 * whole.shape[1]
+    return Bytes(octets, bounds[:-1] * row_bytes, np.diff(bounds) * row_bytes)
 
 
 def session_columns(batch: list[Learned]) -> Iterator[Records]:

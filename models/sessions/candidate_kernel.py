@@ -170,6 +170,29 @@ def propose(
                 )
 
 
+@kernel("void(int32[:, ::1], float32[:, :, ::1], int64[::1], int32[:, ::1], float32[:, :, ::1])")
+def inputs_of(
+    items: NDArray[np.int32],
+    by_feature: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    ranked: NDArray[np.int32],
+    out: NDArray[np.float32],
+) -> None:
+    """Of some rows (m,) the inputs (n, n_features, c) of what was ranked (n, k), as (m, k,
+    n_features); of no item they stay as they are."""
+    for at in range(len(rows)):
+        row = rows[at]
+        for rank in range(ranked.shape[1]):
+            item = ranked[row, rank]
+            if item < 0:
+                break
+            index = 0
+            while items[row, index] != item:
+                index += 1
+            for feature in range(by_feature.shape[1]):
+                out[at, rank, feature] = by_feature[row, feature, index]
+
+
 @kernel(
     "void(int32[:, ::1], int32[:, ::1], float32[:, ::1], int32[:, ::1], int32[:, ::1],"
     " float32[:, ::1])",

@@ -15,7 +15,7 @@ from streamrec.models.artifact import (
 )
 from streamrec.models.contract import ModelInfo, Ranker
 from streamrec.models.rankers.kinds import load_ranker, save_ranker
-from streamrec.models.sessions.candidate_kernel import best_of, propose
+from streamrec.models.sessions.candidate_kernel import best_of, inputs_of, propose
 from streamrec.models.sessions.candidates.inputs import FEATURES
 from streamrec.models.sessions.candidates.memory import UNION_MAX, Scratch
 from streamrec.models.sessions.candidates.scores import METHODS, SCORES
@@ -108,7 +108,8 @@ class SessionRecommender:
         self, sessions: NumberedSessions, k: int, wanted: NDArray[np.bool_] | None
     ) -> tuple[NumberedRanking, NDArray[np.float32]]:
         n = len(sessions)
-        inputs = [np.zeros((0, k, len(self.info.features)), np.float32)]
+        count = 0 if wanted is None else int(wanted.sum())
+        inputs, done = np.zeros((count, k, len(self.info.features)), np.float32), 0
         ranking = NumberedRanking(
             items=np.empty((n, k), np.int32),
             scores=np.empty((n, k), np.float32),
@@ -131,8 +132,15 @@ class SessionRecommender:
                 ranking.scores[first:end],
             )
             if logged is not None and is_logged:
-                inputs.append(_inputs_of(proposed, ranking.items[first:end], logged))
-        return ranking, inputs[0] if wanted is None else np.concatenate(inputs)
+                inputs_of(
+                    proposed.items,
+                    proposed.features.transpose(0, 2, 1),
+                    logged,
+                    ranking.items[first:end],
+                    inputs[done : done + len(logged)],
+                )
+                done += len(logged)
+        return ranking, inputs
 
     def learn(self, sessions: NumberedSessions) -> None:
         """Learn that the last item of each session was clicked now, in this order."""
@@ -259,15 +267,6 @@ class SessionRecommender:
             blend,
         )
         return Candidates(items, methods, features.transpose(0, 2, 1)), blend
-
-
-def _inputs_of(
-    proposed: Candidates, ranked: NDArray[np.int32], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Of some rows (m,) the inputs of what was ranked: (m, k, n_features)."""
-    places = (proposed.items[rows][:, None, :] == ranked[rows][:, :, None]).argmax(axis=2)
-    found: NDArray[np.float32] = proposed.features[rows[:, None], places]
-    return found
 
 
 def _scratch(items: int, lines: int, found: int) -> Scratch:

@@ -19,6 +19,7 @@ from streamrec.connectors.log import (
     LogError,
     OffsetOutOfRangeError,
     Outgoing,
+    Place,
     TopicSpec,
     WriteError,
 )
@@ -221,6 +222,35 @@ def test_a_full_disk_fails_the_flush_and_loses_nothing_written_before(tmp_path: 
     write(log, "t", [Outgoing(None, b"after")])
     values = [r.value for r in read_from(log, "t", {0: 0}, 3)]
     assert values == [b"before", b"fits", b"after"]
+
+
+def test_nothing_is_acknowledged_by_a_file_that_was_removed(tmp_path: Path) -> None:
+    path, aside = tmp_path / "log.sqlite", tmp_path / "aside.sqlite"
+    log, messages = EmbeddedLog(path), [("t", Outgoing(None, b"a"))]
+    create(log, "t")
+    with closing(log.appender()) as appender:
+        assert isinstance(appender.begin(messages).results[0], Place)
+        path.rename(aside)
+        (gone,) = appender.begin(messages).results
+        path.touch()
+        (another,) = appender.begin(messages).results
+        aside.replace(path)  # put back, it goes on
+        assert isinstance(appender.begin(messages).results[0], Place)
+    assert "got none: it was removed" in str(gone)
+    assert "got another: it was removed" in str(another)
+
+
+def test_a_flush_to_a_file_that_was_removed_fails(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    log = EmbeddedLog(path)
+    create(log, "t")
+    writer = log.writer()
+    path.unlink()
+    writer.write("t", [Outgoing(None, b"a")])
+    with pytest.raises(WriteError, match=r"removed or moved away.*1 messages were not written"):
+        writer.flush(10)
+    with pytest.raises(WriteError):
+        writer.close()
 
 
 def test_a_locked_file_fails_the_flush_with_a_reason(

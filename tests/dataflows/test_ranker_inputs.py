@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from streamrec.dataflows.job.modules import on_paper
 from streamrec.dataflows.job.start_error import StartError
@@ -54,6 +55,12 @@ def records_of(found: list[Recommended]) -> list[dict[str, Any]]:
     ]
 
 
+def values_of(record: dict[str, Any]) -> NDArray[np.float32]:
+    """The inputs of a record; JSON has bytes as characters of the same numbers."""
+    raw = record["inputs"]
+    return np.frombuffer(raw if isinstance(raw, bytes) else raw.encode("latin-1"), "<f4")
+
+
 def is_logged(offset: int) -> bool:
     return bool(in_share("clicks", np.array([[0, offset]]), SHARE)[0])
 
@@ -84,7 +91,7 @@ def test_answers_are_bit_by_bit_those_without_and_scores_are_those_of_the_inputs
         _, ids, scores, _ = found[each["source_offset"]][0]
         assert each["item_ids"] == [item.decode() for item in ids]
         names = each["input_names"].split(",")
-        inputs = np.array(each["inputs"], np.float32).reshape(len(ids), len(names))
+        inputs = values_of(each).reshape(len(ids), len(names))
         assert (inputs[:, 0] + inputs[:, -1]).tolist() == scores  # as the ranker ranks
         assert names[-1] == x
         assert each["weight"] == 1 / SHARE
@@ -107,7 +114,7 @@ def test_each_variant_logs_its_own_inputs() -> None:
     }
     for each in records:
         scores = answer_of[each["source_offset"]][0][2]
-        inputs = np.array(each["inputs"], np.float32).reshape(len(scores), -1)
+        inputs = values_of(each).reshape(len(scores), -1)
         first = 0 if each["variant"] == "a" else 3
         assert (inputs[:, first] + inputs[:, -1]).tolist() == scores
 
@@ -190,7 +197,7 @@ def test_the_main_job_logs_the_share_of_its_answers(
     for each in found:
         answer = said[each["recommendation_id"]]
         assert each["item_ids"] == [item["item_id"] for item in answer["items"]]
-        assert len(each["inputs"]) == len(each["item_ids"]) * len(each["input_names"].split(","))
+        assert len(values_of(each)) == len(each["item_ids"]) * len(each["input_names"].split(","))
 
 
 class Plain:

@@ -1,8 +1,10 @@
 """The scorer with a published model: who answers is who the topic says, from where it says."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,7 @@ def test_a_replay_beside_has_the_same_versions_and_tells_nothing(
     make_swaps: Callable[..., Swaps], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swaps = make_swaps()
-    for number in (1.0, 2.0):
+    for number in (1.0, 2.0, 1.0):  # its batches have all of them
         swaps.constant(number)
         swaps.bench.settings_of(ENTRY)
         swaps.send(12)
@@ -223,3 +225,38 @@ def test_a_model_in_a_process_of_its_own_is_swapped_too(
         swaps.send(8)
         swaps.until(lambda: len(swaps.answered()) == 16)
     assert swaps.check({one: 1.0, two: 2.0}) == {one: 8, two: 8}
+
+
+@pytest.mark.slow
+def test_twenty_swaps_under_a_thousand_inputs_a_second_miss_and_repeat_nothing(
+    make_swaps: Callable[..., Swaps],
+) -> None:
+    swaps = make_swaps()
+    folders = [constant(swaps.folder / f"constant-{n}", float(n)) for n in range(21)]
+    archives = [pack_folder(folder) for folder in folders]
+    answers = {archive.version: float(n) for n, archive in enumerate(archives)}
+    stop = threading.Event()
+
+    def began(version: str) -> bool:
+        return any(each.version == version for each in swaps.events("began"))
+
+    def feed() -> None:
+        begun, rounds = time.monotonic(), 0
+        while not stop.is_set():
+            swaps.send(100)
+            rounds += 1
+            time.sleep(max(0.0, begun + rounds * 0.1 - time.monotonic()))
+
+    with Publisher(swaps.log, swaps.topics) as publisher:
+        publisher.publish("m", archives[0])
+        swaps.bench.settings_of(ENTRY)
+        feeding = threading.Thread(target=feed)
+        with swaps.running(workers=2):
+            feeding.start()
+            for archive in archives:
+                publisher.publish("m", archive)
+                swaps.until(partial(began, archive.version))
+            stop.set()
+            feeding.join()
+            swaps.until(lambda: len(swaps.answered()) == swaps.sent)
+    assert set(swaps.check(answers)) == set(answers)

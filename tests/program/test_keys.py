@@ -37,6 +37,7 @@ def test_a_key_is_printed_once_and_kept_as_its_hash(embedded_shell: Shell, tmp_p
         (("create", "shop", "--scope", "clicks"), 2, "expected a file"),
         (("create", "a b", "--scope", "clicks", "--file", "k"), 1, "name expected letters"),
         (("create", "shop", "--scope", "../x", "--file", "k"), 1, "scope expected a name"),
+        (("create", "shop", "--scope", "clicks", "--days", "inf", "--file", "k"), 2, "--days"),
         (("revoke", "nobody", "--file", "k"), 1, "none yet"),
     ],
 )
@@ -53,6 +54,13 @@ def test_what_cannot_be_done_is_told(
     assert answer.status == status
     assert expected in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_scope_that_no_route_asks_for_is_noted(embedded_shell: Shell, tmp_path: Path) -> None:
+    scopes = ("--scope", "clikcs", "--scope", "topics/a")
+    made = embedded_shell("keys", "create", "shop", *scopes, "--file", str(tmp_path / "k"))
+    assert made.status == 0
+    assert made.err.count("no route asks for") == 1 and "'clikcs'" in made.err
 
 
 def test_a_running_ingress_follows_the_keys_and_the_main_job_reads_what_it_wrote(

@@ -17,6 +17,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import fastavro
+import numpy as np
 
 from streamrec.connectors.backend import open_log
 from streamrec.connectors.log import Outgoing
@@ -158,7 +159,7 @@ def _recommendation(rng: random.Random, number: int, at_ms: int) -> Iterator[Fed
             "weight": 2.5,
             "input_names": "x,y",
             "item_ids": ranked,
-            "inputs": [float(number * 20 + n) for n in range(20)],
+            "inputs": np.arange(number * 20, number * 20 + 20).astype("<f4").tobytes(),
         }
         written_ms = at_ms + _lag_ms(rng)
         yield Fed(written_ms, RANKED, user, inputs, [], written_ms)
@@ -261,15 +262,14 @@ def placed(seed: int, events: int, topics: Mapping[int, str], partitions: int) -
 def fact_of(record: Placed) -> Fact:
     """What a record says, for the plain program."""
     topic, value, time_ms = record.fed.topic, record.value, record.fed.time_ms
-    text = json.dumps(value)
     says: dict[str, Any]
     if topic == INPUTS:
-        what, about, says = "input", record.request_id, {"text": text}
+        what, about, says = "input", record.request_id, {"text": json.dumps(value)}
     elif topic == OUTPUTS:
         source, partition, offset = dict(record.headers)[SOURCE].decode().rsplit("/", 2)
         place = (source, int(partition), int(offset))
         what, about = "answer", record.request_id
-        says = {"id": about, "text": text, "source": place}
+        says = {"id": about, "text": json.dumps(value), "source": place}
     elif topic == OUTCOMES and value["item_id"] is None:
         what, about = "outcome", value["recommendation_id"]
         says = {"id": about, **{name: value[name] for name in ("kind", "value", "weight")}}
@@ -293,8 +293,8 @@ def fact_of(record: Placed) -> Fact:
 
 
 def _by_item(value: dict[str, Any]) -> dict[str, list[float]]:
-    pairs = zip(value["inputs"][::2], value["inputs"][1::2], strict=True)
-    return dict(zip(value["item_ids"], map(list, pairs), strict=True))
+    pairs = np.frombuffer(value["inputs"], "<f4").reshape(-1, 2).tolist()
+    return dict(zip(value["item_ids"], pairs, strict=True))
 
 
 def outgoing(

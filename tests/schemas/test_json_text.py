@@ -1,6 +1,8 @@
 """JSON of records: what every reader of JSON takes, and nothing else."""
 
 import json
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,7 +89,7 @@ def test_whatever_comes_is_a_value_that_can_be_written_or_a_value_error(content:
         (rb'"\ud800"', r"expected whole characters, got '\ud800'"),
         (rb'{"\uDc00x": 1}', r"expected whole characters, got '\udc00'"),
         (rb'["\udc00\ud800"]', r"expected whole characters, got '\udc00'"),
-        (b"1" * 5_000, "Exceeds the limit"),
+        (b"[-" + b"1" * 5_000 + b"]", "expected at most 4300 digits, got 5000"),
         (b"[" * 100_000, "expected fewer levels, one inside the other"),
     ],
 )
@@ -95,6 +97,25 @@ def test_what_is_no_json_is_told(content: bytes, told: str) -> None:
     with pytest.raises(ValueError) as raised:
         parse_record(content)
     assert told in str(raised.value)
+
+
+def test_a_field_that_stands_twice_among_many_is_found_in_a_moment() -> None:
+    fields = ",".join(f'"field{number}":1' for number in range(30_000))
+    began_s = time.process_time()
+    with pytest.raises(ValueError, match="got 'twice' again"):
+        parse_record(f'{{{fields},"twice":1,"twice":2}}'.encode())
+    assert time.process_time() - began_s < 2.0  # to look through all for each took 20 s
+
+
+@pytest.mark.parametrize("opening, closing", [("[", "]"), ('{"a":', "}")])
+def test_at_no_depth_anything_but_a_value_error_is_raised(opening: str, closing: str) -> None:
+    told = set()
+    for depth in range(1, sys.getrecursionlimit() + 100):
+        try:
+            parse_record((opening * depth + r'"\ud83d\ude00"' + closing * depth).encode())
+        except ValueError as error:
+            told.add(str(error))
+    assert told == {"expected fewer levels, one inside the other"}
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ offset is durable on `model-events` before the version's first answer.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamrec.connectors.log import RawBatch
 from streamrec.dataflows.errors.failed import Failed
 from streamrec.dataflows.serving.answering import Batch
 from streamrec.dataflows.serving.inputs import ModelAnswers, ModelInputs
@@ -35,14 +37,20 @@ class InOrder:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """The inputs of one partition among those of a batch."""
 
     start: int  # index of the first
-    offsets: NDArray[np.int64]  # (n,) increasing
+    stop: int
+    first: int  # offset
+    last: int
     lane: LaneVersions
-    place: Place
+    batch: RawBatch
+    first_row: int  # of the messages in `origins`
+
+    def offsets(self, inputs: ModelInputs) -> NDArray[np.int64]:
+        """(stop - start,) increasing."""
+        return self.batch.offsets[inputs.rows[self.start : self.stop] - self.first_row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +62,16 @@ class AnswerPublished:
     def __call__(self, inputs: ModelInputs) -> "Answered | Batch | InOrder":
         swapping = self.swapping
         parts = self._parts(inputs)
+        self._begin(inputs, parts)
         runs: list[tuple[int, ModelVersion]] = []
         for part in parts:
-            for index, version in part.lane.timeline.runs(part.offsets):
+            timeline = part.lane.timeline
+            part.lane.answers(part.last)
+            if timeline.is_one(part.first, part.last):
+                found = [(0, timeline.at(part.first))]
+            else:
+                found = timeline.runs(part.offsets(inputs))
+            for index, version in found:
                 if not runs or runs[-1][1] != version:
                     runs.append((part.start + index, version))
         if len(runs) == 1:
@@ -80,31 +95,38 @@ class AnswerPublished:
         return whole.result() if whole.done() else whole
 
     def _parts(self, inputs: ModelInputs) -> list[_Part]:
-        """By partition; versions that are to begin have begun."""
-        swapping, rows, origins = self.swapping, inputs.rows, inputs.origins
-        wanted = swapping.target.version
-        parts: list[_Part] = []
-        begins: list[tuple[Place, int, ModelVersion]] = []
+        """By partition, in the order of the inputs."""
+        rows, origins, parts = inputs.rows, inputs.origins, list[_Part]()
+        ends = origins.ends.tolist()
+        stops = ends if len(rows) == ends[-1] else np.searchsorted(rows, origins.ends).tolist()
         first_row = start = 0
-        for batch, end in zip(origins.batches, origins.ends.tolist(), strict=True):
-            stop = int(np.searchsorted(rows, end))
+        for batch, end, stop in zip(origins.batches, ends, stops, strict=True):
             if stop > start:
-                place = batch.topic, batch.partition
-                offsets = batch.offsets[rows[start:stop] - first_row]
-                lane = swapping.lane(*place)
-                if swapping.begins or lane.timeline.last is None:
-                    first = lane.beginning(offsets, wanted)
-                    if first is not None and swapping.begins:
-                        begins.append((place, int(first), wanted))
-                    elif first is not None:
-                        lane.begin(int(first), wanted)
-                parts.append(_Part(start, offsets, lane, place))
+                first = int(batch.offsets[int(rows[start]) - first_row])
+                last = int(batch.offsets[int(rows[stop - 1]) - first_row])
+                lane = self.swapping.lane(batch.topic, batch.partition)
+                parts.append(_Part(start, stop, first, last, lane, batch, first_row))
             first_row, start = end, stop
+        return parts
+
+    def _begin(self, inputs: ModelInputs, parts: list[_Part]) -> None:
+        """Let the version that is wanted begin where it may: told on the topic first."""
+        swapping = self.swapping
+        wanted = swapping.target.version
+        begins: list[tuple[Place, int, ModelVersion]] = []
+        for part in parts:
+            lane = part.lane
+            if lane.timeline.last == wanted and not lane.is_closed:
+                continue
+            if not swapping.begins and lane.timeline.last is not None:
+                continue  # a replay has the versions that there were
+            first = lane.beginning(part.offsets(inputs), wanted)
+            if first is not None and swapping.begins:
+                begins.append(((part.batch.topic, part.batch.partition), first, wanted))
+            elif first is not None:
+                lane.begin(first, wanted)
         if begins:
             swapping.begin(begins)
-        for part in parts:
-            part.lane.answers(int(part.offsets[-1]))
-        return parts
 
 
 def _sample(inputs: ModelInputs) -> TrialInputs:

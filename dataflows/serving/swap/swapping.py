@@ -36,6 +36,7 @@ from streamrec.schemas.served import ServedBy
 _logger = logging.getLogger(__name__)
 
 _LOADED_MAX = 4  # versions in memory
+_END_S = 5.0  # that an end waits for the log
 _JUDGED_MIN = 50  # inputs before a version is judged
 _JUDGED_MAX = 2_000  # after so many, older ones count half
 
@@ -233,7 +234,8 @@ class Swapping:
                     for (topic, partition), lane in lanes
                     # What a run before has answered further on, it has not said.
                     if lane.next_offset >= lane.floor
-                ]
+                ],
+                within_s=_END_S,
             )
 
     def close_apart(self) -> None:

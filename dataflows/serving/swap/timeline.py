@@ -52,6 +52,10 @@ class Timeline:
         """What answers an offset; what lies before all is the first one's. Something has begun."""
         return self._versions[max(0, bisect_right(self._firsts, offset) - 1)]
 
+    def is_one(self, first: int, last: int) -> bool:
+        """Whether no version begins after one offset and up to another."""
+        return bisect_right(self._firsts, first) == bisect_right(self._firsts, last)
+
     def runs(self, offsets: NDArray[np.int64]) -> list[tuple[int, ModelVersion]]:
         """Of increasing offsets, where each version begins among them: index and version.
 

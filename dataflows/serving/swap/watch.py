@@ -68,6 +68,7 @@ class ModelWatch:
             (each, each.load()) for each in (self.models, self.told)
         ]
         self._appender = log.appender()
+        self._appender.prepare(topics.events)  # or a worker would wait for that
         self._appends = threading.Lock()
         self._pipelines: list[Follows] = []
         self._outbox: deque[ModelEvent] = deque()
@@ -134,15 +135,16 @@ class ModelWatch:
         """Events that nobody waits for: the thread writes them."""
         self._outbox.extend(events)
 
-    def append(self, events: Sequence[ModelEvent]) -> None:
+    def append(self, events: Sequence[ModelEvent], within_s: float = float("inf")) -> None:
         """Events that are on the topic when this returns; waits for as long as it takes. Raises
-        UnreachableError when the process is to stop meanwhile, and what the log said of them."""
+        UnreachableError when the process is to stop meanwhile or they are not written `within_s`,
+        and what the log said of them."""
         messages = [(self._topics.events, self._codec.message(each)) for each in events]
         with self._appends:
             wait = self._log.patience.wait()
             appending = self._appender.begin(messages)
             while not self._appender.wait(appending, _ACK_S):
-                if not wait.left_s():
+                if not wait.left_s() or wait.waited_s() > within_s:
                     raise UnreachableError(
                         f"topic {self._topics.events!r}: gave up while it was told which version "
                         "answers"

@@ -18,6 +18,10 @@ keys = typer.Typer(
     "services follow it within a second.",
 )
 
+_DAYS_MAX = 36_500.0
+# What routes of ingress and API ask for; behind a `/` stands a name.
+_SCOPES = {"clicks", "impressions", "outcomes", "topics", "pipelines", "recommendations", "users"}
+
 _File = Annotated[
     Path | None, typer.Option("--file", help="The file.  [default: STREAMREC_HTTP_KEYS_FILE]")
 ]
@@ -35,11 +39,15 @@ def create(
         ),
     ],
     days: Annotated[
-        float | None, typer.Option(min=0.0, help="For how many days.  [default: for good]")
+        float | None,
+        typer.Option(min=0.0, max=_DAYS_MAX, help="For how many days.  [default: for good]"),
     ] = None,
     file: _File = None,
 ) -> None:
     """Make a key and print it: this once, as only its hash is kept."""
+    for each in scope:
+        if each.split("/")[0] not in {"*", *_SCOPES}:
+            say(f"note: no route asks for the scope {each!r}; see `streamrec keys create --help`")
     expires_s = None if days is None else int(time.time() + days * 86_400)
     try:
         key = create_key(_path(file), name, scope, expires_s)

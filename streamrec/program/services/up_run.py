@@ -20,6 +20,7 @@ from streamrec.dataflows.job.topics import CLICKS, make_all
 from streamrec.program.shared import CommandError, UsageError, say
 from streamrec.schemas.json_codec import JsonEncoder
 from streamrec.services.metrics.watched import watch_process
+from streamrec.services.together.claims import ClaimError, check_free, folder_alone
 from streamrec.services.together.keeper import Keeper, PartsError
 from streamrec.services.together.page import PageServer
 from streamrec.services.together.parts import Places, environment_of, parts_of
@@ -47,13 +48,23 @@ def run_together(wanted: Together) -> None:
     and `typer.Exit` with status 1 when a part did not end in good order."""
     stopping = Stopping().on_signals()
     places = _places(wanted)
+    try:
+        with folder_alone(places.folder):
+            check_free({"--ingress-port": places.ingress_port, "--api-port": places.api_port})
+            _run(places, wanted.visits, stopping)
+    except ClaimError as error:
+        raise CommandError(f"up: {error}") from error
+
+
+def _run(places: Places, count: int | None, stopping: Stopping) -> None:
+    """Raises as `run_together` does."""
     environment = environment_of(places, os.environ)
     settings = _settings(environment)
     configure_logs(settings.log_level, settings.log_format, "up")
     watch_process("up", "up", settings.metrics_address)
     log = open_log(settings)
     make_all(log, settings.topics())
-    _remember(log, settings, wanted.visits)
+    _remember(log, settings, count)
     config = {
         "ingress": places.ingress,
         "api": places.api,

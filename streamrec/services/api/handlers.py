@@ -186,7 +186,7 @@ class _Late:
 
 def _object(body: Any) -> Json:
     if not isinstance(body, dict):
-        raise Problem(422, f"body expected an object, got {type(body).__name__}")
+        raise Problem(422, "body expected an object, got another kind of value")
     return body
 
 

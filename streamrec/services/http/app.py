@@ -134,7 +134,15 @@ class HttpApp:
             except ClientGone:
                 if span is not None:
                     span.end(error="the client has gone")
-                return
+                    span = None
+                # For one that is still there, as whoever sends chunks that are none.
+                reply = say(
+                    Problem(
+                        400,
+                        "body expected to be whole, got a part of it",
+                        headers=[(b"connection", b"close")],
+                    )
+                )
             except Exception as error:  # the edge: nothing may reach the client
                 _logger.error("%s %s: %s", request.method, template, type(error).__name__)
                 _logger.debug("where it came from", exc_info=error)
@@ -156,7 +164,7 @@ class HttpApp:
         """The route of a method that no route of the path has. None: it is a browser's question
         whether it may ask. Raises Problem (404, 405)."""
         if not methods:
-            raise Problem(404, "path expected one of /openapi.json, got another")
+            raise Problem(404, "path expected one of those in /openapi.json, got another")
         read = methods.get("GET")
         # What writes does so for who GETs it, not for who looks whether it is there.
         if request.method == "HEAD" and read is not None and not read.key_in_query:

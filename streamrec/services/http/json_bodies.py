@@ -19,7 +19,7 @@ def parse_body(body: bytes, depth: int, first_line: int = 1) -> Any:
         value = parse_record(body)
     except json.JSONDecodeError as error:
         line, column = error.lineno + first_line - 1, error.colno
-        expected = error.msg[0].lower() + error.msg[1:]
+        expected = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
         raise Problem(
             400,
             f"body expected JSON: {expected} at line {line}, column {column}",

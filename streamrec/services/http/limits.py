@@ -23,7 +23,8 @@ class RequestLimits:
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was whole: nobody is there to be answered."""
+    """The client hung up before its request was whole, or sent chunks that are none: in most cases
+    nobody is there to be answered."""
 
 
 class Deadlines:

@@ -128,7 +128,9 @@ def problem_of(error: LogError) -> Problem:
     if isinstance(error, TooLargeError):
         return Problem(413, "record expected to be as small as its topic takes, got a larger one")
     if isinstance(error, UnknownTopicError):
-        return Problem(503, "the topic is not there: `streamrec topics create`", retry_after_s=5)
+        return Problem(
+            503, "the topic is not there: `streamrec topics create NAME`", retry_after_s=5
+        )
     return Problem(
         503,
         "the log did not take it: it may be written, or not; send it again with the same event id",

@@ -102,7 +102,7 @@ late_ms = 500
 
 [models.evaluation]
 window_s = {judged_s}
-late_ms = 500
+late_ms = 3000
 """
         )
         if name in recipes:

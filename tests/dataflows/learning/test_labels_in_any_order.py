@@ -202,9 +202,18 @@ class Load:
         return found
 
 
+def _with_text(value: Any) -> Any:
+    """Bytes as `receive` shows them."""
+    if not isinstance(value, dict):
+        return value
+    return {k: v.decode("latin-1") if isinstance(v, bytes) else v for k, v in value.items()}
+
+
 def _batch(row: Topic, records: list[Placed], partition: int) -> RawBatch:
     is_json = "." in row.name  # of the pipeline
-    values = [json.dumps(each.value).encode() if is_json else each.value for each in records]
+    values = [
+        json.dumps(each.value).encode() if is_json else _with_text(each.value) for each in records
+    ]
     return batch_of(
         row,
         values,

@@ -86,3 +86,10 @@ def test_events_of_a_pipeline_are_replayed_in_their_order() -> None:
     assert told.ends == {}  # it has gone on
     assert told.taken_back == {TWO}
     assert told.order[-1] == ONE
+
+
+def test_a_batch_that_goes_back_to_its_first_version_is_not_of_one() -> None:
+    made = timeline((0, ONE), (10, TWO), (20, ONE))
+    assert not made.is_one(5, 25)
+    assert made.is_one(20, 25) and made.is_one(10, 19)
+    assert made.runs(offsets(5, 15, 25)) == [(0, ONE), (1, TWO), (2, ONE)]

@@ -153,7 +153,10 @@ def test_a_field_of_a_body_that_does_not_fit_is_named(
 def test_a_body_that_is_no_object_is_told(api: httpx.Client) -> None:
     reply = api.post("/rank", json=["i1"])
 
-    assert (reply.status_code, reply.json()["detail"]) == (422, "body expected an object, got list")
+    assert (reply.status_code, reply.json()["detail"]) == (
+        422,
+        "body expected an object, got another kind of value",
+    )
 
 
 def sources(client: httpx.Client) -> list[int]:

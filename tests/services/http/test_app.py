@@ -54,6 +54,7 @@ def test_a_path_gives_its_params(client: httpx.Client, path: str, name: str) -> 
         ("GET", "/things/a/b", None, {}, 404, "path expected"),
         ("PUT", "/echo", b"1", {}, 405, "method expected POST"),
         ("POST", "/echo", b"{1", JSON, 400, "line 1, column 2"),
+        ("POST", "/echo", b'{"a', JSON, 400, "unterminated string starting at line 1, column 2"),
         ("POST", "/echo", b'{"a":\n "\xff"}', JSON, 400, "got byte 0xff at line 2, column 3"),
         ("POST", "/echo", b'{"a": 1, "a": 2}', JSON, 400, "each field once, got 'a' again"),
         ("POST", "/echo", b"NaN", JSON, 400, "expected a number, got NaN"),
@@ -123,6 +124,13 @@ def test_a_chunked_body_is_stopped_as_soon_as_it_is_too_long(client: httpx.Clien
     chunks = b"".join(b"%x\r\n%s\r\n" % (500, b"x" * 500) for _ in range(6))
     said = raw(client, HEAD + b"transfer-encoding: chunked\r\n\r\n" + chunks)  # without an end
     assert b" 413 " in said
+
+
+def test_chunks_that_are_none_are_a_bad_request(client: httpx.Client) -> None:
+    head = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = raw(client, head + b"zz\r\n")
+    assert b" 400 " in answer.splitlines()[0]
+    assert b"body expected to be whole" in answer
 
 
 def test_a_length_that_is_no_number_is_refused(client: httpx.Client) -> None:
