@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import lightgbm
 import numpy as np
+from numpy.typing import NDArray
 
 from streamrec.models.contract import Ranker
 from streamrec.models.rankers.trees import TreeRanker
+from streamrec.models.training.memory import give_back
 from streamrec.models.training.rows import HeldOut, Rows
 
 RANKERS = ("lightgbm", "sklearn", "river")
@@ -49,7 +52,8 @@ def fit(
 ) -> Ranker:
     """A ranker of the kind. Options are chosen on `tuning_rows`, which end before `held_out`
     begins; the ranker is then fitted to all `rows`, or to as many of the newest as can be done by
-    the deadline, of `time.monotonic()`."""
+    the deadline, of `time.monotonic()`. Of trees, neither has its inputs any more afterwards: they
+    would take a fifth of the memory while all that is left to do is done with bins."""
     if kind == "sklearn":
         from streamrec.models.rankers.linear import (
             LinearRanker,  # scikit-learn takes a second to import
@@ -57,7 +61,7 @@ def fit(
 
         progress("logistic regression: fitting")
         part = rows.last(_LINEAR_GROUPS_MAX)
-        return LinearRanker.fit(part.features, part.labels, seed)
+        return LinearRanker.fit(part.features(), part.labels, seed)
     if kind == "river":
         return _fit_online(rows.last(_ONLINE_GROUPS_MAX), progress)
     if kind != "lightgbm":
@@ -73,7 +77,11 @@ def fit(
     def grown(trees: int) -> None:
         progress(f"trees: {trees} of {TREES} grown {sessions}")
 
-    return fit_trees(rows, options, TREES, seed, threads, grown)
+    def binned() -> None:
+        rows.blocks.clear()
+        held_out.features.clear()
+
+    return fit_trees(rows, options, TREES, seed, threads, grown, binned)
 
 
 def tune_trees(
@@ -104,9 +112,8 @@ def tune_trees(
         options = {name: values[rng.integers(len(values))] for name, values in _CHOICES.items()}
         if number == 0:
             options = FIRST_OPTIONS
-        value = held_out.quality(
-            fit_trees(rows, options, TREES, seed, threads, tell).scores(held_out.features)
-        )
+        grown = fit_trees(rows, options, TREES, seed, threads, tell)
+        value = held_out.quality(held_out.scores(grown))
         if value > top:
             best, top = options, value
         tried = number + 1
@@ -125,36 +132,75 @@ def fit_trees(
     seed: int,
     threads: int,
     grown: Callable[[int], None] = lambda trees: None,
+    binned: Callable[[], None] = lambda: None,
 ) -> TreeRanker:
     """LightGBM's lambdarank (Burges, MSR-TR-2010-82) over groups of candidates. `grown` is told
-    after each tree how many there are."""
+    after each tree how many there are, `binned` once the rows are not needed any more."""
     whole = {"num_leaves", "min_data_in_leaf", "lambdarank_truncation_level"}
+    parameters = {
+        "objective": "lambdarank",
+        "metric": "none",
+        "verbose": -1,
+        "seed": seed,
+        # Equal seeds give equal trees, whatever the number of threads.
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        **{name: int(value) if name in whole else value for name, value in options.items()},
+    }
+    data = lightgbm.Dataset(
+        _InTurns(rows),
+        rows.labels.astype(np.int32),
+        group=rows.groups,
+        params={**parameters, "data_random_seed": _seed_of_data(seed)},
+    )
+    give_back()
+    data.construct()
+    binned()
+    # Of the rows that bins are made of there were several copies.
+    give_back()
     booster = lightgbm.train(
-        {
-            "objective": "lambdarank",
-            "metric": "none",
-            "verbose": -1,
-            "seed": seed,
-            # Equal seeds give equal trees, whatever the number of threads.
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": threads,
-            **{name: int(value) if name in whole else value for name, value in options.items()},
-        },
-        lightgbm.Dataset(rows.features, rows.labels.astype(np.int32), group=rows.groups),
-        trees,
-        callbacks=[lambda now: grown(now.iteration + 1)],
+        parameters, data, trees, callbacks=[lambda now: grown(now.iteration + 1)]
     )
     return TreeRanker.parse(booster.model_to_string())
+
+
+def _seed_of_data(seed: int) -> int:
+    """By which LightGBM chooses the rows of which bins are made, where it is given `seed`. It does
+    not say it to what reads rows in turns: the first draw of its own generator (utils/random.h,
+    io/config.cpp)."""
+    drawn = (214_013 * seed + 2_531_011) % (1 << 32) >> 16 & 0x7FFF
+    return drawn % 0x7FFF
+
+
+class _InTurns(lightgbm.Sequence):
+    """Rows as LightGBM takes them in, part by part; it keeps bins of a byte, the same as those that
+    it would make of one array."""
+
+    batch_size = 1 << 14
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, at: int | slice | list[int]) -> NDArray[Any]:
+        if isinstance(at, slice):
+            return self._rows.features(at.start, at.stop)
+        assert not isinstance(at, list), "LightGBM asks for ranges and for single rows"
+        # One of those of which bins are made, which must be doubles.
+        row: NDArray[np.float64] = self._rows.features(at, at + 1)[0].astype(np.float64)
+        return row
 
 
 def _fit_online(rows: Rows, progress: Progress) -> Ranker:
     from streamrec.models.rankers.online import OnlineRanker  # river takes seconds to import
 
-    ranker = OnlineRanker(rows.features.shape[1])
+    ranker = OnlineRanker(rows.width)
     ends = np.cumsum(rows.groups)
     for group, (begin, end) in enumerate(zip(ends - rows.groups, ends, strict=True)):
-        ranker.learn(rows.features[begin:end], rows.labels[begin:end])
+        ranker.learn(rows.features(int(begin), int(end)), rows.labels[begin:end])
         if group % 1_000 == 0:
             progress(f"online ranker: {group:,} of {len(ends):,} sessions learned")
     return ranker

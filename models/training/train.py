@@ -26,11 +26,10 @@ from streamrec.models.training.logs import (
 from streamrec.models.training.rows import (
     HeldOut,
     Rows,
+    RowsMaker,
     hold_out,
-    joined,
     learn_rows,
     questions_between,
-    rows_of,
 )
 from streamrec.models.training.tuning import Progress, tune_weights
 
@@ -63,8 +62,8 @@ class TrainingSettings:
 
     @property
     def questions(self) -> int:
-        """Sessions asked about for rows, about 22 kB each; growing the trees takes a minute of two
-        cores for 30,000."""
+        """Sessions asked about for rows, 29 kB each and a fraction of it packed; growing the trees
+        takes a minute of two cores for 30,000."""
         return int(min(100_000, 2_000 + 5_000 * self.budget_minutes))
 
     @property
@@ -142,12 +141,10 @@ def train(
         del model, rows  # before there are others of their size
     model, rows = fresh(weights)
     until = started + 0.5 * whole
-    made, n_tuning, held_out = _replay(model, rows, split, settings, rng, until, progress)
-    n_questions = sum(len(each.groups) for each in made)
-    if ranker == "none" or n_questions < ENOUGH_QUESTIONS:
+    all_rows, n_before_split, held_out = _replay(model, rows, split, settings, rng, until, progress)
+    if ranker == "none" or len(all_rows.groups) < ENOUGH_QUESTIONS:
         return model
-    all_rows = joined(made)
-    n_before_split = sum(len(each.groups) for each in made[:n_tuning])
+    del rows
     model.ranker = fit(
         ranker,
         all_rows,
@@ -196,29 +193,29 @@ def _replay(
     rng: np.random.Generator,
     until: float,
     progress: Progress,
-) -> tuple[list[Rows], int, HeldOut]:
-    """Learn the whole log block by block; rows of each block, how many blocks end by `split`, and
-    what is held out after it. Where all would take longer than `until`, fewer are asked."""
+) -> tuple[Rows, int, HeldOut]:
+    """Learn the whole log block by block; all rows, of how many sessions those before `split` are,
+    and what is held out after it. Where all would take longer than `until`, fewer are asked."""
     start = int(len(rows) * settings.rows_from_share)
     edges = np.linspace(start, len(rows), settings.blocks + 1).astype(np.int64)
     edges = np.unique(np.concatenate([edges, [split]]))
     learn_rows(model, rows, 0, start)
-    made: list[Rows] = []
-    n_tuning = 0
+    made = RowsMaker(model)
+    n_before_split = 0
     held_out = hold_out(model, rows.judged(np.zeros(0, np.int64)))
     began = time.monotonic()
     share = 1.0
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if begin == split:
-            n_tuning = len(made)
+            n_before_split = made.sessions
             asked = questions_between(rows, split, len(rows), rng, _HELD_OUT_MAX)
             held_out = hold_out(model, rows.judged(asked))
         wanted = round(share * settings.questions * (end - begin) / max(len(rows) - start, 1))
-        made.append(rows_of(model, rows.judged(questions_between(rows, begin, end, rng, wanted))))
+        made.ask(rows.judged(questions_between(rows, begin, end, rng, wanted)))
         learn_rows(model, rows, begin, end)
-        n_questions = sum(len(each.groups) for each in made)
-        progress(f"replay: {end:,} of {len(rows):,} clicks learned, {n_questions:,} sessions asked")
+        asked_of = f"{made.sessions:,} sessions asked"
+        progress(f"replay: {end:,} of {len(rows):,} clicks learned, {asked_of}")
         left = (time.monotonic() - began) / (end - start) * (len(rows) - end) / share
         if left > 0:
             share = min(1.0, max(0.1, (until - time.monotonic()) / left))
-    return made, n_tuning, held_out
+    return made.rows(), n_before_split, held_out

@@ -280,6 +280,28 @@ def test_a_window_that_is_not_over_is_not_told(plan: str) -> None:
     assert Evaluated(plan, examples, ticks=[2 * MINUTE_MS + 10_000]).metrics
 
 
+def test_a_label_that_comes_long_after_its_time_is_counted_and_no_error(plan: str) -> None:
+    hours = [Tick(n, START_MS + n * 60 * MINUTE_MS, {}) for n in range(4)]
+    first = batch_of(TRAINING_EXAMPLES, [example("a", START_MS, 0.9, 1.0)])
+    second = batch_of(TRAINING_EXAMPLES, [example("b", START_MS, 0.9, 1.0)], first_offset=1)
+    job = PaperJob(
+        FLOW_ID,
+        {
+            "training-examples": [first, *hours[:2], second, *hours[2:]],
+            "clicks": hours,
+            "recommendations": hours,
+        },
+        settings=load_settings(learning=plan),
+    )
+
+    run_main(build_flow(job))  # type: ignore[no-untyped-call]
+
+    told = [(m["metric"], m["value"]) for m in job.records(METRICS) if m["version"] == ""]
+    assert ("label_mean", 1.0) in told
+    assert ("late", 1.0) in told
+    assert job.records(ERRORS) == []
+
+
 def test_of_a_record_and_a_metric_there_is_one_output(plan: str) -> None:
     rng = random.Random(5)
     examples = [

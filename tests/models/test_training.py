@@ -6,7 +6,7 @@ from streamrec.models.rankers.online import OnlineRanker
 from streamrec.models.sessions.recommender import SessionRecommender
 from streamrec.models.sessions.weights import Bounds, Weights
 from streamrec.models.training.logs import ClickLog, SessionRows
-from streamrec.models.training.rows import learn_rows, questions_between, rows_of
+from streamrec.models.training.rows import RowsMaker, learn_rows, questions_between
 from streamrec.models.training.train import TrainingSettings, retrain, train
 from streamrec.models.training.tuning import quality
 from tests.models.session_logs import made_log, sessions_of
@@ -35,8 +35,10 @@ def test_rows_do_not_depend_on_what_comes_after_their_block() -> None:
         rows = SessionRows(log, model.items.numbers(log.items, None, add=True))
         learn_rows(model, rows, 0, half - 400)
         asked = questions_between(rows, half - 400, half, np.random.default_rng(0), 50)
-        made.append(rows_of(model, rows.judged(asked)))
-    assert made[0].features.tobytes() == made[1].features.tobytes()
+        maker = RowsMaker(model)
+        maker.ask(rows.judged(asked))
+        made.append(maker.rows())
+    assert made[0].features().tobytes() == made[1].features().tobytes()
     assert made[0].labels.sum() == len(made[0].groups)
 
 
