@@ -1,10 +1,10 @@
 """Labels as somebody uses them: one answer, what comes of it, and the examples that are told."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from bytewax.testing import run_main
 
@@ -250,7 +250,7 @@ def test_what_the_ranker_saw_of_each_item_stands_in_the_order_of_the_items(tmp_p
         "weight": 10.0,
         "input_names": "x,y",
         "item_ids": ["b", "z", "a"],
-        "inputs": np.arange(1, 7, dtype="<f4").tobytes().decode("latin-1"),
+        "inputs": struct.pack("<6f", 1, 2, 3, 4, 5, 6).decode("latin-1"),
     }
     batches = [
         batch_of(RECOMMENDATIONS, [recommended(0, 0, "ab")]),

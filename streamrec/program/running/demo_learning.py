@@ -29,7 +29,7 @@ _TOLD = {
     RETRAINED: "retrained: learned anew, again and again (LightGBM)",
     ONLINE: "online: learns from each outcome (river)",
 }
-_CHART = (100, 16)
+_CHART_WIDTH, _CHART_ROWS = 100, 16
 
 
 def run_learning_demo(seed: int, out: Path | None) -> None:
@@ -65,8 +65,9 @@ def _show(console: Console, found: LearningVerdict) -> None:
 
 def _draw(console: Console, found: LearningVerdict, out: Path | None) -> None:
     lines = lines_of(found.metrics, METRIC, names=PIPELINES)
+    width = min(console.width, _CHART_WIDTH)
     marks = [Mark(found.told.shifted_ms, "tastes shift")]
-    console.print(text_chart(lines, *_CHART, marks), highlight=False, markup=False)
+    console.print(text_chart(lines, width, _CHART_ROWS, marks), highlight=False, markup=False)
     if out is None:
         return
     write_figures(out, found)

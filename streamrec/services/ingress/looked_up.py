@@ -10,7 +10,7 @@ from streamrec.connectors.log import LogError
 _BELIEVED_S = 5.0
 _AGAIN_S = 1.0  # so long a look that failed is not tried again
 _STALE_WAIT_S = 0.1
-_WAIT_S = 2.0
+_WAIT_S = 5.0  # for what was never seen: a first answer of a registry may take seconds
 _FAILED = 1_000  # names, which come from the outside
 T = TypeVar("T")
 
