@@ -38,7 +38,7 @@ class Figure:
 def figure_of(
     records: Iterable[Mapping[str, Any]], pipeline: str, metric: str, span: TimeSpan
 ) -> Figure | None:
-    """The windows that lie in a span, of all versions together; None: there is none.
+    """The windows that lie in a span, of all versions and variants together; None: there is none.
 
     Windows are independent: the variance of the mean is the sum of (weight x standard error)^2,
     each standard error from its own interval, which is taken for a normal one.
@@ -50,6 +50,7 @@ def figure_of(
         and each["metric"] == metric
         and each["segment"] == "all"
         and not each["version"]
+        and not each["variant"]
         and span.start_ms <= _ms(each["window_start"])
         and _ms(each["window_end"]) <= span.end_ms
     ]
