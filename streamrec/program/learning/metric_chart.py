@@ -60,16 +60,23 @@ def text_chart(lines: Lines, width: int, height: int, marks: Sequence[Mark] = ()
     return "\n".join(told)
 
 
-def draw_png(path: Path, lines: Lines, title: str, what: str, marks: Sequence[Mark] = ()) -> None:
-    """A picture of lines with their intervals as bands. `what` is the name of the values. Raises
-    CommandError where the extra `plot` is missing, or the file cannot be written."""
+def check_can_draw() -> None:
+    """Raises CommandError where the extra `plot` is missing."""
     try:
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         raise CommandError(
             "a picture expected the extra plot (pip install 'streamrec[plot]'), got none"
         ) from None
+
+
+def draw_png(path: Path, lines: Lines, title: str, what: str, marks: Sequence[Mark] = ()) -> None:
+    """A picture of lines with their intervals as bands. `what` is the name of the values. Raises
+    CommandError where the extra `plot` is missing, or the file cannot be written."""
+    check_can_draw()
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
     # A figure of its own, and no `pyplot`: nothing asks for a display.
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()

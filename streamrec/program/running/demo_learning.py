@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streamrec.program.learning.metric_chart import Mark, draw_png, text_chart
+from streamrec.program.learning.metric_chart import Mark, check_can_draw, draw_png, text_chart
 from streamrec.program.learning.metric_lines import lines_of
 from streamrec.program.shared import CommandError, say
 from streamrec.services.together.keeper import PartsError
@@ -34,6 +34,8 @@ _CHART_WIDTH, _CHART_ROWS = 100, 16
 
 def run_learning_demo(seed: int, out: Path | None) -> None:
     """Run it, show what came of it, and write the figures and the picture. Raises CommandError."""
+    if out is not None:
+        check_can_draw()  # and not two minutes later
     began_s = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="streamrec-learning-"))
     try:
