@@ -63,7 +63,7 @@ def text_chart(lines: Lines, width: int, height: int, marks: Sequence[Mark] = ()
 def check_can_draw() -> None:
     """Raises CommandError where the extra `plot` is missing."""
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib.dates  # noqa: F401
     except ImportError:
         raise CommandError(
             "a picture expected the extra plot (pip install 'streamrec[plot]'), got none"
