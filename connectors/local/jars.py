@@ -18,6 +18,8 @@ from types import ModuleType
 
 import httpx
 
+from streamrec.connectors.local.unpacking import unpack_tar
+
 # Kafka logs through SLF4J 1.7 and brings no binding of its own: without one its log is empty.
 KAFKA = "org.apache.kafka:kafka_2.13:4.1.1+org.slf4j:slf4j-simple:1.7.36"
 _REGISTRY_GROUP, _REGISTRY_NAME, _REGISTRY_VERSION = (
@@ -122,8 +124,7 @@ def _fetch_registry(folder: Path) -> None:
     unpacked = folder.with_name(folder.name + ".unpacking")
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
+        unpack_tar(archive, unpacked)
     except (tarfile.TarError, EOFError, OSError) as error:
         archive.unlink(missing_ok=True)
         raise LocalKafkaError(

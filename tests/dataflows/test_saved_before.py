@@ -6,7 +6,6 @@ answers that it had not saved, and with unread clicks before it.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from streamrec.connectors.backend import open_log
+from streamrec.connectors.local.unpacking import unpack_tar
 from streamrec.connectors.log import TopicSpec
 from streamrec.connectors.log_settings import LogSettings
 from tests.dataflows.saved_before.cases import CASES, GROUP, TOPICS, Case, Saved, outcomes, topic
@@ -37,7 +37,7 @@ def case(
     """What one archive holds, in `tmp_path` and on Kafka, and the environment to go on with it."""
     case: Case = request.param
     kafka = request.getfixturevalue("kafka_settings").librdkafka() if case.is_on_kafka else {}
-    shutil.unpack_archive(case.archive, tmp_path, filter="data")
+    unpack_tar(case.archive, tmp_path)
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         monkeypatch.delenv(name)
     for name, value in case.variables(tmp_path).items():
